@@ -1,0 +1,67 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ClientSide, Launch, Mode, Peer, ServerSide } from './hop.ts';
+import { benchRequest } from './hop.ts';
+
+/** HAProxy, one thread. `http-reuse always`: otherwise each new client connection would shake hands in HTTP mode too. */
+export function haproxy(binary: string): Peer {
+  return {
+    name: 'haproxy',
+    note:
+      'nbthread 1; client identity by the URI SAN in the leaf (ssl_c_der, once a connection), server identity by its DNS SAN ' +
+      '(verifyhost; it checks no URI SAN of a server); http-reuse always; TLS sessions resumed',
+    clientSide: (options) => launch(binary, options.directory, clientConfiguration(options)),
+    serverSide: (options) => launch(binary, options.directory, serverConfiguration(options)),
+  };
+}
+
+function launch(binary: string, directory: string, configuration: string): Launch {
+  const file = join(directory, 'haproxy.cfg');
+  writeFileSync(file, configuration);
+  return { file: binary, args: ['-db', '-f', file] };
+}
+
+const common = (mode: Mode) => `global
+  nbthread 1
+  maxconn 4096
+  ssl-default-bind-options ssl-min-ver TLSv1.3
+  ssl-default-server-options ssl-min-ver TLSv1.3
+defaults
+  mode ${mode}
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+${mode === 'http' ? '  option http-keep-alive\n  http-reuse always\n' : ''}`;
+
+function clientConfiguration(o: ClientSide): string {
+  const tls = `ssl crt ${o.own.certificateFile} ca-file ${o.caFile} verify required verifyhost ${o.expected.dnsName}`;
+  return `${common(o.mode)}
+frontend outbound
+  bind 127.0.0.1:${o.listenPort}
+  default_backend db
+backend db
+  server db 127.0.0.1:${o.serverPort} ${tls}
+`;
+}
+
+function serverConfiguration(o: ServerSide): string {
+  const rule = `http-request deny unless { method ${benchRequest.method} } { path_beg ${benchRequest.path} }`;
+  return `${common(o.mode)}
+frontend inbound
+  bind 127.0.0.1:${o.listenPort} ssl crt ${o.own.certificateFile} ca-file ${o.caFile} verify required
+  tcp-request session reject unless { ssl_c_der,hex -m sub ${uriSanInHex(o.allowed.spiffeId)} }
+  ${o.mode === 'http' ? rule : ''}
+  default_backend application
+backend application
+  server application 127.0.0.1:${o.applicationPort}
+`;
+}
+
+/** The GeneralName as it stands in the certificate's DER: context tag 6, length, bytes (RFC 5280 4.2.1.6). */
+function uriSanInHex(uri: string): string {
+  const bytes = Buffer.from(uri, 'latin1');
+  if (bytes.length > 127) throw new Error('a URI SAN over 127 bytes has a longer length field');
+  return Buffer.concat([Buffer.from([0x86, bytes.length]), bytes])
+    .toString('hex')
+    .toUpperCase();
+}

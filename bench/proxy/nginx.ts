@@ -1,0 +1,124 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ClientSide, Launch, Mode, Peer, ServerSide } from './hop.ts';
+import { benchRequest } from './hop.ts';
+
+/** An nginx on this machine. */
+export interface NginxBinary {
+  readonly file: string;
+  /** Where `stream` is a dynamic module: its file. */
+  readonly streamModule: string | undefined;
+}
+
+/** Bytes of the application's reply. */
+export const replyBytes = 100;
+
+/** Connections live on: the defaults of 1,000 requests a connection would add handshakes that no other subject makes. */
+const keepAlive = 'keepalive_timeout 1h;\n  keepalive_requests 1000000000;';
+
+/** nginx, one worker. */
+export function nginx(binary: NginxBinary): Peer {
+  return {
+    name: 'nginx',
+    note:
+      'worker_processes 1; client identity by the subject of the leaf (map of $ssl_client_s_dn; nginx reads no URI SAN), server ' +
+      'identity by its DNS SAN (proxy_ssl_name); upstream keep-alive 64; TLS sessions resumed',
+    clientSide: (options) => launch(binary, options.directory, options.mode, clientConfiguration(options)),
+    serverSide: (options) => launch(binary, options.directory, options.mode, serverConfiguration(options)),
+  };
+}
+
+/** The application behind every subject: nginx that answers `replyBytes` bytes at once. */
+export function nginxApplication(binary: NginxBinary, directory: string, port: number): Launch {
+  const body = `  ${keepAlive}
+  server {
+    listen 127.0.0.1:${port} backlog=4096;
+    default_type text/plain;
+    location / { return 200 "${'x'.repeat(replyBytes)}"; }
+  }`;
+  return launch(binary, directory, 'http', body);
+}
+
+function launch(binary: NginxBinary, directory: string, mode: Mode, body: string): Launch {
+  const file = join(directory, 'nginx.conf');
+  mkdirSync(join(directory, 'temp'), { recursive: true });
+  const needsModule = mode === 'tcp' && binary.streamModule !== undefined;
+  const http = `  access_log off;
+${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `  ${kind}_temp_path ${directory}/temp/${kind};`).join('\n')}
+`;
+  writeFileSync(
+    file,
+    `${needsModule ? `load_module ${binary.streamModule};\n` : ''}daemon off;
+worker_processes 1;
+pid ${directory}/nginx.pid;
+error_log stderr error;
+events { worker_connections 4096; }
+${mode === 'http' ? 'http' : 'stream'} {
+${mode === 'http' ? http : ''}${body}
+}
+`,
+  );
+  return { file: binary.file, args: ['-p', directory, '-c', file, '-e', 'stderr'] };
+}
+
+function clientConfiguration(o: ClientSide): string {
+  const tls = `proxy_ssl_certificate ${o.own.certificateFile};
+    proxy_ssl_certificate_key ${o.own.keyFile};
+    proxy_ssl_trusted_certificate ${o.caFile};
+    proxy_ssl_verify on;
+    proxy_ssl_name ${o.expected.dnsName};
+    proxy_ssl_protocols TLSv1.3;`;
+  if (o.mode === 'tcp') {
+    return `  upstream db { server 127.0.0.1:${o.serverPort}; }
+  server {
+    listen 127.0.0.1:${o.listenPort} backlog=4096;
+    proxy_pass db;
+    proxy_ssl on;
+    ${tls}
+  }`;
+  }
+  return `  ${keepAlive}
+  upstream db { server 127.0.0.1:${o.serverPort}; keepalive 64; keepalive_requests 1000000000; }
+  server {
+    listen 127.0.0.1:${o.listenPort} backlog=4096;
+    ${tls}
+    location / {
+      proxy_pass https://db;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+    }
+  }`;
+}
+
+function serverConfiguration(o: ServerSide): string {
+  const subject = `CN=${o.allowed.service}`;
+  const tls = `listen 127.0.0.1:${o.listenPort} ssl backlog=4096;
+    ssl_certificate ${o.own.certificateFile};
+    ssl_certificate_key ${o.own.keyFile};
+    ssl_client_certificate ${o.caFile};
+    ssl_verify_client on;
+    ssl_protocols TLSv1.3;
+    ssl_session_cache shared:sessions:10m;`;
+  if (o.mode === 'tcp') {
+    // Whoever is not mapped gets an upstream that does not exist: nginx closes the connection.
+    return `  map $ssl_client_s_dn $permitted { "${subject}" application; default ""; }
+  upstream application { server 127.0.0.1:${o.applicationPort}; }
+  server {
+    ${tls}
+    proxy_pass $permitted;
+  }`;
+  }
+  return `  ${keepAlive}
+  map "$ssl_client_s_dn $request_method" $permitted { "${subject} ${benchRequest.method}" 1; default 0; }
+  upstream application { server 127.0.0.1:${o.applicationPort}; keepalive 64; keepalive_requests 1000000000; }
+  server {
+    ${tls}
+    location / { return 403; }
+    location ${benchRequest.path} {
+      if ($permitted = 0) { return 403; }
+      proxy_pass http://application;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+    }
+  }`;
+}

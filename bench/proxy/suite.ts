@@ -1,0 +1,95 @@
+import { cpus } from 'node:os';
+import { createAuthority } from '../certificates.ts';
+import { findPrograms, type Programs } from '../install.ts';
+import { freePorts } from '../loopback-ports.ts';
+import { waitForPort } from '../processes.ts';
+import { ownSubject, type Sample } from '../report.ts';
+import type { Suite, SuiteOptions, SuiteResult } from '../suite.ts';
+import { envoy } from './envoy.ts';
+import { haproxy } from './haproxy.ts';
+import type { Hop, Mode, Subject } from './hop.ts';
+import { cases, connections, measureCase } from './measure.ts';
+import { nginx, nginxApplication, replyBytes } from './nginx.ts';
+import { peerSubject } from './peer-subject.ts';
+import { selvedge } from './selvedge.ts';
+import { createLoader } from './wrk.ts';
+
+/** The mesh path against HAProxy, nginx and Envoy doing the same two mTLS hops, interleaved in one run. */
+export const proxySuite: Suite = {
+  caseNames: cases.map((one) => one.name),
+  subjectNames: [ownSubject, 'haproxy', 'nginx', 'envoy'],
+  run: runProxySuite,
+};
+
+async function runProxySuite(options: SuiteOptions): Promise<SuiteResult> {
+  const { tell, processes } = options;
+  const programs = findPrograms(options.checkout, tell);
+  const [applicationPort] = (await freePorts(1)) as [number];
+  const launch = nginxApplication(programs.nginx, processes.directory, applicationPort);
+  await waitForPort(applicationPort, processes.start('application', launch.file, launch.args));
+  const subjects = subjectsOf(programs, options, applicationPort);
+  const chosen = cases.filter((one) => options.cases.length === 0 || options.cases.includes(one.name));
+  describe(options, subjects);
+
+  const failures: string[] = [];
+  const fail = (what: string, error: unknown) => {
+    const line = `${what}: ${error instanceof Error ? error.message : String(error)}`;
+    tell(`FAILED ${line}`);
+    failures.push(line);
+  };
+  const load = createLoader(programs.wrk, processes);
+  const samples: Sample[] = [];
+  for (const mode of new Set(chosen.map((one) => one.mode))) {
+    const hops = await openHops(subjects, mode, tell, fail);
+    for (const one of chosen.filter((candidate) => candidate.mode === mode)) {
+      samples.push(...(await measureCase(one, hops, { ...options, load, applicationPort, fail })));
+    }
+    await Promise.all([...hops.values()].map((hop) => hop.stop()));
+  }
+  const missing = (['haproxy', 'envoy'] as const).filter((name) => programs[name] === undefined);
+  return { samples, failures, missing };
+}
+
+function subjectsOf(programs: Programs, options: SuiteOptions, applicationPort: number): Subject[] {
+  const authority = createAuthority(options.processes.directory);
+  const world = { processes: options.processes, authority, applicationPort };
+  const peers = [
+    ...(programs.haproxy === undefined ? [] : [haproxy(programs.haproxy)]),
+    nginx(programs.nginx),
+    ...(programs.envoy === undefined ? [] : [envoy(programs.envoy)]),
+  ];
+  const all = [selvedge({ ...world, checkout: options.checkout }), ...peers.map((peer) => peerSubject(peer, world))];
+  return all.filter((one) => options.subjects.length === 0 || options.subjects.includes(one.name));
+}
+
+function describe(options: SuiteOptions, subjects: readonly Subject[]): void {
+  const { tell, rounds, seconds } = options;
+  tell(
+    `wrk, 1 thread, ${connections} connections -> client-side proxy -> mTLS 1.3 -> server-side proxy -> nginx, ${replyBytes} bytes`,
+  );
+  tell(
+    `${cpus().length} cores; each proxy one process with one thread for traffic; ${rounds} rounds of ${seconds} s, order rotated`,
+  );
+  tell('cpu/request: both proxies of the hop; neither wrk nor nginx behind it, nor the control plane');
+  for (const subject of subjects) tell(`  ${subject.name}: ${subject.note}`);
+}
+
+/** Opens and proves a hop of every subject; one that cannot be proven is not timed. */
+async function openHops(
+  subjects: readonly Subject[],
+  mode: Mode,
+  tell: SuiteOptions['tell'],
+  fail: (what: string, error: unknown) => void,
+): Promise<Map<string, Hop>> {
+  const hops = new Map<string, Hop>();
+  for (const subject of subjects) {
+    try {
+      const hop = await subject.open(mode);
+      hops.set(subject.name, hop);
+      tell(`proof, ${subject.name}, ${mode}: ${hop.proof.join('; ')}`);
+    } catch (error) {
+      fail(`${subject.name}, ${mode}`, error);
+    }
+  }
+  return hops;
+}

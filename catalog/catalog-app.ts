@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto';
+import { Hono } from 'hono';
+import { ConsulError } from '#policies/consul/consul-error.ts';
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import type { ConsulCa } from '#runtime/consul-ca.ts';
+import { problemResponse } from '#runtime/problem.ts';
+import { callerOf, nameOf } from './access/caller.ts';
+import { denied } from './access/denied.ts';
+import { browserRefusal } from './access/loopback-guard.ts';
+import { knownOnly, operatorOnly } from './access/permissions.ts';
+import { CatalogMetrics } from './catalog-metrics.ts';
+import { agentSelfRoute, authorizeRoute } from './consul/agent-routes.ts';
+import { caRoutes } from './consul/ca-routes.ts';
+import { catalogRoutes } from './consul/catalog-routes.ts';
+import { configRoutes } from './consul/config-routes.ts';
+import { healthRoutes } from './consul/health-routes.ts';
+import { intentionRoutes } from './consul/intention-routes.ts';
+import { type CatalogEnv, mountRoutes, plainText } from './consul/route-table.ts';
+import { statusRoutes } from './consul/status-routes.ts';
+import type { FeedHub } from './feed/feed-hub.ts';
+import type { Decisions } from './intentions/decisions.ts';
+import { asMeshError, meshApi } from './mesh/mesh-api.ts';
+import type { CatalogParts } from './parts.ts';
+
+/** An application that answers /v1/agent/* on the catalog's port: the agent that `dev` embeds. */
+export interface AgentApp {
+  fetch(request: Request, env?: unknown): Response | Promise<Response>;
+}
+
+/** All routes of the catalog: Consul's, our own, and those of operations. Nobody gets past the door unknown. */
+export function catalogApp(options: {
+  readonly parts: CatalogParts;
+  readonly hub: FeedHub;
+  readonly decisions: Decisions;
+  readonly agentApp: AgentApp | undefined;
+  /** Undefined: no trust bundle is carried. */
+  readonly ca: ConsulCa | undefined;
+  /** `host:port` of this catalog. */
+  readonly address: () => string;
+}): Hono<CatalogEnv> {
+  const { parts, hub, decisions, agentApp } = options;
+  const metrics = new CatalogMetrics(parts, hub);
+  const app = new Hono<CatalogEnv>();
+
+  app.use(async (c, next) => {
+    await next();
+    metrics.answered(c.req.path, c.res.status);
+  });
+  app.get('/livez', () => plainText(200, 'ok\n'));
+  app.get('/readyz', () =>
+    parts.follower.current && !parts.stopping.aborted
+      ? plainText(200, 'ok\n')
+      : plainText(503, parts.stopping.aborted ? 'stopping\n' : 'the state does not follow its store\n'),
+  );
+  app.use(async (c, next) => {
+    if (parts.callers.open) denied(browserRefusal(c.req.raw));
+    const caller = callerOf(c.req.raw, c.env?.peer, parts.callers);
+    c.set('caller', caller);
+    denied(knownOnly(caller));
+    await next();
+  });
+  app.get('/metrics', async (c) => {
+    denied(operatorOnly(c.var.caller));
+    const { contentType, text } = await metrics.exposition();
+    return new Response(text, { headers: { 'content-type': contentType } });
+  });
+
+  mountRoutes(app, [
+    ...catalogRoutes(parts),
+    ...healthRoutes(parts),
+    ...intentionRoutes(parts, decisions),
+    ...configRoutes(parts),
+    ...statusRoutes(options.address),
+    ...caRoutes(parts, options.ca),
+    authorizeRoute(decisions),
+    ...(agentApp === undefined ? [agentSelfRoute(parts)] : []),
+  ]);
+  app.all('/v1/agent/*', (c) => {
+    if (agentApp !== undefined) return agentApp.fetch(c.req.raw, c.env);
+    return plainText(
+      501,
+      'This is a catalog without an agent: /v1/agent is served by the edge proxy of each host (selvedge serve edge-proxy --agent-addr)',
+    );
+  });
+  app.route('/', meshApi(parts, hub, decisions));
+
+  app.notFound((c) => {
+    if (!isOurs(c.req.path)) return plainText(404, `No such route: ${c.req.path.slice(0, 256)}`);
+    return problemResponse(new MeshError('SLV-1010', 'The catalog has no such route.'), parts.context.log, c.req.path);
+  });
+  app.onError((error, c) => {
+    const { path, method } = c.req;
+    const answer = isOurs(path) ? ownProblem(error, path) : consulProblem(error);
+    if (method !== 'GET') {
+      const caller = nameOf(c.get('caller') ?? { kind: 'anonymous', reason: '' });
+      parts.context.log.warn(
+        { audit: 'refused', caller, method, path: path.slice(0, 256), status: answer.status, err: error },
+        'refused',
+      );
+    }
+    return answer;
+  });
+  return app;
+
+  function ownProblem(error: Error, path: string): Response {
+    const known = error instanceof ConsulError ? new MeshError('SLV-3006', `${error.message}.`) : asMeshError(error);
+    return problemResponse(known, parts.context.log, path);
+  }
+
+  /** Consul's errors are lines of text. What is nobody's refusal is a fault of ours: logged under an id, and 500 as Consul's clients retry it. */
+  function consulProblem(error: Error): Response {
+    if (error instanceof ConsulError) return plainText(error.status, error.message);
+    if (error instanceof MeshError)
+      return plainText(error.entry.status, `${error.message} (${error.code}: ${error.entry.fix})`);
+    const id = randomUUID();
+    parts.context.log.error({ err: error, id }, 'internal error');
+    return plainText(500, `Internal error; the log of the catalog has its cause under ${id}`);
+  }
+}
+
+/** Our own API answers errors as problem+json, Consul's routes as text. */
+function isOurs(path: string): boolean {
+  return path.startsWith('/v1/mesh/') || path === '/openapi.json';
+}

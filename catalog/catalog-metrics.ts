@@ -1,0 +1,43 @@
+import { type CounterCell, createMetrics, type Metrics } from '#runtime/metrics.ts';
+import type { FeedHub } from './feed/feed-hub.ts';
+import type { CatalogParts } from './parts.ts';
+
+/** What requests are counted under: never a name that came from outside. */
+const areas = ['catalog', 'health', 'connect', 'config', 'agent', 'status', 'mesh'] as const;
+
+/** Prometheus metrics of a catalog. */
+export class CatalogMetrics {
+  readonly #metrics: Metrics = createMetrics();
+  readonly #requests = this.#metrics.counter('selvedge_catalog_requests_total', 'Requests answered.', [
+    'area',
+    'class',
+  ]);
+
+  constructor(parts: CatalogParts, hub: FeedHub) {
+    const { state } = parts;
+    const gauge = (name: string, help: string, read: () => number): void =>
+      this.#metrics.gauge(`selvedge_catalog_${name}`, help, [], () => [[{}, read()]]);
+    gauge('revision', 'Store revision that the state holds.', () => state.revision);
+    gauge('following', '1 while the state follows the store.', () => Number(parts.follower.current));
+    gauge('nodes', 'Nodes registered.', () => state.nodes.size);
+    gauge('instances', 'Instances registered.', () => state.services.size);
+    gauge('checks', 'Checks registered.', () => state.checks.size);
+    gauge('intentions', 'Intentions written.', () => state.intentions.size);
+    gauge('blocking_queries', 'Reads that wait for a change.', () => state.topics.waiting);
+    gauge('feeds', 'Feeds of proxies that are open.', () => hub.size);
+    this.#metrics.gauge('selvedge_catalog_default_allow', '1 where no intention means allow.', [], () => [
+      [{}, Number(parts.defaultAction === 'allow')],
+    ]);
+  }
+
+  /** Counts one answer. */
+  answered(path: string, status: number): void {
+    const area = areas.find((name) => path.startsWith(`/v1/${name}/`) || path === `/v1/${name}`) ?? 'other';
+    const cell: CounterCell = this.#requests.cell({ area, class: `${Math.floor(status / 100)}xx` });
+    cell.value += 1;
+  }
+
+  exposition(): Promise<{ contentType: string; text: string }> {
+    return this.#metrics.exposition();
+  }
+}

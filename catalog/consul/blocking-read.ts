@@ -1,0 +1,70 @@
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import type { CatalogParts } from '../parts.ts';
+import type { Topic } from '../state/topics.ts';
+import type { QueryOptions } from './query-options.ts';
+
+/** Readers that may wait at once; each costs a timer and a connection. */
+const maxWaiting = 20_000;
+/** Parameters of a blocking query that depend on nothing but Consul's contract: the spread of its end, as a share of the wait. */
+const jitterShare = 1 / 16;
+
+/**
+ * Waits as a blocking query does: until one of the topics has an index above the client's, the wait is over, or the client is gone. With no index
+ * it does not wait. A change of anything else wakes nobody.
+ *
+ * @returns the index to answer with: at least 1, never below what was answered before
+ * @throws MeshError SLV-3004 when too many wait already
+ */
+export async function awaitChange(
+  parts: CatalogParts,
+  topics: readonly Topic[],
+  options: QueryOptions,
+  gone: AbortSignal,
+): Promise<number> {
+  if (options.consistency === 'consistent') await parts.follower.catchUp();
+  const index = indexOf(parts, topics);
+  if (options.index === 0 || index > options.index || gone.aborted || parts.stopping.aborted) return index;
+  if (parts.state.topics.waiting >= maxWaiting) throw new MeshError('SLV-3004', `${maxWaiting} readers wait already.`);
+  const watch = (look: () => void): (() => void) => {
+    const stops = topics.map((topic) => parts.state.topics.subscribe(topic, look));
+    return () => {
+      for (const stop of stops) stop();
+    };
+  };
+  await blockWhile(parts, () => indexOf(parts, topics) <= options.index, watch, options, gone);
+  return indexOf(parts, topics);
+}
+
+/**
+ * Waits until something is not so any more, the wait of the query is over, the client is gone, or the catalog stops.
+ * @param watch calls `look` at each change that may matter; returns the end of it
+ */
+export async function blockWhile(
+  parts: CatalogParts,
+  unchanged: () => boolean,
+  watch: (look: () => void) => () => void,
+  options: QueryOptions,
+  gone: AbortSignal,
+): Promise<void> {
+  if (!unchanged() || gone.aborted || parts.stopping.aborted) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, options.waitMs * (1 + parts.context.random() * jitterShare));
+  const stop = watch(() => {
+    if (!unchanged()) resolve();
+  });
+  const onGone = (): void => resolve();
+  gone.addEventListener('abort', onGone);
+  parts.stopping.addEventListener('abort', onGone);
+  try {
+    await promise;
+  } finally {
+    clearTimeout(timer);
+    stop();
+    gone.removeEventListener('abort', onGone);
+    parts.stopping.removeEventListener('abort', onGone);
+  }
+}
+
+function indexOf(parts: CatalogParts, topics: readonly Topic[]): number {
+  return Math.max(...topics.map((topic) => parts.state.topics.indexOf(topic)));
+}

@@ -1,0 +1,176 @@
+import { ConsulError } from '#policies/consul/consul-error.ts';
+import { decodeBody } from '#policies/consul/go-json.ts';
+import { nameOf } from '../access/caller.ts';
+import { denied } from '../access/denied.ts';
+import { knownOnly } from '../access/permissions.ts';
+import type { CatalogParts } from '../parts.ts';
+import { deregistrationSchema, planDeregistration } from '../registry/deregister.ts';
+import { planRegistration } from '../registry/register.ts';
+import { registrationSchema, toRegistration } from '../registry/registration.ts';
+import type { Node } from '../state/nodes.ts';
+import type { ServiceInstance } from '../state/services.ts';
+import { hasNodeMeta, hasTags, warningHeader } from './matching.ts';
+import { refuseUnsupported } from './query-options.ts';
+import { answerRead } from './read.ts';
+import { bodyOf, type CatalogRequest, jsonAnswer, pathName, queryOf, type Route } from './route-table.ts';
+import { agentServiceView, catalogServiceView, nodeView } from './views.ts';
+
+/** /v1/catalog: who is registered where. */
+export function catalogRoutes(parts: CatalogParts): Route[] {
+  const { state, datacenter } = parts;
+
+  const instances = (c: CatalogRequest, found: readonly ServiceInstance[]) => {
+    const query = queryOf(c);
+    return found.filter(hasTags(query)).flatMap((instance) => {
+      const node = state.nodes.get(instance.record.Node);
+      return node !== undefined && hasNodeMeta(query)(node) ? [catalogServiceView(instance, node, datacenter)] : [];
+    });
+  };
+
+  const tagsByName = (query: URLSearchParams): Readonly<Record<string, readonly string[]>> => {
+    if (!query.has('node-meta')) return state.services.tagsByName();
+    const names = new Map<string, Set<string>>();
+    for (const { record } of state.services.list()) {
+      const node = state.nodes.get(record.Node);
+      if (node === undefined || !hasNodeMeta(query)(node)) continue;
+      const union = names.get(record.Service) ?? new Set();
+      names.set(record.Service, union);
+      for (const tag of record.Tags) union.add(tag);
+    }
+    return Object.fromEntries([...names].sort().map(([name, tags]) => [name, [...tags].sort()]));
+  };
+
+  const onNode = (c: CatalogRequest, view: (node: Node, services: readonly ServiceInstance[]) => unknown) => {
+    denied(knownOnly(c.var.caller));
+    const name = pathName(c, 'node');
+    return answerRead(c, parts, [`node/${name}`], () => {
+      const node = state.nodes.get(name);
+      return { json: node === undefined ? null : view(node, state.services.onNode(name)) };
+    });
+  };
+
+  return [
+    {
+      path: '/v1/catalog/datacenters',
+      methods: {
+        GET: (c) => {
+          denied(knownOnly(c.var.caller));
+          return jsonAnswer([datacenter]);
+        },
+      },
+    },
+    {
+      path: '/v1/catalog/nodes',
+      methods: {
+        GET: (c) => {
+          denied(knownOnly(c.var.caller));
+          const query = queryOf(c);
+          return answerRead(c, parts, ['nodes'], () => ({
+            json: state.nodes
+              .list()
+              .filter(hasNodeMeta(query))
+              .map((node) => nodeView(node, datacenter)),
+          }));
+        },
+      },
+    },
+    {
+      path: '/v1/catalog/services',
+      methods: {
+        GET: (c) => {
+          denied(knownOnly(c.var.caller));
+          const query = queryOf(c);
+          return answerRead(c, parts, query.has('node-meta') ? ['services', 'nodes'] : ['services'], () => ({
+            json: tagsByName(query),
+          }));
+        },
+      },
+    },
+    {
+      path: '/v1/catalog/service/:name',
+      missing: 'Missing service name',
+      methods: {
+        GET: (c) => {
+          denied(knownOnly(c.var.caller));
+          const name = pathName(c, 'name');
+          return answerRead(c, parts, [`service/${name}`], () => ({ json: instances(c, state.services.named(name)) }));
+        },
+      },
+    },
+    {
+      path: '/v1/catalog/connect/:name',
+      missing: 'Missing service name',
+      methods: {
+        GET: (c) => {
+          denied(knownOnly(c.var.caller));
+          const name = pathName(c, 'name');
+          return answerRead(c, parts, [`connect/${name}`], () => ({ json: instances(c, state.services.inMesh(name)) }));
+        },
+      },
+    },
+    {
+      path: '/v1/catalog/node/:node',
+      missing: 'Missing node name',
+      methods: {
+        GET: (c) =>
+          onNode(c, (node, services) => ({
+            Node: nodeView(node, datacenter),
+            Services: Object.fromEntries(services.map((instance) => [instance.record.ID, agentServiceView(instance)])),
+          })),
+      },
+    },
+    {
+      path: '/v1/catalog/node-services/:node',
+      missing: 'Missing node name',
+      methods: {
+        GET: (c) =>
+          onNode(c, (node, services) => ({
+            Node: nodeView(node, datacenter),
+            Services: services.map(agentServiceView),
+          })),
+      },
+    },
+    { path: '/v1/catalog/register', methods: { PUT: (c) => register(c, parts) } },
+    { path: '/v1/catalog/deregister', methods: { PUT: (c) => deregister(c, parts) } },
+  ];
+}
+
+async function register(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
+  const { caller } = c.var;
+  refuseUnsupported(queryOf(c), parts.datacenter);
+  const body = await bodyOf(c);
+  const registration = toRegistration(decodeBody(registrationSchema, body), parts.datacenter);
+  const { warning } = await parts.writer.commit(() => planRegistration(parts.state, caller, registration));
+  parts.context.log.info(
+    {
+      audit: 'register',
+      caller: nameOf(caller),
+      node: registration.node.name,
+      service: registration.service?.ID,
+      checks: registration.checks.length,
+    },
+    'registered',
+  );
+  return jsonAnswer(true, warningHeader(warning));
+}
+
+async function deregister(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
+  const { caller } = c.var;
+  refuseUnsupported(queryOf(c), parts.datacenter);
+  const request = decodeBody(deregistrationSchema, await bodyOf(c));
+  if (request.Datacenter !== '' && request.Datacenter !== parts.datacenter) {
+    throw new ConsulError(500, 'No path to datacenter');
+  }
+  await parts.writer.commit(() => planDeregistration(parts.state, caller, request));
+  parts.context.log.info(
+    {
+      audit: 'deregister',
+      caller: nameOf(caller),
+      node: request.Node,
+      service: request.ServiceID,
+      check: request.CheckID,
+    },
+    'deregistered',
+  );
+  return jsonAnswer(true);
+}

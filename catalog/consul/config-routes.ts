@@ -1,0 +1,180 @@
+import { z } from 'zod';
+import { ConsulError } from '#policies/consul/consul-error.ts';
+import { foldKeys, parseJson } from '#policies/consul/go-json.ts';
+import { formatServiceIntentions, parseServiceIntentions } from '#policies/service-intentions-form.ts';
+import { nameOf } from '../access/caller.ts';
+import { denied } from '../access/denied.ts';
+import { operatorOnly } from '../access/permissions.ts';
+import { planIntentions, type Written } from '../intentions/plan.ts';
+import { protocolWarning } from '../intentions/warning.ts';
+import type { CatalogParts } from '../parts.ts';
+import type { CatalogState } from '../state/catalog-state.ts';
+import { unchanged, type WritePlan } from '../state/catalog-writer.ts';
+import { type ConfigEntry, type ConfigKind, configKinds, type ServiceDefaultsRecord } from '../state/config-entries.ts';
+import { encode } from '../state/indexed.ts';
+import { keyOf } from '../state/keys.ts';
+import { warningHeader } from './matching.ts';
+import { refuseUnsupported } from './query-options.ts';
+import { answerRead } from './read.ts';
+import { bodyOf, type CatalogRequest, jsonAnswer, pathName, queryOf, type Route } from './route-table.ts';
+import { formatServiceDefaults, parseServiceDefaults } from './service-defaults-form.ts';
+
+/** Consul's kinds that are known by name and not kept yet. */
+const otherKinds: ReadonlySet<string> = new Set([
+  'proxy-defaults',
+  'service-router',
+  'service-splitter',
+  'service-resolver',
+  'mesh',
+  'ingress-gateway',
+  'terminating-gateway',
+  'exported-services',
+  'sameness-group',
+  'jwt-provider',
+  'api-gateway',
+  'http-route',
+  'tcp-route',
+  'bound-api-gateway',
+  'inline-certificate',
+  'file-system-certificate',
+  'control-plane-request-limit',
+]);
+
+/** /v1/config: settings of services, and intentions as whole entries. */
+export function configRoutes(parts: CatalogParts): Route[] {
+  const { state } = parts;
+  return [
+    { path: '/v1/config', methods: { PUT: (c) => put(c, parts) } },
+    {
+      path: '/v1/config/:kind',
+      methods: {
+        GET: (c) => {
+          denied(operatorOnly(c.var.caller));
+          const kind = parseKind(pathName(c, 'kind'));
+          return answerRead(c, parts, [`kind/${kind}`], () => ({
+            json: state.config.list(kind).map((entry) => view(state, entry)),
+          }));
+        },
+      },
+    },
+    {
+      path: '/v1/config/:kind/:name',
+      methods: {
+        GET: (c) => {
+          denied(operatorOnly(c.var.caller));
+          const kind = parseKind(pathName(c, 'kind'));
+          const name = pathName(c, 'name');
+          return answerRead(c, parts, [`entry/${kind}/${name}`], () => {
+            const entry = state.config.get(kind, name);
+            if (entry === undefined) return { missing: `Config entry not found for "${kind}" / "${name}"` };
+            return { json: view(state, entry) };
+          });
+        },
+        DELETE: (c) => remove(c, parts),
+      },
+    },
+  ];
+}
+
+async function put(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
+  denied(operatorOnly(c.var.caller));
+  const query = queryOf(c);
+  refuseUnsupported(query, parts.datacenter);
+  const cas = parseCas(query);
+  const body = parseJson(await bodyOf(c), 'Request decoding failed');
+  const kind = parseKind(kindSchema.safeParse(foldKeys(kindSchema, body)).data?.Kind ?? '');
+  const decide =
+    kind === 'service-defaults' ? decideDefaults(parts, body) : decideIntentions(parts, body, query.has('force'));
+  const answer = await parts.writer.commit(() => {
+    if (cas !== undefined && cas !== (parts.state.config.get(kind, decide.name)?.modifyIndex ?? 0)) {
+      return { compare: [], operations: [], result: { done: false, warning: undefined } };
+    }
+    const { compare, operations, result } = decide.plan();
+    return { compare, operations, result: { done: true, ...result } };
+  });
+  parts.context.log.info(
+    { audit: 'config-put', caller: nameOf(c.var.caller), kind, name: decide.name, ...answer },
+    answer.done ? 'config entry written' : 'config entry not written: its index has changed',
+  );
+  return jsonAnswer(answer.done, warningHeader(answer.warning));
+}
+
+const kindSchema = z.object({ Kind: z.string().max(64).default('') });
+
+interface EntryDecision {
+  readonly name: string;
+  plan(): WritePlan<Written>;
+}
+
+function decideIntentions(parts: CatalogParts, body: unknown, force: boolean): EntryDecision {
+  const { destination, intentions } = parseServiceIntentions(body);
+  const written = { drafts: intentions, meta: intentions[0]?.meta ?? {} };
+  const rules = { defaultAction: parts.defaultAction, force, nowMs: parts.context.clock() };
+  return { name: destination, plan: () => planIntentions(parts.state, destination, written, rules) };
+}
+
+function decideDefaults(parts: CatalogParts, body: unknown): EntryDecision {
+  const record = parseServiceDefaults(body);
+  return { name: record.Name, plan: () => planDefaults(parts.state, record) };
+}
+
+/** A service that becomes tcp stops answering whom its permissions let in: the writer is told. */
+function planDefaults(state: CatalogState, record: ServiceDefaultsRecord): WritePlan<Written> {
+  const key = keyOf('config', 'service-defaults', record.Name);
+  const before = state.config.get('service-defaults', record.Name);
+  const same = before !== undefined && JSON.stringify(before.record) === JSON.stringify(record);
+  const rules = record.Protocol === 'tcp' ? state.intentions.ofDestination(record.Name) : [];
+  return {
+    compare: [unchanged(key, before?.modifyIndex)],
+    operations: same ? [] : [{ kind: 'put', key, value: encode(record) }],
+    result: { warning: protocolWarning({ protocolOf: () => record.Protocol }, record.Name, rules) },
+  };
+}
+
+async function remove(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
+  denied(operatorOnly(c.var.caller));
+  const query = queryOf(c);
+  refuseUnsupported(query, parts.datacenter);
+  const cas = parseCas(query);
+  const kind = parseKind(pathName(c, 'kind'));
+  const name = pathName(c, 'name');
+  const key = keyOf('config', kind, name);
+  const done = await parts.writer.commit(() => {
+    const before = parts.state.config.get(kind, name);
+    if (before === undefined || (cas !== undefined && cas !== before.modifyIndex)) {
+      return { compare: [], operations: [], result: before === undefined && cas === undefined };
+    }
+    return { compare: [unchanged(key, before.modifyIndex)], operations: [{ kind: 'delete', key }], result: true };
+  });
+  parts.context.log.info(
+    { audit: 'config-delete', caller: nameOf(c.var.caller), kind, name, done },
+    'config entry deleted',
+  );
+  return jsonAnswer(cas === undefined ? {} : done);
+}
+
+function view(state: CatalogState, entry: ConfigEntry): unknown {
+  const { record } = entry;
+  if (record.Kind === 'service-defaults') return formatServiceDefaults(record, entry);
+  return formatServiceIntentions(state.intentions.ofDestination(record.Name));
+}
+
+function parseKind(kind: string): ConfigKind {
+  const known = configKinds.find((one) => one === kind);
+  if (known !== undefined) return known;
+  if (otherKinds.has(kind))
+    throw new ConsulError(501, `config entries of kind ${JSON.stringify(kind)} are not supported yet`);
+  throw new ConsulError(
+    400,
+    `Request decoding failed: invalid config entry kind: ${JSON.stringify(kind.slice(0, 64))}`,
+  );
+}
+
+/** `?cas=N`: only if the entry's ModifyIndex is N; 0: only if there is none. */
+function parseCas(query: URLSearchParams): number | undefined {
+  const text = query.get('cas');
+  if (text === null) return undefined;
+  if (!/^\d{1,16}$/.test(text))
+    throw new ConsulError(400, `strconv.ParseUint: parsing ${JSON.stringify(text.slice(0, 32))}: invalid syntax`);
+  return Number(text);
+}

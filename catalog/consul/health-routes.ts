@@ -1,0 +1,113 @@
+import { denied } from '../access/denied.ts';
+import { knownOnly } from '../access/permissions.ts';
+import type { CatalogParts } from '../parts.ts';
+import { aggregate, type CheckStatus, checkStatuses } from '../state/checks.ts';
+import type { ServiceInstance } from '../state/services.ts';
+import { hasNodeMeta, hasTags } from './matching.ts';
+import { parseFlag } from './query-options.ts';
+import { answerRead } from './read.ts';
+import { type CatalogRequest, pathName, queryOf, type Route } from './route-table.ts';
+import { checkView, serviceEntryView } from './views.ts';
+
+/** /v1/health: what is registered, and how it is. */
+export function healthRoutes(parts: CatalogParts): Route[] {
+  const { state, datacenter } = parts;
+
+  const entries = (query: URLSearchParams, instances: readonly ServiceInstance[]) => {
+    const passingOnly = parseFlag(query, 'passing');
+    return instances.filter(hasTags(query)).flatMap((instance) => {
+      const node = state.nodes.get(instance.record.Node);
+      if (node === undefined || !hasNodeMeta(query)(node)) return [];
+      const checks = state.checks.ofInstance(instance.record.Node, instance.record.ID);
+      if (passingOnly && aggregate(checks) !== 'passing') return [];
+      return [serviceEntryView(instance, node, checks, datacenter)];
+    });
+  };
+
+  const read = (
+    c: CatalogRequest,
+    parameter: string,
+    answer: (name: string, query: URLSearchParams) => Promise<Response>,
+  ) => {
+    denied(knownOnly(c.var.caller));
+    const query = queryOf(c);
+    parseFlag(query, 'passing'); // refused before anything waits
+    return answer(pathName(c, parameter), query);
+  };
+
+  return [
+    {
+      path: '/v1/health/service/:name',
+      missing: 'Missing service name',
+      methods: {
+        GET: (c) =>
+          read(c, 'name', (name, query) =>
+            answerRead(c, parts, [`health/${name}`], () => ({ json: entries(query, state.services.named(name)) })),
+          ),
+      },
+    },
+    {
+      path: '/v1/health/connect/:name',
+      missing: 'Missing service name',
+      methods: {
+        GET: (c) =>
+          read(c, 'name', (name, query) =>
+            answerRead(c, parts, [`connect-health/${name}`], () => ({
+              json: entries(query, state.services.inMesh(name)),
+            })),
+          ),
+      },
+    },
+    {
+      path: '/v1/health/node/:node',
+      missing: 'Missing node name',
+      methods: {
+        GET: (c) =>
+          read(c, 'node', (node) =>
+            answerRead(c, parts, [`node-checks/${node}`], () => ({ json: state.checks.onNode(node).map(checkView) })),
+          ),
+      },
+    },
+    {
+      path: '/v1/health/checks/:name',
+      missing: 'Missing service name',
+      methods: {
+        GET: (c) =>
+          read(c, 'name', (name, query) =>
+            answerRead(c, parts, [`service-checks/${name}`, ...nodesTopic(query)], () => ({
+              json: state.checks.ofService(name).filter(onNodeWith(query)).map(checkView),
+            })),
+          ),
+      },
+    },
+    {
+      path: '/v1/health/state/:state',
+      missing: 'Missing check state',
+      methods: {
+        GET: (c) =>
+          read(c, 'state', (name, query) =>
+            answerRead(c, parts, ['checks', ...nodesTopic(query)], () => ({
+              json: isState(name) ? state.checks.withStatus(name).filter(onNodeWith(query)).map(checkView) : [],
+            })),
+          ),
+      },
+    },
+  ];
+
+  function onNodeWith(query: URLSearchParams) {
+    return ({ record }: { record: { Node: string } }): boolean => {
+      if (!query.has('node-meta')) return true;
+      const node = state.nodes.get(record.Node);
+      return node !== undefined && hasNodeMeta(query)(node);
+    };
+  }
+}
+
+/** An answer that was filtered by what nodes say of themselves changes with them. */
+function nodesTopic(query: URLSearchParams): 'nodes'[] {
+  return query.has('node-meta') ? ['nodes'] : [];
+}
+
+function isState(name: string): name is CheckStatus | 'any' {
+  return name === 'any' || checkStatuses.some((status) => status === name);
+}

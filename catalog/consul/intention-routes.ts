@@ -1,0 +1,149 @@
+import { ConsulError } from '#policies/consul/consul-error.ts';
+import { parseJson } from '#policies/consul/go-json.ts';
+import { formatIntention, parseIntention, parseIntentionName } from '#policies/intention-form.ts';
+import { isServiceName } from '#policies/service-name.ts';
+import { nameOf } from '../access/caller.ts';
+import { denied } from '../access/denied.ts';
+import { operatorOnly, ownOnly } from '../access/permissions.ts';
+import type { Decisions } from '../intentions/decisions.ts';
+import { planIntention, planIntentionEnd } from '../intentions/plan.ts';
+import type { CatalogParts } from '../parts.ts';
+import { warningHeader } from './matching.ts';
+import { refuseUnsupported } from './query-options.ts';
+import { answerRead } from './read.ts';
+import { bodyOf, type CatalogRequest, jsonAnswer, queryOf, type Route } from './route-table.ts';
+
+/** Names of one match request. */
+const maxMatchNames = 64;
+
+/** /v1/connect/intentions: who may call whom, one intention at a time. The service-intentions config entries are the same truth, seen whole. */
+export function intentionRoutes(parts: CatalogParts, decisions: Decisions): Route[] {
+  const { state } = parts;
+  const byId = 'Intentions have no ids here: name them with /v1/connect/intentions/exact?source=…&destination=…';
+  const gone = () => {
+    throw new ConsulError(501, byId);
+  };
+  return [
+    {
+      path: '/v1/connect/intentions',
+      methods: {
+        GET: (c) => {
+          denied(operatorOnly(c.var.caller));
+          return answerRead(c, parts, ['intentions'], () => ({ json: state.intentions.list().map(formatIntention) }));
+        },
+        POST: gone,
+      },
+    },
+    {
+      path: '/v1/connect/intentions/exact',
+      methods: {
+        GET: (c) => {
+          denied(operatorOnly(c.var.caller));
+          const { source, destination } = pairOf(queryOf(c));
+          return answerRead(c, parts, [`entry/service-intentions/${destination}`], () => {
+            const found = state.intentions.exact(source, destination);
+            return found === undefined ? { missing: 'Intention not found' } : { json: formatIntention(found) };
+          });
+        },
+        PUT: (c) => putExact(c, parts),
+        DELETE: (c) => deleteExact(c, parts),
+      },
+    },
+    { path: '/v1/connect/intentions/match', methods: { GET: (c) => match(c, parts) } },
+    { path: '/v1/connect/intentions/check', methods: { GET: (c) => check(c, parts, decisions) } },
+    { path: '/v1/connect/intentions/:id', methods: { GET: gone, PUT: gone, DELETE: gone } },
+  ];
+}
+
+async function putExact(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
+  denied(operatorOnly(c.var.caller));
+  const query = queryOf(c);
+  refuseUnsupported(query, parts.datacenter);
+  const pair = pairOf(query);
+  const { meta, ...draft } = parseIntention(parseJson(await bodyOf(c)), pair);
+  if (meta !== undefined) {
+    throw new ConsulError(
+      400,
+      'Meta cannot be set here: it belongs to the service-intentions config entry (PUT /v1/config)',
+    );
+  }
+  const rules = { defaultAction: parts.defaultAction, force: query.has('force'), nowMs: parts.context.clock() };
+  const { warning } = await parts.writer.commit(() => planIntention(parts.state, draft, rules));
+  parts.context.log.info(
+    { audit: 'intention-put', caller: nameOf(c.var.caller), ...pair, action: draft.action ?? 'permissions', warning },
+    'intention written',
+  );
+  return jsonAnswer(true, warningHeader(warning));
+}
+
+async function deleteExact(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
+  denied(operatorOnly(c.var.caller));
+  const query = queryOf(c);
+  refuseUnsupported(query, parts.datacenter);
+  const { source, destination } = pairOf(query);
+  const existed = await parts.writer.commit(() => planIntentionEnd(parts.state, source, destination));
+  parts.context.log.info(
+    { audit: 'intention-delete', caller: nameOf(c.var.caller), source, destination, existed },
+    'intention deleted',
+  );
+  return jsonAnswer(true);
+}
+
+/** What decides on calls to or from services, in the order in which it is consulted. A workload sees who may call it. */
+function match(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
+  const query = queryOf(c);
+  const by = query.get('by') ?? '';
+  const names = query.getAll('name').filter((name) => name !== '');
+  if (by === '') throw new ConsulError(400, "required query parameter 'by' not set");
+  if (by !== 'source' && by !== 'destination') {
+    throw new ConsulError(400, "'by' parameter must be one of 'source' or 'destination'");
+  }
+  if (names.length === 0) throw new ConsulError(400, "required query parameter 'name' not set");
+  if (names.length > maxMatchNames) throw new ConsulError(400, `more than ${maxMatchNames} names`);
+  const services = names.map((name): [string, string] => [name, parseIntentionName(name)]);
+  for (const [, service] of services) {
+    denied(by === 'destination' ? ownOnly(c.var.caller, service) : operatorOnly(c.var.caller));
+  }
+  const { intentions } = parts.state;
+  return answerRead(
+    c,
+    parts,
+    by === 'source'
+      ? ['intentions']
+      : ['entry/service-intentions/*', ...services.map(([, name]) => `entry/service-intentions/${name}` as const)],
+    () => ({
+      json: Object.fromEntries(
+        services.map(([given, service]) => {
+          const found = by === 'source' ? intentions.from(service) : intentions.deciding(service);
+          return [given, found.map(formatIntention)];
+        }),
+      ),
+    }),
+  );
+}
+
+/** May the source connect? What only a request can tell counts as no (Consul). */
+function check(c: CatalogRequest, parts: CatalogParts, decisions: Decisions): Promise<Response> {
+  const query = queryOf(c);
+  const { source, destination } = pairOf(query);
+  denied(ownOnly(c.var.caller, destination));
+  if (!['', 'consul'].includes(query.get('source-type') ?? ''))
+    throw new ConsulError(400, 'source-type must be consul');
+  for (const name of [source, destination]) {
+    if (!isServiceName(name)) throw new ConsulError(400, `${JSON.stringify(name)} is not the name of one service`);
+  }
+  return answerRead(c, parts, [`destination/${destination}`, 'destination/*'], () => {
+    const decision = decisions.connection(source, destination);
+    return { json: { Allowed: decision.layer === 'connection' && decision.verdict.allowed } };
+  });
+}
+
+/** Missing names are 500 in Consul, as any plain error there; no client depends on it, and it is the client's mistake. */
+function pairOf(query: URLSearchParams): { source: string; destination: string } {
+  const [source, destination] = ['source', 'destination'].map((name) => {
+    const value = query.get(name) ?? '';
+    if (value === '') throw new ConsulError(400, `required query parameter '${name}' not set`);
+    return parseIntentionName(value);
+  });
+  return { source: source ?? '', destination: destination ?? '' };
+}

@@ -1,0 +1,70 @@
+import { canonicaliseTarget } from '#policies/canonical-request.ts';
+import { type CompiledIntentions, compileIntentions, type Verdict } from '#policies/intention-decision.ts';
+import { type SpiffeId, serviceIdentityOf } from '#policies/spiffe-id.ts';
+import type { CatalogParts } from '../parts.ts';
+
+/** A request that someone wants to know the answer to before making it. */
+export interface HypotheticalRequest {
+  readonly method: string;
+  /** As a client would send it, with or without query. */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string | readonly string[]>>;
+}
+
+/** Whether a connection may be made: decided, or left to its requests. */
+export type ConnectionDecision =
+  | { readonly layer: 'connection'; readonly verdict: Verdict }
+  | { readonly layer: 'request'; readonly revision: number };
+
+/** Asks the one evaluator (policies/intention-decision.ts) on the catalog's state. */
+export class Decisions {
+  readonly #parts: Pick<CatalogParts, 'state' | 'defaultAction' | 'trustDomain'>;
+
+  constructor(parts: Pick<CatalogParts, 'state' | 'defaultAction' | 'trustDomain'>) {
+    this.#parts = parts;
+  }
+
+  /** @param source name of a service; undefined: an identity that is none of ours */
+  connection(source: string | undefined, destination: string): ConnectionDecision {
+    const compiled = this.#compile(destination);
+    const { connection } = compiled.forSource(source);
+    if (connection === 'per-request') return { layer: 'request', revision: compiled.revision };
+    return { layer: 'connection', verdict: connection };
+  }
+
+  /** The verdict on one request, its path brought to the form that the proxies judge. */
+  request(source: string, destination: string, request: HypotheticalRequest): Verdict {
+    const compiled = this.#compile(destination);
+    const target = canonicaliseTarget(request.path);
+    if (!target.ok) {
+      return { allowed: false, rule: 'request target (deny)', reason: target.reason, revision: compiled.revision };
+    }
+    const headers = new Map<string, readonly string[]>();
+    for (const [name, value] of Object.entries(request.headers)) {
+      const lines = typeof value === 'string' ? [value] : value;
+      headers.set(name.toLowerCase(), [...(headers.get(name.toLowerCase()) ?? []), ...lines]);
+    }
+    return compiled.forSource(source).request({
+      method: request.method,
+      path: target.path,
+      headerValues: (name) => headers.get(name) ?? [],
+    });
+  }
+
+  /** The service that an identity is in intentions: of the own trust domain, as the proxies read it. */
+  serviceOf(id: SpiffeId): string | undefined {
+    const identity = serviceIdentityOf(id);
+    return identity?.trustDomain === this.#parts.trustDomain ? identity.service : undefined;
+  }
+
+  #compile(destination: string): CompiledIntentions {
+    const { state, defaultAction } = this.#parts;
+    return compileIntentions({
+      destination,
+      protocol: state.protocolOf(destination),
+      defaultAction,
+      intentions: state.intentions.deciding(destination),
+      revision: state.revision,
+    });
+  }
+}

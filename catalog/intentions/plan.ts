@@ -1,0 +1,123 @@
+import type { IntentionAction } from '#policies/intention.ts';
+import type { IntentionDraft } from '#policies/intention-form.ts';
+import { precedenceOf } from '#policies/intention-precedence.ts';
+import type { CatalogState } from '../state/catalog-state.ts';
+import { unchanged, type WritePlan } from '../state/catalog-writer.ts';
+import type { StoredIntention } from '../state/config-entries.ts';
+import { encode } from '../state/indexed.ts';
+import { keyOf } from '../state/keys.ts';
+import { type Rules, refuseShadowing } from './shadow.ts';
+import { protocolWarning } from './warning.ts';
+
+/** How to judge a write of intentions. */
+export interface WriteRules {
+  readonly defaultAction: IntentionAction;
+  /** The writer has seen what it hides. */
+  readonly force: boolean;
+  readonly nowMs: number;
+}
+
+/** What a write came to. */
+export interface Written {
+  readonly warning: string | undefined;
+}
+
+/**
+ * Plans one intention: its element in the destination's entry, replaced where it is or added at the end.
+ * @throws MeshError SLV-3005
+ */
+export function planIntention(state: CatalogState, draft: IntentionDraft, rules: WriteRules): WritePlan<Written> {
+  const { destination } = draft;
+  const entry = entryOf(state, destination);
+  const before = entry?.record.intentions ?? [];
+  const at = before.findIndex(({ source }) => source === draft.source);
+  const stored = toStored(draft, before[at], rules.nowMs);
+  const intentions = at < 0 ? [...before, stored] : before.with(at, stored);
+  return planEntry(state, destination, { intentions, meta: entry?.record.Meta ?? {} }, [draft.source], rules);
+}
+
+/** Plans the end of one intention; with its last one the entry ends. What is not there has ended already (Consul). */
+export function planIntentionEnd(state: CatalogState, source: string, destination: string): WritePlan<boolean> {
+  const entry = entryOf(state, destination);
+  const rest = entry?.record.intentions.filter((intention) => intention.source !== source) ?? [];
+  if (entry === undefined || rest.length === entry.record.intentions.length) {
+    return { compare: [], operations: [], result: false };
+  }
+  const key = keyOf('config', 'service-intentions', destination);
+  const value = encode({ ...entry.record, intentions: rest });
+  return {
+    compare: [unchanged(key, entry.modifyIndex)],
+    operations: [rest.length === 0 ? { kind: 'delete', key } : { kind: 'put', key, value }],
+    result: true,
+  };
+}
+
+/**
+ * Plans a whole entry: all intentions of one destination at once.
+ * @throws MeshError SLV-3005
+ */
+export function planIntentions(
+  state: CatalogState,
+  destination: string,
+  written: { readonly drafts: readonly IntentionDraft[]; readonly meta: Readonly<Record<string, string>> },
+  rules: WriteRules,
+): WritePlan<Written> {
+  const before = entryOf(state, destination)?.record.intentions ?? [];
+  const intentions = written.drafts.map((draft) =>
+    toStored(
+      draft,
+      before.find(({ source }) => source === draft.source),
+      rules.nowMs,
+    ),
+  );
+  const sources = written.drafts.map(({ source }) => source);
+  return planEntry(state, destination, { intentions, meta: written.meta }, sources, rules);
+}
+
+function planEntry(
+  state: CatalogState,
+  destination: string,
+  after: { readonly intentions: readonly StoredIntention[]; readonly meta: Readonly<Record<string, string>> },
+  changedSources: readonly string[],
+  rules: WriteRules,
+): WritePlan<Written> {
+  const asRules = (stored: StoredIntention): Rules => ({ ...stored, destination });
+  const changed = after.intentions.filter(({ source }) => changedSources.includes(source)).map(asRules);
+  if (!rules.force) {
+    const others = [
+      ...state.intentions.list().filter((intention) => intention.destination !== destination),
+      ...after.intentions.map(asRules),
+    ];
+    for (const intention of changed) refuseShadowing(intention, others, rules.defaultAction);
+  }
+  const key = keyOf('config', 'service-intentions', destination);
+  const entry = entryOf(state, destination);
+  const record = { Kind: 'service-intentions', Name: destination, Meta: after.meta, intentions: after.intentions };
+  const same = entry !== undefined && JSON.stringify(entry.record) === JSON.stringify(record);
+  return {
+    compare: [unchanged(key, entry?.modifyIndex)],
+    operations: same ? [] : [{ kind: 'put', key, value: encode(record) }],
+    result: { warning: protocolWarning(state, destination, changed) },
+  };
+}
+
+function entryOf(state: CatalogState, destination: string) {
+  const entry = state.config.get('service-intentions', destination);
+  return entry?.record.Kind === 'service-intentions' ? { ...entry, record: entry.record } : undefined;
+}
+
+function toStored(draft: IntentionDraft, before: StoredIntention | undefined, nowMs: number): StoredIntention {
+  const said = {
+    source: draft.source,
+    ...(draft.action === undefined ? {} : { action: draft.action }),
+    ...(draft.permissions === undefined ? {} : { permissions: draft.permissions }),
+    ...(draft.description ? { description: draft.description } : {}),
+    precedence: precedenceOf(draft.source, draft.destination),
+  };
+  if (before !== undefined) {
+    const { createdAtMs, updatedAtMs, ...saidBefore } = before;
+    const same = JSON.stringify(saidBefore) === JSON.stringify(said);
+    return { ...said, createdAtMs, updatedAtMs: same ? updatedAtMs : nowMs };
+  }
+  return { ...said, createdAtMs: nowMs, updatedAtMs: nowMs };
+}

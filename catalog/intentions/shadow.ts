@@ -1,0 +1,38 @@
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import type { Intention, IntentionAction } from '#policies/intention.ts';
+import { wildcard } from '#policies/intention-precedence.ts';
+
+/** What of an intention its effect depends on. */
+export type Rules = Pick<Intention, 'source' | 'destination' | 'action' | 'permissions' | 'precedence'>;
+
+/**
+ * Under default allow, permissions let through whatever none of them matches. Written over a wider deny they would so open what was shut, even when
+ * all of them say deny: only one intention is consulted. Such a write is refused unless forced. An L4 allow says openly what it opens, and a guard never
+ * widens, so both pass. Under default deny nothing that falls through gets through.
+ *
+ * @throws MeshError SLV-3005 naming the intention that would be hidden
+ */
+export function refuseShadowing(written: Rules, others: readonly Rules[], defaultAction: IntentionAction): void {
+  if (defaultAction === 'deny' || written.permissions === undefined || written.destination === wildcard) return;
+  const hidden = others
+    .toSorted((a, b) => b.precedence - a.precedence)
+    .find((other) => other.precedence < written.precedence && overlaps(written, other) && deniesSomething(other));
+  if (hidden === undefined) return;
+  const name = `${written.source} -> ${written.destination}`;
+  throw new MeshError(
+    'SLV-3005',
+    `What no permission of ${name} matches would be allowed by default, where ${hidden.source} -> ${hidden.destination} denies it now.`,
+    { detail: { intention: name, hidden: `${hidden.source} -> ${hidden.destination}` } },
+  );
+}
+
+function overlaps(a: Rules, b: Rules): boolean {
+  const meet = (x: string, y: string): boolean => x === y || x === wildcard || y === wildcard;
+  return meet(a.source, b.source) && meet(a.destination, b.destination);
+}
+
+/** A guard does not count: it goes on denying, whatever stands over it. */
+function deniesSomething({ destination, action, permissions }: Rules): boolean {
+  if (destination === wildcard && permissions !== undefined) return false;
+  return action === 'deny' || (permissions?.some((permission) => permission.action === 'deny') ?? false);
+}

@@ -1,0 +1,20 @@
+import type { CatalogState } from '../state/catalog-state.ts';
+import type { Rules } from './shadow.ts';
+
+/**
+ * @returns what the writer of these rules should know: permissions look at HTTP, and a service whose protocol is tcp shows none, so there they deny all
+ */
+export function protocolWarning(
+  state: Pick<CatalogState, 'protocolOf'>,
+  destination: string,
+  rules: Iterable<Rules>,
+): string | undefined {
+  const [first] = [...rules].filter(({ permissions }) => permissions !== undefined);
+  if (first === undefined) return undefined;
+  const name = `${first.source} -> ${destination}`;
+  if (destination === '*') {
+    return `${name} has HTTP permissions: services whose Protocol is tcp (the default) refuse its sources everything; set Protocol http in their service-defaults`;
+  }
+  if (state.protocolOf(destination) !== 'tcp') return undefined;
+  return `${name} has HTTP permissions and ${destination} is of protocol tcp: everything is denied until Protocol is http (service-defaults ${destination})`;
+}

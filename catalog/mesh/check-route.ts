@@ -1,0 +1,76 @@
+import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
+import type { Verdict } from '#policies/intention-decision.ts';
+import { ownOnly } from '../access/permissions.ts';
+import type { CatalogEnv } from '../consul/route-table.ts';
+import type { Decisions } from '../intentions/decisions.ts';
+import { protocolWarning } from '../intentions/warning.ts';
+import type { CatalogParts } from '../parts.ts';
+import { permit } from './access.ts';
+import { problems, serviceNameSchema } from './names.ts';
+
+const headerName = z.string().min(1).max(256);
+const headerValue = z.string().max(8_192);
+
+const questionSchema = z
+  .strictObject({
+    source: serviceNameSchema,
+    destination: serviceNameSchema,
+    /** Default GET where a path is given. */
+    method: z.string().min(1).max(32).optional(),
+    /** As a client would send it. Absent: may the source connect at all? */
+    path: z.string().min(1).max(8_192).optional(),
+    headers: z.record(headerName, z.union([headerValue, z.array(headerValue).max(64)])).optional(),
+  })
+  .openapi('IntentionQuestion');
+
+const verdictSchema = z
+  .object({
+    allowed: z.boolean(),
+    rule: z.string(),
+    reason: z.string(),
+    reading: z.string().optional(),
+    revision: z.number(),
+    warning: z.string().optional(),
+  })
+  .openapi('IntentionVerdict');
+
+const route = createRoute({
+  method: 'post',
+  path: '/v1/mesh/intentions/check',
+  request: { body: { required: true, content: { 'application/json': { schema: questionSchema } } } },
+  responses: {
+    200: {
+      description: 'What the proxy of the destination would decide.',
+      content: { 'application/json': { schema: verdictSchema } },
+    },
+    ...problems,
+  },
+});
+
+/** POST /v1/mesh/intentions/check: the decision that the destination's proxy would make, with its reason. */
+export function mountCheckRoute(app: OpenAPIHono<CatalogEnv>, parts: CatalogParts, decisions: Decisions): void {
+  app.openapi(route, (c) => {
+    const question = c.req.valid('json');
+    permit(ownOnly(c.var.caller, question.destination));
+    const verdict = ask(decisions, question);
+    const deciding = parts.state.intentions.ofDestination(question.destination);
+    const consulted = deciding.filter(({ source }) => source === question.source || source === '*');
+    const warning = protocolWarning(parts.state, question.destination, consulted);
+    return c.json({ ...verdict, ...(warning === undefined ? {} : { warning }) }, 200);
+  });
+}
+
+function ask(decisions: Decisions, question: z.infer<typeof questionSchema>): Verdict {
+  const { source, destination, method, path, headers = {} } = question;
+  if (path !== undefined || method !== undefined) {
+    return decisions.request(source, destination, { method: method ?? 'GET', path: path ?? '/', headers });
+  }
+  const decision = decisions.connection(source, destination);
+  if (decision.layer === 'connection') return decision.verdict;
+  return {
+    allowed: false,
+    rule: 'per request',
+    reason: 'The intention has permissions: each request is decided by itself. Give a method and a path.',
+    revision: decision.revision,
+  };
+}

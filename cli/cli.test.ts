@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+
+const selvedge = join(import.meta.dirname, '..', 'bin', 'selvedge');
+
+function run(
+  args: readonly string[],
+  environment: Record<string, string> = {},
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise((resolve) => {
+    execFile(
+      selvedge,
+      [...args],
+      { env: { PATH: process.env['PATH'], HOME: '/nonexistent', ...environment } },
+      (error, stdout, stderr) => {
+        resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
+      },
+    );
+  });
+}
+
+describe('command line', () => {
+  const cases: [name: string, args: string[], code: number, stderr: RegExp][] = [
+    [
+      'an unknown command, with the nearest',
+      ['intentoin'],
+      2,
+      /unknown command 'intentoin'[\s\S]*Did you mean intention/,
+    ],
+    [
+      'an unknown flag, with the nearest',
+      ['intention', 'list', '--catalgo', 'x'],
+      2,
+      /unknown option '--catalgo'[\s\S]*Did you mean --catalog/,
+    ],
+    ['a missing argument', ['intention', 'create', 'web'], 2, /missing required argument 'destination'/],
+    ['a missing option', ['serve', 'edge-proxy'], 2, /--service is needed \(or SELVEDGE_SERVICE\), or `services`/],
+    [
+      'a bad value',
+      ['serve', 'edge-proxy', '--service', 'web', '--listen', 'here'],
+      2,
+      /--listen: "here" is not an address[\s\S]*SLV-1002/,
+    ],
+    [
+      'a catalog that is not there',
+      ['intention', 'list', '--catalog', 'http://127.0.0.1:1'],
+      5,
+      /ECONNREFUSED[\s\S]*SLV-1006/,
+    ],
+    [
+      'https without a way to prove the server',
+      ['intention', 'list', '--catalog', 'https://127.0.0.1:1'],
+      2,
+      /give --ca-file[\s\S]*SLV-1003/,
+    ],
+    [
+      'two actions at once',
+      ['intention', 'create', 'a', 'b', '--allow', '--deny'],
+      2,
+      /exactly one of --allow, --deny/,
+    ],
+    [
+      'a token file that is not there',
+      ['intention', 'list', '--token-file', '/nonexistent/token'],
+      1,
+      /no file \/nonexistent\/token/,
+    ],
+    ['a command without its subcommand', ['identity'], 2, /Usage: selvedge identity/],
+    ['no command at all', [], 2, /Usage: selvedge/],
+  ];
+  for (const [name, args, code, stderr] of cases) {
+    test(`${name}: exit code ${code}, and a sentence`, async () => {
+      const result = await run(args);
+      assert.match(result.stderr, stderr);
+      assert.equal(result.code, code);
+      assert.equal(result.stdout, '');
+      assert.doesNotMatch(result.stderr, /\n\s+at /, 'no stack');
+    });
+  }
+
+  test('an unknown SELVEDGE_ variable is named', async () => {
+    const result = await run(['intention', 'list'], { SELVEDGE_CATALGO: 'x' });
+    assert.equal(result.code, 2);
+    assert.match(result.stderr, /SELVEDGE_CATALGO; did you mean SELVEDGE_CATALOG\?/);
+  });
+
+  test('--version and --help answer on standard output', async () => {
+    assert.match((await run(['--version'])).stdout, /^\d+\.\d+\.\d+\n$/);
+    const help = await run(['serve', 'edge-proxy', '--help']);
+    assert.equal(help.code, 0);
+    assert.match(help.stdout, /--upstream <name=address>/);
+  });
+});

@@ -1,0 +1,354 @@
+import { hostname } from 'node:os';
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import { parseServiceName } from '#policies/service-name.ts';
+import type { Option, OptionSet } from '#runtime/configuration.ts';
+import { logLevels } from '#runtime/logging.ts';
+import { address, durationMs, integer, oneOf, serviceUrl, text } from '#runtime/option-kinds.ts';
+import { parseSocketAddress, type SocketAddress } from '#runtime/socket-address.ts';
+import { parseSidecarServices } from './sidecar-services.ts';
+import { vaultOptions } from './vault-options.ts';
+import { parseWorkloadSocket } from './workload-socket.ts';
+
+/** The options of every command, as data: runtime/configuration.ts makes flags, variables and file keys of them. */
+
+/** What a listener or upstream flag of the form `db=127.0.0.1:5000` says. */
+export interface UpstreamFlag {
+  readonly service: string;
+  readonly address: SocketAddress;
+}
+
+/** For options that have no text form. */
+function noText(): never {
+  throw new MeshError('SLV-1002', 'this option stands in the --config file only');
+}
+
+function upstreamFlag(value: string): UpstreamFlag {
+  const separator = value.indexOf('=');
+  if (separator < 1)
+    throw new MeshError('SLV-1002', `"${value.slice(0, 80)}" is not an upstream; it takes the form db=127.0.0.1:5000`);
+  return {
+    service: parseServiceName(value.slice(0, separator)),
+    address: parseSocketAddress(value.slice(separator + 1)),
+  };
+}
+
+const config: Option<string> = {
+  parse: text,
+  placeholder: 'file',
+  description: 'YAML file with any of these options (keys as the flags, without dashes)',
+};
+const logLevel = {
+  parse: oneOf(...logLevels),
+  placeholder: 'level',
+  default: 'info',
+  description: `one of ${logLevels.join(', ')}`,
+} as const;
+const nodeName = {
+  parse: parseServiceName,
+  placeholder: 'name',
+  default:
+    hostname()
+      .replace(/[^A-Za-z0-9._-]/g, '-')
+      .slice(0, 128) || 'node',
+  description: 'name of this host in the catalog',
+} as const;
+const datacenter = {
+  parse: parseServiceName,
+  placeholder: 'name',
+  default: 'dc1',
+  description: 'datacenter: part of every SPIFFE ID',
+} as const;
+/** Also of `vault-setup`. */
+export const trustDomain = {
+  parse: text,
+  placeholder: 'domain',
+  default: 'mesh.internal',
+  description: 'SPIFFE trust domain: the root of every identity; it does not change later',
+} as const;
+const defaultIntentionPolicy = {
+  parse: oneOf('deny', 'allow'),
+  placeholder: 'policy',
+  default: 'deny',
+  description: 'what holds where no intention does',
+} as const;
+const svidTtl = {
+  parse: durationMs,
+  placeholder: 'duration',
+  default: '4h',
+  description: 'lifetime of an SVID, 1m to 24h; renewed at a third of it',
+} as const;
+
+/** What a process asks of identity for itself. */
+const askedSvidTtl = {
+  parse: durationMs,
+  placeholder: 'duration',
+  description: "ask for this lifetime instead of the identity service's own",
+} as const;
+
+const joining = {
+  joinTokenFile: {
+    parse: text,
+    placeholder: 'file',
+    description: 'file with the join token (selvedge identity join-token create); read at the first start only',
+  },
+  caFile: {
+    parse: text,
+    placeholder: 'file',
+    description: 'PEM roots that must be behind the identity service: it is proven before the token is sent',
+  },
+  caPin: {
+    parse: text,
+    placeholder: 'sha256:hex',
+    description: 'pin of the root key instead of --ca-file; the identity service prints it at start',
+  },
+} as const satisfies OptionSet;
+
+export const devOptions = {
+  httpAddr: {
+    parse: address,
+    placeholder: 'address',
+    default: '127.0.0.1:8500',
+    description: 'catalog and agent API; port 0 picks a free one',
+  },
+  dnsAddr: {
+    parse: address,
+    placeholder: 'address',
+    default: '127.0.0.1:8600',
+    description: 'DNS (accepted, served by a later release)',
+  },
+  identityAddr: { parse: address, placeholder: 'address', default: '127.0.0.1:8510', description: 'identity API' },
+  dataDir: { parse: text, placeholder: 'dir', description: 'where to keep state; without it nothing is left behind' },
+  datacenter,
+  nodeName,
+  trustDomain,
+  defaultIntentionPolicy,
+  svidTtl,
+  logLevel,
+  config,
+} as const satisfies OptionSet;
+
+export const identityOptions = {
+  listen: {
+    parse: address,
+    placeholder: 'address',
+    default: '127.0.0.1:8510',
+    description: 'where to serve (TLS); port 0 picks a free one',
+  },
+  dataDir: {
+    parse: text,
+    placeholder: 'dir',
+    default: '/var/lib/selvedge/identity',
+    description: 'CA keys, nodes, tokens',
+  },
+  trustDomain,
+  datacenter,
+  svidTtl,
+  backend: {
+    parse: oneOf('embedded', 'vault-intermediate', 'vault-leaf'),
+    placeholder: 'kind',
+    default: 'embedded',
+    description:
+      'what signs: embedded, vault-intermediate (Vault certifies a CA for this process) or vault-leaf (Vault signs each SVID)',
+  },
+  federationListen: {
+    parse: address,
+    placeholder: 'address',
+    description: 'serve the trust bundle, and nothing else, here, for other trust domains (https_web)',
+  },
+  federationTlsCert: { parse: text, placeholder: 'file', description: 'PEM certificate chain of --federation-listen' },
+  federationTlsKey: { parse: text, placeholder: 'file', description: 'PEM private key of --federation-listen' },
+  federationWebCaFile: {
+    parse: text,
+    placeholder: 'file',
+    description: 'PEM roots to trust, beside those of Web PKI, for the https_web bundle endpoints of others',
+  },
+  catalog: {
+    parse: serviceUrl,
+    placeholder: 'url',
+    description: 'catalog that says which proxies have the trust bundle; without it a rotation waits by time',
+  },
+  rotateIssuingAt: {
+    parse: integer(0, 90),
+    placeholder: 'percent',
+    default: '50',
+    description: 'rotate the issuing CA at this part of its life; 0: only when told',
+  },
+  rotateRootAt: {
+    parse: integer(0, 90),
+    placeholder: 'percent',
+    default: '0',
+    description: 'rotate the root at this part of its life; 0: only when told, with a warning from 75 on',
+  },
+  rotationDeadline: {
+    parse: durationMs,
+    placeholder: 'duration',
+    default: '10m',
+    description: 'after this long, proxies that do not have the new bundle are named for an operator to decide',
+  },
+  rotationSettle: {
+    parse: durationMs,
+    placeholder: 'duration',
+    default: '5m',
+    description: 'how long connections under the old root get to end, once every SVID is renewed',
+  },
+  ...vaultOptions,
+  logLevel,
+  config,
+} as const satisfies OptionSet;
+
+export const catalogOptions = {
+  listen: {
+    parse: address,
+    placeholder: 'address',
+    default: '127.0.0.1:8501',
+    description: 'where to serve (TLS); port 0 picks a free one',
+  },
+  dataDir: {
+    parse: text,
+    placeholder: 'dir',
+    default: '/var/lib/selvedge/catalog',
+    description: 'the store and the operator token',
+  },
+  datacenter,
+  nodeName,
+  defaultIntentionPolicy,
+  identity: {
+    parse: serviceUrl,
+    placeholder: 'url',
+    default: 'https://127.0.0.1:8510',
+    description: 'identity service: the catalog has an SVID of its own',
+  },
+  ...joining,
+  svidTtl: askedSvidTtl,
+  logLevel,
+  config,
+} as const satisfies OptionSet;
+
+export const edgeProxyOptions = {
+  service: {
+    parse: parseServiceName,
+    placeholder: 'name',
+    description: 'service that this proxy stands for (several: `services` in the --config file)',
+  },
+  services: {
+    parse: noText,
+    fromFile: parseSidecarServices,
+    description:
+      'in the --config file only: the services of a proxy that carries several, each with service, listen, local, upstreams',
+  },
+  serviceId: {
+    parse: parseServiceName,
+    placeholder: 'id',
+    description: 'id of this instance in the catalog; the service name when absent',
+  },
+  local: {
+    parse: address,
+    placeholder: 'address',
+    description: 'where the application listens; absent for a service that only calls',
+  },
+  listen: {
+    parse: address,
+    placeholder: 'address',
+    default: '127.0.0.1:21000',
+    description: 'where other proxies reach this one (mTLS); port 0 picks a free one',
+  },
+  advertise: { parse: address, placeholder: 'address', description: 'what to tell others instead of --listen' },
+  upstream: {
+    parse: upstreamFlag,
+    placeholder: 'name=address',
+    repeatable: true,
+    description: 'local address at which the application reaches a service: db=127.0.0.1:5000',
+  },
+  workloadApiSocket: {
+    parse: parseWorkloadSocket,
+    placeholder: 'path',
+    description:
+      "UNIX socket at which the application gets SVIDs itself (SPIFFE Workload API, Envoy's SDS); fd:3 for one passed on by systemd",
+  },
+  catalog: { parse: serviceUrl, placeholder: 'url', default: 'http://127.0.0.1:8500', description: 'catalog service' },
+  identity: {
+    parse: serviceUrl,
+    placeholder: 'url',
+    default: 'http://127.0.0.1:8510',
+    description: 'identity service',
+  },
+  ...joining,
+  nodeName,
+  dataDir: {
+    parse: text,
+    placeholder: 'dir',
+    description: 'node key, SVIDs and the local copy of the catalog (0600); without it a restart begins anew',
+  },
+  adminAddr: {
+    parse: address,
+    placeholder: 'address',
+    default: '127.0.0.1:19000',
+    description: 'metrics, readiness, decisions, breakers; loopback only',
+  },
+  agentAddr: { parse: address, placeholder: 'address', description: "serve Consul's /v1/agent API here" },
+  checkInterval: {
+    parse: durationMs,
+    placeholder: 'duration',
+    default: '10s',
+    description: 'how often the TCP check of --local runs',
+  },
+  svidTtl: askedSvidTtl,
+  accessLog: {
+    parse: oneOf('none', 'errors', 'all'),
+    placeholder: 'which',
+    default: 'errors',
+    description: 'requests to log: none, errors (refused or failed), all',
+  },
+  maxConnections: {
+    parse: integer(1, 1_000_000),
+    placeholder: 'count',
+    default: '10000',
+    description: 'inbound connections at once',
+  },
+  logLevel,
+  config,
+} as const satisfies OptionSet;
+
+/** What every client command takes to reach the catalog. */
+export const catalogClientOptions = {
+  catalog: { parse: serviceUrl, placeholder: 'url', default: 'http://127.0.0.1:8500', description: 'catalog service' },
+  tokenFile: {
+    parse: text,
+    placeholder: 'file',
+    description: 'operator token (the catalog writes it to <data-dir>/operator.token)',
+  },
+  caFile: joining.caFile,
+  config,
+} as const satisfies OptionSet;
+
+/** What every client command takes to reach the identity service. */
+export const identityClientOptions = {
+  identity: {
+    parse: serviceUrl,
+    placeholder: 'url',
+    default: 'https://127.0.0.1:8510',
+    description: 'identity service',
+  },
+  tokenFile: {
+    parse: text,
+    placeholder: 'file',
+    description: 'operator token (the identity service writes it to <data-dir>/operator.token)',
+  },
+  caFile: joining.caFile,
+  caPin: joining.caPin,
+  config,
+} as const satisfies OptionSet;
+
+/** Names of all options of all commands: a SELVEDGE_* variable that is none of them is a mistake. */
+export const allOptionNames: readonly string[] = [
+  ...new Set(
+    [
+      devOptions,
+      identityOptions,
+      catalogOptions,
+      edgeProxyOptions,
+      catalogClientOptions,
+      identityClientOptions,
+    ].flatMap((set) => Object.keys(set)),
+  ),
+];

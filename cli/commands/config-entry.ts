@@ -1,0 +1,63 @@
+import { readFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import { catalogClientOptions } from '../command-options.ts';
+import { defineCommand } from '../define-command.ts';
+import { printJson, say } from '../output.ts';
+import { ServiceClient } from '../service-client.ts';
+
+/** `selvedge config-entry write|read|delete`: service-defaults and service-intentions, in Consul's form. */
+export function defineConfigEntryCommands(program: Command): void {
+  const entry = program.command('config-entry').description("configuration of services, in Consul's form");
+  defineCommand(entry, {
+    name: 'write',
+    summary: 'store the entry in FILE (JSON or YAML, - for standard input)',
+    positional: ['<file>'],
+    options: catalogClientOptions,
+    async run(options, [file = '']) {
+      const body = readEntry(file);
+      await new ServiceClient('catalog', { ...options, url: options.catalog }).send('PUT', '/v1/config', body);
+      say(`${body.Kind} ${body.Name} stored`);
+    },
+  });
+  defineCommand(entry, {
+    name: 'read',
+    summary: 'show the entry of KIND and NAME',
+    positional: ['<kind>', '<name>'],
+    options: catalogClientOptions,
+    async run(options, [kind = '', name = '']) {
+      const client = new ServiceClient('catalog', { ...options, url: options.catalog });
+      printJson(await client.json('GET', path(kind, name), z.looseObject({})));
+    },
+  });
+  defineCommand(entry, {
+    name: 'delete',
+    summary: 'remove the entry of KIND and NAME',
+    positional: ['<kind>', '<name>'],
+    options: catalogClientOptions,
+    async run(options, [kind = '', name = '']) {
+      await new ServiceClient('catalog', { ...options, url: options.catalog }).send('DELETE', path(kind, name));
+      say(`${kind} ${name} removed`);
+    },
+  });
+}
+
+function path(kind: string, name: string): string {
+  return `/v1/config/${encodeURIComponent(kind)}/${encodeURIComponent(name)}`;
+}
+
+const entrySchema = z.looseObject({ Kind: z.string(), Name: z.string() });
+
+function readEntry(file: string): z.infer<typeof entrySchema> {
+  let value: unknown;
+  try {
+    value = parse(readFileSync(file === '-' ? 0 : file, 'utf8'));
+  } catch (cause) {
+    throw new MeshError('SLV-1005', `${file} holds no JSON or YAML that could be read`, { cause });
+  }
+  const entry = entrySchema.safeParse(value);
+  if (!entry.success) throw new MeshError('SLV-1002', `${file}: an entry has at least Kind and Name`);
+  return entry.data;
+}

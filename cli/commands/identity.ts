@@ -1,0 +1,145 @@
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { parseServiceName } from '#policies/service-name.ts';
+import { type IdentityStatus, identityStatusSchema, joinTokenSchema, nodeSchema } from '#policies/wire/identity-api.ts';
+import { durationMs, text } from '#runtime/option-kinds.ts';
+import { identityClientOptions } from '../command-options.ts';
+import { defineCommand } from '../define-command.ts';
+import { printJson, printRows, say } from '../output.ts';
+import { identityClient as client, outputOption as output } from './identity-client.ts';
+import { defineFederation } from './identity-federation.ts';
+import { defineRevocation } from './identity-revocation.ts';
+import { defineRotation } from './identity-rotation.ts';
+import { defineVaultSetup } from './vault-setup.ts';
+
+/** `selvedge identity status`, `… join-token create|list|delete`, `… node list|revoke`, rotation, revocation, federation and `vault-setup`. */
+export function defineIdentityCommands(program: Command): void {
+  const identity = program.command('identity').description('certificates, join tokens, nodes');
+  defineCommand(identity, {
+    name: 'status',
+    summary: 'CA backend, roots, what has been issued',
+    options: { ...identityClientOptions, output },
+    async run(options) {
+      const status = await client(options).json('GET', '/v1/identity/status', identityStatusSchema);
+      if (options.output === 'json') printJson(status);
+      else
+        printRows(
+          [
+            {
+              ...status,
+              backend: `${status.backend.kind}${noteOn(status.backend)}`,
+              outage: status.timeToOutageSeconds === undefined ? undefined : inWords(status.timeToOutageSeconds),
+            },
+          ],
+          [
+            'trustDomain',
+            'datacenter',
+            'backend',
+            'health',
+            'outage',
+            'earliestExpiry',
+            'issued',
+            'refused',
+            'rootPins',
+          ],
+          'table',
+        );
+    },
+  });
+  defineJoinTokens(identity);
+  defineNodes(identity);
+  defineRotation(identity);
+  defineRevocation(identity);
+  defineFederation(identity);
+  defineVaultSetup(identity);
+}
+
+/** `2 h 31 min`: how long the mesh does without its CA. */
+function inWords(seconds: number): string {
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 1) return `${seconds} s`;
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+function defineJoinTokens(identity: Command): void {
+  const joinToken = identity.command('join-token').description('one-time tokens with which nodes join');
+  defineCommand(joinToken, {
+    name: 'create',
+    summary: 'make a token; it is printed once, on standard output, and redeemable once',
+    options: {
+      ...identityClientOptions,
+      service: {
+        parse: text,
+        placeholder: 'name',
+        repeatable: true,
+        required: true,
+        description: 'service that the node may be; one trailing * stands for any ending',
+      },
+      node: { parse: parseServiceName, placeholder: 'name', description: 'the only node that may redeem it' },
+      ttl: { parse: durationMs, placeholder: 'duration', default: '10m', description: 'how long it may be redeemed' },
+      description: { parse: text, placeholder: 'text', description: 'what it is for' },
+      output,
+    },
+    async run(options) {
+      const created = await client(options).json('POST', '/v1/identity/join-tokens', joinTokenSchema, {
+        services: options.service,
+        ttlSeconds: Math.ceil(options.ttl / 1_000),
+        ...(options.node === undefined ? {} : { node: options.node }),
+        ...(options.description === undefined ? {} : { description: options.description }),
+      });
+      if (options.output === 'json') {
+        printJson(created);
+        return;
+      }
+      process.stdout.write(`${created.token ?? ''}\n`);
+      say(`token ${created.id} for ${created.services.join(', ')}, redeemable once until ${created.expiresAt}`);
+    },
+  });
+  defineCommand(joinToken, {
+    name: 'list',
+    summary: 'tokens and who redeemed them; never the tokens themselves',
+    options: { ...identityClientOptions, output },
+    async run(options) {
+      const tokens = await client(options).json('GET', '/v1/identity/join-tokens', z.array(joinTokenSchema));
+      printRows(tokens, ['id', 'services', 'node', 'expiresAt', 'redeemedBy', 'description'], options.output);
+    },
+  });
+  defineCommand(joinToken, {
+    name: 'delete',
+    summary: 'withdraw the token with this ID',
+    positional: ['<id>'],
+    options: identityClientOptions,
+    async run(options, [id = '']) {
+      await client(options).send('DELETE', `/v1/identity/join-tokens/${encodeURIComponent(id)}`);
+      say(`token ${id} withdrawn`);
+    },
+  });
+}
+
+function defineNodes(identity: Command): void {
+  const node = identity.command('node').description('nodes that joined, and their grants');
+  defineCommand(node, {
+    name: 'list',
+    summary: 'nodes and what each may be',
+    options: { ...identityClientOptions, output },
+    async run(options) {
+      const nodes = await client(options).json('GET', '/v1/identity/nodes', z.array(nodeSchema));
+      printRows(nodes, ['id', 'name', 'services', 'joinedAt', 'lastIssuedAt', 'revokedAt'], options.output);
+    },
+  });
+  defineCommand(node, {
+    name: 'revoke',
+    summary: 'withdraw the grant of the node with this ID: no further SVID',
+    positional: ['<id>'],
+    options: identityClientOptions,
+    async run(options, [id = '']) {
+      await client(options).send('DELETE', `/v1/identity/nodes/${encodeURIComponent(id)}`);
+      say(`node ${id} revoked`);
+    },
+  });
+}
+
+function noteOn({ healthy, reason }: IdentityStatus['backend']): string {
+  if (healthy) return reason === undefined ? '' : ` (${reason})`;
+  return ` (unhealthy: ${reason ?? '?'})`;
+}

@@ -1,0 +1,66 @@
+import { readFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import { catalogClientOptions } from '../command-options.ts';
+import { defineCommand } from '../define-command.ts';
+import { printJson, say } from '../output.ts';
+import { ServiceClient } from '../service-client.ts';
+
+/** `selvedge resilience write|read|delete`: timeouts, retries, breaker of the calls to one service. */
+export function defineResilienceCommands(program: Command): void {
+  const resilience = program
+    .command('resilience')
+    .description('how a service is called: timeouts, retries, breaker, balancing');
+  defineCommand(resilience, {
+    name: 'write',
+    summary:
+      'store the policy in FILE (JSON or YAML, - for standard input) for SERVICE; what it leaves out has its default',
+    positional: ['<service>', '<file>'],
+    options: catalogClientOptions,
+    async run(options, [service = '', file = '']) {
+      await client(options).send('PUT', path(service), readPolicy(file));
+      say(`resilience of ${service} stored`);
+    },
+  });
+  defineCommand(resilience, {
+    name: 'read',
+    summary: 'show the policy of SERVICE',
+    positional: ['<service>'],
+    options: catalogClientOptions,
+    async run(options, [service = '']) {
+      printJson(await client(options).json('GET', path(service), z.looseObject({})));
+    },
+  });
+  defineCommand(resilience, {
+    name: 'delete',
+    summary: 'back to the defaults for SERVICE',
+    positional: ['<service>'],
+    options: catalogClientOptions,
+    async run(options, [service = '']) {
+      await client(options).send('DELETE', path(service));
+      say(`resilience of ${service} removed`);
+    },
+  });
+}
+
+function client(options: {
+  catalog: string;
+  tokenFile: string | undefined;
+  caFile: string | undefined;
+}): ServiceClient {
+  return new ServiceClient('catalog', { ...options, url: options.catalog });
+}
+
+function path(service: string): string {
+  return `/v1/mesh/resilience/${encodeURIComponent(service)}`;
+}
+
+function readPolicy(file: string): unknown {
+  try {
+    return parse(readFileSync(file === '-' ? 0 : file, 'utf8'));
+  } catch (cause) {
+    throw new MeshError('SLV-1005', `${file} holds no JSON or YAML that could be read`, { cause });
+  }
+}

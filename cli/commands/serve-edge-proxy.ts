@@ -1,0 +1,86 @@
+import type { Command } from 'commander';
+import type { SidecarConfig } from '#edge-proxy/configuration.ts';
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import type { OptionValues } from '#runtime/configuration.ts';
+import { runUntilSignal } from '#runtime/lifecycle.ts';
+import { createLogger } from '#runtime/logging.ts';
+import { systemContext } from '#runtime/process-context.ts';
+import { formatSocketAddress } from '#runtime/socket-address.ts';
+import { edgeProxyOptions } from '../command-options.ts';
+import { defineCommand } from '../define-command.ts';
+
+/** `selvedge serve edge-proxy`. */
+export function defineEdgeProxyServe(serve: Command): void {
+  defineCommand(serve, {
+    name: 'edge-proxy',
+    summary:
+      'the sidecar of one service or several: mTLS, intentions, resilience, in front of and behind the application',
+    options: edgeProxyOptions,
+    async run(options) {
+      const log = createLogger({ process: 'edge-proxy', level: options.logLevel });
+      const context = systemContext(log);
+      await runUntilSignal(log, async (signal) => {
+        const { startEdgeProxy } = await import('#edge-proxy/main.ts');
+        const proxy = await startEdgeProxy(
+          {
+            sidecars: sidecarsOf(options),
+            catalogUrl: options.catalog,
+            identityUrl: options.identity,
+            joinTokenFile: options.joinTokenFile,
+            caFile: options.caFile,
+            caPin: options.caPin,
+            nodeName: options.nodeName,
+            dataDir: options.dataDir,
+            adminAddr: options.adminAddr,
+            agentAddr: options.agentAddr,
+            checkIntervalMs: options.checkInterval,
+            svidTtlMs: options.svidTtl,
+            accessLog: options.accessLog,
+            maxConnections: options.maxConnections,
+          },
+          context,
+          signal,
+        );
+        process.stdout.write(`admin ${proxy.adminUrl}\n`);
+        if (proxy.agentUrl !== undefined) process.stdout.write(`agent ${proxy.agentUrl}\n`);
+        for (const sidecar of proxy.sidecars) {
+          if (sidecar.advertised !== undefined)
+            process.stdout.write(`inbound ${sidecar.config.service} ${formatSocketAddress(sidecar.advertised)}\n`);
+          if (sidecar.config.workloadApiSocket?.kind === 'path')
+            process.stdout.write(`workload-api ${sidecar.config.service} ${sidecar.config.workloadApiSocket.path}\n`);
+          for (const { service, address } of sidecar.config.upstreams) {
+            const port = sidecar.outboundPorts.get(service) ?? address.port;
+            process.stdout.write(`upstream ${service} ${formatSocketAddress({ ...address, port })}\n`);
+          }
+        }
+        process.stdout.write('ready\n');
+        return proxy;
+      });
+    },
+  });
+}
+
+/** The service that the flags name, and those of the configuration file. Throws SLV-1003 when there is none. */
+function sidecarsOf(options: OptionValues<typeof edgeProxyOptions>): SidecarConfig[] {
+  const services: SidecarConfig[] = [...(options.services ?? [])];
+  const { service } = options;
+  if (service !== undefined) {
+    const { local, listen, advertise } = options;
+    services.unshift({
+      service,
+      serviceId: options.serviceId ?? service,
+      local,
+      listen,
+      advertise,
+      upstreams: options.upstream,
+      workloadApiSocket: options.workloadApiSocket,
+    });
+  }
+  if (services.length === 0) {
+    throw new MeshError(
+      'SLV-1003',
+      '--service is needed (or SELVEDGE_SERVICE), or `services` in the --config file: what this proxy stands for',
+    );
+  }
+  return services;
+}

@@ -1,0 +1,102 @@
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import type { IdentityConfig } from '#identity/identity-config.ts';
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import type { OptionValues } from '#runtime/configuration.ts';
+import { runUntilSignal } from '#runtime/lifecycle.ts';
+import { createLogger } from '#runtime/logging.ts';
+import { systemContext } from '#runtime/process-context.ts';
+import { identityOptions } from '../command-options.ts';
+import { defineCommand } from '../define-command.ts';
+import { vaultBackend } from '../vault-options.ts';
+
+type Options = OptionValues<typeof identityOptions>;
+
+/** `selvedge serve identity`. */
+export function defineIdentityServe(serve: Command): void {
+  defineCommand(serve, {
+    name: 'identity',
+    summary: 'the identity service: mints SVIDs from its own CA or from Vault / OpenBao',
+    options: identityOptions,
+    async run(options) {
+      const backend = backendOf(options);
+      const log = createLogger({ process: 'identity', level: options.logLevel });
+      const context = systemContext(log);
+      await runUntilSignal(log, async () => {
+        // Loaded when needed: a client command must not pay for a server's libraries.
+        const [{ openServiceStore }, { startIdentity }] = await Promise.all([
+          import('../service-store.ts'),
+          import('#identity/main.ts'),
+        ]);
+        const { store, close } = await openServiceStore(options.dataDir, 'identity.db', context);
+        const identity = await startIdentity(
+          {
+            host: options.listen.host,
+            port: options.listen.port,
+            dataDir: options.dataDir,
+            trustDomain: options.trustDomain,
+            datacenter: options.datacenter,
+            svidTtlSeconds: Math.round(options.svidTtl / 1_000),
+            open: false,
+            backend,
+            catalogUrl: options.catalog,
+            federation: federationOf(options),
+            rotation: rotationOf(options),
+            onRotation: (rotation) => {
+              const target = rotation.state === 'idle' ? '' : `${rotation.target} `;
+              process.stdout.write(`rotation ${target}${rotation.state}\n`);
+            },
+          },
+          context,
+          store,
+        );
+        process.stdout.write(`identity ${identity.url}\n`);
+        for (const pin of identity.pins) process.stdout.write(`ca-pin ${pin}\n`);
+        if (identity.federationUrl !== undefined) process.stdout.write(`federation ${identity.federationUrl}\n`);
+        if (identity.operatorTokenPath !== undefined)
+          process.stdout.write(`operator-token-file ${identity.operatorTokenPath}\n`);
+        process.stdout.write('ready\n');
+        return {
+          async close() {
+            await identity.close();
+            await close();
+          },
+        };
+      });
+    },
+  });
+}
+
+function federationOf(options: Options): NonNullable<IdentityConfig['federation']> {
+  const { federationListen, federationTlsCert, federationTlsKey, federationWebCaFile } = options;
+  const given = [federationListen, federationTlsCert, federationTlsKey].filter((value) => value !== undefined);
+  if (given.length === 0) return { webRootsFile: federationWebCaFile };
+  if (federationListen === undefined || federationTlsCert === undefined || federationTlsKey === undefined) {
+    throw new MeshError(
+      'SLV-1003',
+      '--federation-listen, --federation-tls-cert and --federation-tls-key are given together',
+    );
+  }
+  return {
+    webRootsFile: federationWebCaFile,
+    endpoint: {
+      address: federationListen,
+      certificate: { certFile: federationTlsCert, keyFile: federationTlsKey },
+    },
+  };
+}
+
+function rotationOf(options: Options): NonNullable<IdentityConfig['rotation']> {
+  const fraction = (percent: number): number | undefined => (percent === 0 ? undefined : percent / 100);
+  return {
+    issuingAtFraction: fraction(options.rotateIssuingAt),
+    rootAtFraction: fraction(options.rotateRootAt),
+    deadlineMs: options.rotationDeadline,
+    settleMs: options.rotationSettle,
+  };
+}
+
+function backendOf(options: Options): IdentityConfig['backend'] {
+  if (options.backend === 'embedded') return { kind: 'embedded' };
+  return vaultBackend(options.backend, options, join(options.dataDir, 'vault-secret-id.json'));
+}

@@ -1,0 +1,65 @@
+import { z } from 'zod';
+import type { SidecarConfig } from '#edge-proxy/configuration.ts';
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import { parseServiceName } from '#policies/service-name.ts';
+import { parseSocketAddress } from '#runtime/socket-address.ts';
+import { parseWorkloadSocket } from './workload-socket.ts';
+
+const name = z.string().transform(checked(parseServiceName));
+const address = z.string().transform(checked(parseSocketAddress));
+const schema = z
+  .array(
+    z.strictObject({
+      service: name,
+      'service-id': name.optional(),
+      local: address.optional(),
+      listen: address,
+      advertise: address.optional(),
+      'workload-api-socket': z.string().transform(checked(parseWorkloadSocket)).optional(),
+      upstreams: z.record(z.string(), address).default({}),
+    }),
+  )
+  .min(1)
+  .max(256);
+
+/**
+ * Reads `services` of the configuration file: a list, each with the keys that the flags of a single service have.
+ * Throws SLV-1002 naming the item and key.
+ */
+export function parseSidecarServices(value: unknown): readonly SidecarConfig[] {
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) {
+    const faults = parsed.error.issues.map(({ path, message }) => `services.${path.join('.')}: ${message}`);
+    throw new MeshError('SLV-1002', faults.join('; '));
+  }
+  const names = new Set<string>();
+  return parsed.data.map((item) => {
+    if (names.has(item.service)) throw new MeshError('SLV-1002', `services: ${item.service} stands there twice`);
+    names.add(item.service);
+    return {
+      service: item.service,
+      serviceId: item['service-id'] ?? item.service,
+      local: item.local,
+      listen: item.listen,
+      advertise: item.advertise,
+      workloadApiSocket: item['workload-api-socket'],
+      upstreams: Object.entries(item.upstreams).map(([service, at]) => ({
+        service: parseServiceName(service),
+        address: at,
+      })),
+    };
+  });
+}
+
+/** A parser that throws MeshErrors as a zod transform. */
+function checked<T>(parse: (text: string) => T): (text: string, context: z.core.$RefinementCtx<string>) => T {
+  return (text, context) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      if (!(error instanceof MeshError)) throw error;
+      context.issues.push({ code: 'custom', input: text, message: error.message });
+      return z.NEVER;
+    }
+  };
+}

@@ -1,0 +1,125 @@
+import { Hono } from 'hono';
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import type { Clock } from '#runtime/clock.ts';
+import type { Logger } from '#runtime/logging.ts';
+import type { Metrics } from '#runtime/metrics.ts';
+import { problemResponse } from '#runtime/problem.ts';
+import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
+import type { DecisionLog } from './decisions.ts';
+import type { Sidecar } from './sidecar.ts';
+
+/** What the admin API shows. */
+export interface AdminSubject {
+  readonly sidecars: readonly Sidecar[];
+  readonly identity: MeshIdentity;
+  readonly metrics: Metrics;
+  readonly decisions: DecisionLog;
+  readonly clock: Clock;
+  readonly log: Logger;
+  draining(): boolean;
+}
+
+const longestList = 500;
+
+/**
+ * The proxy's own HTTP API, on loopback: `/metrics`, `/livez`, `/readyz`, `/status`, `/breakers`, `/decisions`, `/decisions/ID`. Never on a mesh port
+ * (CVE-2024-40632). It reads memory only, so it answers with everything else down.
+ */
+export function adminApp(subject: AdminSubject): Hono {
+  const app = new Hono();
+  app.onError((error) => problemResponse(error, subject.log));
+  app.notFound((c) =>
+    problemResponse(
+      new MeshError('SLV-1010', `${c.req.method} ${c.req.path.slice(0, 200)} is not served here`),
+      subject.log,
+    ),
+  );
+  app.get('/metrics', async (c) => {
+    const { contentType, text } = await subject.metrics.exposition();
+    return c.text(text, 200, { 'content-type': contentType });
+  });
+  app.get('/livez', (c) => c.text('ok\n'));
+  app.get('/readyz', (c) => {
+    const waiting = subject.sidecars.filter((sidecar) => !sidecar.ready).map((sidecar) => sidecar.config.service);
+    if (subject.draining()) return c.text('draining\n', 503);
+    if (waiting.length > 0) return c.text(`not ready: ${waiting.join(', ')} without SVID or intentions\n`, 503);
+    return c.text('ok\n');
+  });
+  app.get('/status', (c) => c.json(status(subject)));
+  app.get('/breakers', (c) =>
+    c.json(
+      subject.sidecars.flatMap((sidecar) =>
+        sidecar.upstreams.flatMap((upstream) =>
+          upstream.endpoints.map((endpoint) => ({
+            service: sidecar.config.service,
+            upstream: upstream.name,
+            endpoint: endpoint.id,
+            ...endpoint.breaker.snapshot(),
+          })),
+        ),
+      ),
+    ),
+  );
+  app.get('/decisions', (c) => c.json(subject.decisions.latest(longestList)));
+  app.get('/decisions/:id', (c) => {
+    const found = subject.decisions.find(c.req.param('id'));
+    if (found === undefined) {
+      throw new MeshError(
+        'SLV-1010',
+        'no such decision: this proxy did not take it, or it is among those forgotten since',
+      );
+    }
+    return c.json(found);
+  });
+  return app;
+}
+
+function status(subject: AdminSubject): object {
+  const now = subject.clock();
+  return {
+    trustDomain: subject.identity.trustDomain,
+    datacenter: subject.identity.datacenter,
+    bundleSequence: subject.identity.trust.sequence,
+    draining: subject.draining(),
+    services: subject.sidecars.map((sidecar) => {
+      const svid = sidecar.svid.current;
+      return {
+        service: sidecar.config.service,
+        ready: sidecar.ready,
+        svid:
+          svid === undefined
+            ? null
+            : {
+                spiffeId: svid.spiffeId,
+                serial: svid.serialHex,
+                notAfter: new Date(svid.notAfterMs).toISOString(),
+                secondsLeft: Math.round((svid.notAfterMs - now) / 1_000),
+              },
+        view: {
+          origin: sidecar.view.origin,
+          revision: sidecar.view.revision,
+          confirmedSecondsAgo:
+            sidecar.view.confirmedAtMs === 0 ? null : Math.round((now - sidecar.view.confirmedAtMs) / 1_000),
+          feed: sidecar.feed.state,
+        },
+        inbound: sidecar.inboundPort === undefined ? null : { port: sidecar.inboundPort, live: sidecar.live.size },
+        upstreams: sidecar.upstreams.map((upstream) => ({
+          name: upstream.name,
+          localPort: sidecar.outboundPorts.get(upstream.name) ?? null,
+          protocol: upstream.protocol,
+          endpoints: upstream.endpoints.map((endpoint) => ({
+            id: endpoint.id,
+            address: `${endpoint.host}:${endpoint.port}`,
+            expected: endpoint.spiffeId,
+            /** The SPIFFE ID that it proved at the last handshake. */
+            verified: endpoint.verified ?? null,
+            status: endpoint.status,
+            breaker: endpoint.breaker.state,
+            tunnels: endpoint.tunnels.size,
+            inFlight: endpoint.inFlight,
+          })),
+        })),
+      };
+    }),
+  };
+}

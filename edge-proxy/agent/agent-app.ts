@@ -1,0 +1,70 @@
+import { Hono } from 'hono';
+import { ConsulError } from '#policies/consul/consul-error.ts';
+import type { PeerEnv } from '#runtime/http-service.ts';
+import { problemResponse } from '#runtime/problem.ts';
+import { version } from '#runtime/version.ts';
+import type { AgentAccess } from './agent-options.ts';
+import { type AgentParts, type AgentRequest, type AgentRoute, json, plainText, requireToken } from './agent-route.ts';
+import { caRoutes } from './ca-routes.ts';
+import { checkRoutes } from './check-routes.ts';
+import { connectRoutes } from './connect-routes.ts';
+import { healthRoutes } from './health-routes.ts';
+import { serviceRoutes } from './service-routes.ts';
+
+/** Consul's routes of the agent, answered as Consul answers: plain-text errors, 405 with Allow. */
+export function agentApp(parts: AgentParts): Hono<{ Bindings: PeerEnv }> {
+  const app = new Hono<{ Bindings: PeerEnv }>();
+  const routes = [
+    selfRoute(parts),
+    ...serviceRoutes(parts),
+    ...checkRoutes(parts),
+    ...healthRoutes(parts),
+    ...connectRoutes(parts),
+    ...caRoutes(parts),
+  ];
+  app.use('/v1/agent/*', async (c, next) => {
+    refuseStrangers(parts.access, c);
+    await next();
+  });
+  for (const { path, method, handle } of routes) {
+    const allow = { allow: `OPTIONS,${method}` };
+    app.on(method, path, handle);
+    app.options(path, () => new Response(null, { status: 200, headers: allow }));
+    app.all(path, (c) => plainText(405, `method ${c.req.method} not allowed`, allow));
+  }
+  app.notFound((c) => plainText(404, `Invalid URL path: not part of the agent's API: ${c.req.path.slice(0, 128)}`));
+  app.onError((error, c) => {
+    if (error instanceof ConsulError) return plainText(error.status, error.message);
+    return problemResponse(error, parts.context.log, c.req.path);
+  });
+  return app;
+}
+
+/**
+ * A web page that a user of this host looks at can make the browser send requests here; browsers name the page in `Origin` on every write.
+ * No client of Consul does.
+ */
+function refuseStrangers(access: AgentAccess, c: AgentRequest): void {
+  if (c.req.header('origin') !== undefined)
+    throw new ConsulError(403, 'Permission denied: web pages may not use the agent');
+  requireToken(access, c);
+}
+
+/** Prometheus and others begin with it: they need `Config.Datacenter`. */
+function selfRoute({ datacenter, nodeName, nodeAddress }: AgentParts): AgentRoute {
+  return {
+    path: '/v1/agent/self',
+    method: 'GET',
+    handle: () =>
+      json({
+        Config: {
+          Datacenter: datacenter,
+          PrimaryDatacenter: datacenter,
+          NodeName: nodeName,
+          Server: false,
+          Version: version,
+        },
+        Member: { Name: nodeName, Addr: nodeAddress, Tags: { role: 'node', dc: datacenter }, Status: 1 },
+      }),
+  };
+}

@@ -1,0 +1,100 @@
+import type { Hono } from 'hono';
+import { decodeValue } from '#policies/consul/go-json.ts';
+import type { PeerEnv } from '#runtime/http-service.ts';
+import { agentApp } from './agent-app.ts';
+import type { AgentOptions } from './agent-options.ts';
+import { AntiEntropy } from './anti-entropy.ts';
+import { Changes } from './changes.ts';
+import { LocalState } from './local-state.ts';
+import {
+  identityOf,
+  type ServiceRequest,
+  serviceAliases,
+  serviceSchema,
+  toServiceDefinition,
+} from './service-definition.ts';
+import { systemTimers } from './timers.ts';
+
+/** The local agent: services and checks of this host, shown over Consul's /v1/agent and kept in the catalog. */
+export interface Agent {
+  /** /v1/agent/* of Consul; mount it with `app.route('/', agent.app)` or serve it as it is. */
+  readonly app: Hono<{ Bindings: PeerEnv }>;
+  /** What PUT /v1/agent/service/register does (checks that are not named go). Throws ConsulError when the definition does not hold together. */
+  register(service: ServiceRequest): void;
+  /** Throws ConsulError 404 when there is none. */
+  deregister(serviceId: string): void;
+  /** Resolves with true once the catalog has all of it, with false when the agent was closed before. */
+  synced(): Promise<boolean>;
+  /** What the catalog refused, in its words, by `service/ID` or `check/ID`. */
+  readonly refused: ReadonlyMap<string, string>;
+  /** Call it when the catalog was away: compares all registrations now instead of at the next round. */
+  catalogReturned(): void;
+  /** Stops the checks and deregisters everything from the catalog; what can't be reached within seconds is logged and left. */
+  close(): Promise<void>;
+}
+
+/** Starts an agent without services. */
+export function createAgent(options: AgentOptions): Agent {
+  const { nodeName, nodeAddress, datacenter, catalog, context, signal } = options;
+  const timers = options.timers ?? systemTimers;
+  const changes = new Changes();
+  const state: LocalState = new LocalState(timers, context.random, {
+    changed(serviceId, urgency) {
+      sync.changed(serviceId, urgency);
+      changes.happened();
+    },
+    removed(what) {
+      if ('service' in what) {
+        const { ID } = what.service;
+        sync.removed(`service/${ID}`, { Node: nodeName, ServiceID: ID }, identityOf(what.service));
+      } else {
+        const { id } = what.check;
+        sync.removed(`check/${id}`, { Node: nodeName, CheckID: id }, what.of && identityOf(what.of));
+      }
+      changes.happened();
+    },
+    lost(check) {
+      const { serviceId, id, deregisterAfterMs } = check;
+      context.log.warn({ service: serviceId, check: id, deregisterAfterMs }, 'critical for too long: deregistered');
+    },
+  });
+  const place = { name: nodeName, address: nodeAddress, datacenter };
+  const sync = new AntiEntropy(place, state, catalog, context, timers);
+  const app = agentApp({ ...options, state, changes, timers });
+
+  const stopped = async (): Promise<void> => {
+    state.stop();
+    changes.end();
+    await sync.stop();
+  };
+  // Everything in it only stops; a failure of a round under way was logged there.
+  const onAbort = () => void stopped();
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+
+  return {
+    app,
+    register(request) {
+      state.register(toServiceDefinition(decodeValue(serviceSchema, request, { aliases: serviceAliases })), true);
+    },
+    deregister: (serviceId) => state.deregister(serviceId),
+    synced: () => sync.synced(),
+    get refused() {
+      return sync.refused;
+    },
+    catalogReturned: () => sync.compareNow(),
+    async close() {
+      signal.removeEventListener('abort', onAbort);
+      await stopped();
+      const leaving = [...state.services.values()].map(async (service) => {
+        try {
+          await catalog.deregister({ Node: nodeName, ServiceID: service.ID }, identityOf(service));
+        } catch (err) {
+          context.log.warn({ err, service: service.ID }, 'could not be deregistered: the catalog still shows it');
+        }
+      });
+      await Promise.all(leaving);
+      state.services.clear();
+    },
+  };
+}

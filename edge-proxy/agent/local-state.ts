@@ -1,0 +1,179 @@
+import { ConsulError } from '#policies/consul/consul-error.ts';
+import type { Random } from '#runtime/clock.ts';
+import type { CheckDefinition, CheckStatus } from './check-definition.ts';
+import { LocalCheck } from './local-check.ts';
+import { type LocalService, maxChecksOfService, type ServiceDefinition } from './service-definition.ts';
+import type { Timers } from './timers.ts';
+import { unknownCheck, unknownService } from './unknown-id.ts';
+
+/** Most services of one agent, and checks in all. */
+const maxServices = 256;
+const maxChecks = 2048;
+const noReason = 'Maintenance mode is enabled for this service, but no reason was provided. This is a default message.';
+
+/** What happened to the local state, for those who carry it on (anti-entropy, blocked readers). */
+export interface LocalStateListener {
+  /** The service (or, with '', a check of the node) is new or different. `later`: only the output of a check. */
+  changed(serviceId: string, urgency: 'now' | 'later'): void;
+  removed(
+    what:
+      | { readonly service: LocalService }
+      | { readonly check: CheckDefinition; readonly of: LocalService | undefined },
+  ): void;
+  /** A check was critical for so long that its service is being deregistered. */
+  lost(check: CheckDefinition): void;
+}
+
+/** The services and checks of this host, as they were registered here. The catalog follows it, not the other way round. */
+export class LocalState {
+  readonly services = new Map<string, LocalService>();
+  readonly checks = new Map<string, LocalCheck>();
+  readonly #timers: Timers;
+  readonly #random: Random;
+  readonly #listener: LocalStateListener;
+
+  constructor(timers: Timers, random: Random, listener: LocalStateListener) {
+    this.#timers = timers;
+    this.#random = random;
+    this.#listener = listener;
+  }
+
+  /** Adds or replaces a service. @param replaceChecks drops the checks that the definition does not name. Throws ConsulError 400 at the bounds */
+  register({ service, checks }: ServiceDefinition, replaceChecks: boolean): void {
+    const { ID } = service;
+    if (!this.services.has(ID) && this.services.size >= maxServices)
+      throw new ConsulError(400, `More than ${maxServices} services`);
+    for (const check of checks) this.#requireRoom(check, checks.length);
+    this.services.set(ID, service);
+    if (replaceChecks) {
+      const kept = new Set(checks.map((check) => check.id));
+      for (const check of this.checksOf(ID)) if (!kept.has(check.definition.id)) this.#removeCheck(check);
+    }
+    for (const check of checks) this.#startCheck(check);
+    this.#listener.changed(ID, 'now');
+  }
+
+  /** Throws ConsulError 404. */
+  deregister(id: string): void {
+    const service = this.service(id);
+    for (const check of this.checksOf(id)) {
+      check.stop();
+      this.checks.delete(check.definition.id);
+    }
+    this.services.delete(id);
+    this.#listener.removed({ service });
+  }
+
+  /** Adds or replaces a check. Throws ConsulError 404 when its service is not here, 400 at the bounds. */
+  registerCheck(check: CheckDefinition): void {
+    if (check.serviceId !== '' && !this.services.has(check.serviceId)) {
+      throw new ConsulError(404, `ServiceID ${JSON.stringify(check.serviceId)} does not exist`);
+    }
+    this.#requireRoom(check, 1);
+    this.#startCheck(check);
+    this.#listener.changed(check.serviceId, 'now');
+  }
+
+  /** Throws ConsulError 404. */
+  deregisterCheck(id: string): void {
+    this.#removeCheck(this.check(id));
+  }
+
+  /** Takes a service out of or back into service. Throws ConsulError 404. */
+  setMaintenance(id: string, enable: boolean, reason: string): void {
+    this.service(id);
+    const checkId = `_service_maintenance:${id}`;
+    const existing = this.checks.get(checkId);
+    if (!enable) {
+      if (existing !== undefined) this.#removeCheck(existing);
+      return;
+    }
+    this.registerCheck({
+      id: checkId,
+      name: 'Service Maintenance Mode',
+      notes: reason || noReason,
+      serviceId: id,
+      status: 'critical',
+      work: { kind: 'fixed' },
+      successBeforePassing: 0,
+      failuresBeforeWarning: 0,
+      failuresBeforeCritical: 0,
+      maxOutputBytes: 0,
+      deregisterAfterMs: undefined,
+    });
+  }
+
+  /** Throws ConsulError 404. */
+  service(id: string): LocalService {
+    const service = this.services.get(id);
+    if (service === undefined) throw unknownService(id);
+    return service;
+  }
+
+  /** Throws ConsulError 404. */
+  check(id: string): LocalCheck {
+    const check = this.checks.get(id);
+    if (check === undefined) throw unknownCheck(id);
+    return check;
+  }
+
+  /** Checks of a service; '' for those of the node. */
+  checksOf(serviceId: string): LocalCheck[] {
+    return [...this.checks.values()].filter((check) => check.definition.serviceId === serviceId);
+  }
+
+  /** How a service is: the worst of its checks and the node's; maintenance before all (Consul's aggregation). */
+  statusOf(serviceId: string): CheckStatus | 'maintenance' {
+    const checks = [...this.checksOf(serviceId), ...this.checksOf('')];
+    if (checks.some((check) => check.definition.work.kind === 'fixed')) return 'maintenance';
+    const statuses = new Set(checks.map((check) => check.state.status));
+    return statuses.has('critical') ? 'critical' : statuses.has('warning') ? 'warning' : 'passing';
+  }
+
+  /** Stops every check. */
+  stop(): void {
+    for (const check of this.checks.values()) check.stop();
+  }
+
+  #requireRoom(check: CheckDefinition, adding: number): void {
+    const existing = this.checks.get(check.id)?.definition;
+    if (existing !== undefined) {
+      // Taking over another service's check would move it silently.
+      if (existing.serviceId === check.serviceId) return;
+      throw new ConsulError(400, `The check ${JSON.stringify(check.id)} belongs to another service`);
+    }
+    if (this.checks.size + adding > maxChecks) throw new ConsulError(400, `More than ${maxChecks} checks`);
+    if (this.checksOf(check.serviceId).length >= maxChecksOfService) {
+      throw new ConsulError(400, `More than ${maxChecksOfService} checks of one service`);
+    }
+  }
+
+  /** A check that is registered again keeps what it said, until it has something new to say (Consul). */
+  #startCheck(definition: CheckDefinition): void {
+    const before = this.checks.get(definition.id);
+    before?.stop();
+    const keep =
+      before !== undefined && before.definition.work.kind === definition.work.kind ? before.state : undefined;
+    const check = new LocalCheck(
+      definition,
+      {
+        timers: this.#timers,
+        random: this.#random,
+        onChange: (_, change) => this.#listener.changed(definition.serviceId, change === 'status' ? 'now' : 'later'),
+        onLost: () => {
+          this.#listener.lost(definition);
+          this.deregister(definition.serviceId);
+        },
+      },
+      keep,
+    );
+    this.checks.set(definition.id, check);
+  }
+
+  #removeCheck(check: LocalCheck): void {
+    const { definition } = check;
+    check.stop();
+    this.checks.delete(definition.id);
+    this.#listener.removed({ check: definition, of: this.services.get(definition.serviceId) });
+  }
+}

@@ -1,0 +1,163 @@
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import type { ResetReason, TunnelStream } from './tunnel/tunnel-stream.ts';
+
+/**
+ * Two-way bytes with half-close and back-pressure: what a TCP socket, a TLS socket and a tunnel's stream have in common. Callbacks, no promises, no
+ * node:stream pipes: this is the per-request path.
+ */
+export interface ByteStream {
+  /** Set by the owner; may change hands when the stream is reused. */
+  handlers: ByteStreamHandlers;
+  /** Writes bytes, or text as latin1. False: wait for `onDrain` before writing more. A write after the end is dropped. */
+  write(data: Buffer | string): boolean;
+  /** No more bytes from our side. */
+  end(): void;
+  /** After `end`: all that was written has been handed on. */
+  readonly flushed: boolean;
+  /** Both directions at once; `onClose` follows. A TCP peer may take it for an orderly end. */
+  destroy(): void;
+  /** As `destroy`, so that the peer sees that something broke: half an answer must not look like a whole one. */
+  reset(): void;
+  pause(): void;
+  resume(): void;
+}
+
+export interface ByteStreamHandlers {
+  /** The chunk may be kept: nobody writes into it again. */
+  onData(chunk: Buffer): void;
+  /** The other side will send no more. */
+  onEnd(): void;
+  onDrain(): void;
+  /** Both directions have ended and nothing waits to be sent, or it broke; once, last. `fault` is the reason when it was not an orderly end. */
+  onClose(fault: string | undefined): void;
+}
+
+/** Handlers that do nothing: a stream between owners. */
+export const idleHandlers: ByteStreamHandlers = { onData() {}, onEnd() {}, onDrain() {}, onClose() {} };
+
+/** A connected TCP or TLS socket as a ByteStream. The socket must allow half-open (`allowHalfOpen: true`). */
+export function socketStream(socket: Socket): ByteStream {
+  const stream = new SocketStream(socket);
+  socket.on('data', (chunk: Buffer) => stream.handlers.onData(chunk));
+  socket.on('end', () => stream.handlers.onEnd());
+  socket.on('drain', () => stream.handlers.onDrain());
+  let fault: string | undefined;
+  socket.on('error', (error: NodeJS.ErrnoException) => {
+    fault = error.code ?? error.message;
+  });
+  socket.on('close', () => stream.handlers.onClose(fault));
+  return stream;
+}
+
+class SocketStream implements ByteStream {
+  handlers: ByteStreamHandlers = idleHandlers;
+  readonly #socket: Socket;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  write(data: Buffer | string): boolean {
+    if (!this.#socket.writable) return true;
+    return typeof data === 'string' ? this.#socket.write(data, 'latin1') : this.#socket.write(data);
+  }
+
+  end(): void {
+    if (this.#socket.writable) this.#socket.end();
+  }
+
+  get flushed(): boolean {
+    return this.#socket.writableFinished;
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  reset(): void {
+    // TLS needs no reset: its end is missing then (RFC 8446 6.1). Behind our own end none can be had, and to ask for one would leave the handle open (libuv).
+    if (this.#socket instanceof TLSSocket || this.#socket.writableEnded) this.#socket.destroy();
+    else this.#socket.resetAndDestroy();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+}
+
+/** A stream of a tunnel as a ByteStream. Takes the stream's handlers over. */
+export function tunnelByteStream(stream: TunnelStream): ByteStream {
+  return new TunnelByteStream(stream);
+}
+
+class TunnelByteStream implements ByteStream {
+  handlers: ByteStreamHandlers = idleHandlers;
+  flushed = false;
+  readonly #stream: TunnelStream;
+  #remoteEnded = false;
+  #closed = false;
+
+  constructor(stream: TunnelStream) {
+    this.#stream = stream;
+    stream.handlers = {
+      onData: (chunk) => this.handlers.onData(chunk),
+      onDrain: () => this.handlers.onDrain(),
+      onEnd: () => {
+        this.#remoteEnded = true;
+        this.handlers.onEnd();
+        this.#closeIfEnded();
+      },
+      onFinish: () => {
+        this.flushed = true;
+        this.#closeIfEnded();
+      },
+      onReset: (code) => this.#close(`stream reset (${code})`),
+    };
+  }
+
+  write(data: Buffer | string): boolean {
+    return this.#stream.write(data);
+  }
+
+  end(): void {
+    this.#stream.end();
+  }
+
+  destroy(): void {
+    this.#abandon('cancel');
+  }
+
+  reset(): void {
+    this.#abandon('connect');
+  }
+
+  #abandon(reason: ResetReason): void {
+    if (this.#closed) return;
+    this.#stream.reset(reason);
+    // As a socket does: the owner hears of its own destroy, later.
+    queueMicrotask(() => this.#close(undefined));
+  }
+
+  pause(): void {
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    this.#stream.resume();
+  }
+
+  #closeIfEnded(): void {
+    if (this.flushed && this.#remoteEnded) queueMicrotask(() => this.#close(undefined));
+  }
+
+  #close(fault: string | undefined): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.handlers.onClose(fault);
+  }
+}

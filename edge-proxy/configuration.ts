@@ -1,0 +1,40 @@
+import type { SocketAddress } from '#runtime/socket-address.ts';
+import type { AccessLogMode } from './traffic.ts';
+import type { WorkloadSocket } from './workload-api/unix-socket.ts';
+
+/** One service that a proxy stands for. */
+export interface SidecarConfig {
+  readonly service: string;
+  /** Id of this instance in the catalog. */
+  readonly serviceId: string;
+  /** Where the application listens; undefined for a service that only calls. */
+  readonly local: SocketAddress | undefined;
+  /** Where the mesh reaches it; port 0: any free one. */
+  readonly listen: SocketAddress;
+  /** What the catalog is told instead of `listen`. */
+  readonly advertise: SocketAddress | undefined;
+  /** Local addresses at which the application reaches its upstreams. */
+  readonly upstreams: readonly { readonly service: string; readonly address: SocketAddress }[];
+  /** Where the application gets its SVIDs itself (SPIFFE Workload API, Envoy's SDS). */
+  readonly workloadApiSocket?: WorkloadSocket | undefined;
+}
+
+/** A whole edge proxy process: one host's or pod's services. */
+export interface EdgeProxyConfig {
+  readonly sidecars: readonly SidecarConfig[];
+  readonly catalogUrl: string;
+  readonly identityUrl: string;
+  readonly joinTokenFile: string | undefined;
+  readonly caFile: string | undefined;
+  readonly caPin: string | undefined;
+  readonly nodeName: string;
+  /** Node key, SVIDs, views; undefined: memory only. */
+  readonly dataDir: string | undefined;
+  readonly adminAddr: SocketAddress;
+  readonly agentAddr: SocketAddress | undefined;
+  readonly checkIntervalMs: number;
+  readonly svidTtlMs: number | undefined;
+  readonly accessLog: AccessLogMode;
+  /** Per listener. */
+  readonly maxConnections: number;
+}

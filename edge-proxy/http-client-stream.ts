@@ -1,0 +1,146 @@
+import type { ByteStream } from './byte-stream.ts';
+import type { Refusal } from './http1/fault.ts';
+import type { ResponseHead } from './http1/message.ts';
+import { ResponseDecoder } from './http1/response-decoder.ts';
+
+/** Who receives the answer that a stream is waiting for. */
+export interface AnswerSink {
+  onInformational(head: ResponseHead): void;
+  onHead(head: ResponseHead): void;
+  onBody(chunk: Buffer): void;
+  onComplete(): void;
+  /** The answer will not come, or not wholly. `untouched`: not a byte of it came. */
+  onBroken(reason: string, untouched: boolean): void;
+  /** 101: from here on `onBody` brings the other protocol's bytes. */
+  onUpgraded(head: ResponseHead): void;
+  /** More may be written. */
+  onDrain(): void;
+  /** All that came at once has been told: what waits to be joined with more is to go on now. */
+  onFlush(): void;
+}
+
+/** Nobody listens: between exchanges, and for answers that nobody wants. */
+export const noSink: AnswerSink = {
+  onInformational() {},
+  onHead() {},
+  onBody() {},
+  onComplete() {},
+  onBroken() {},
+  onUpgraded() {},
+  onDrain() {},
+  onFlush() {},
+};
+
+/** Where free streams are kept. */
+export interface StreamHome {
+  /** Takes back a stream that is free for the next exchange. */
+  give(stream: HttpClientStream): void;
+  /** A stream is gone for good. */
+  drop(stream: HttpClientStream): void;
+}
+
+/**
+ * The client's side of HTTP/1.1 on one byte stream: a tunnel's stream towards another proxy, or a socket to the local application. It carries exchanges one
+ * after the other and outlives them: opening one costs a round trip, an exchange on an open one does not.
+ */
+export class HttpClientStream {
+  sink: AnswerSink = noSink;
+  /** Exchanges begun: above one, the other end may have closed it just before, unseen. */
+  exchanges = 0;
+  readonly #stream: ByteStream;
+  readonly #decoder: ResponseDecoder;
+  readonly #home: StreamHome;
+  #keepAlive = true;
+  #paused = false;
+  #gone = false;
+
+  constructor(stream: ByteStream, home: StreamHome) {
+    this.#stream = stream;
+    this.#home = home;
+    this.#decoder = new ResponseDecoder({
+      onInformational: (head) => this.sink.onInformational(head),
+      onHead: (head) => {
+        this.#keepAlive = head.keepAlive && head.framing.kind !== 'until-close';
+        this.sink.onHead(head);
+      },
+      onBody: (chunk) => this.sink.onBody(chunk),
+      onComplete: () => this.sink.onComplete(),
+      onUpgraded: (head) => this.sink.onUpgraded(head),
+      onRefusal: (refusal: Refusal) => this.#break(refusal.reason),
+    });
+    stream.handlers = {
+      onData: (chunk) => {
+        this.#decoder.execute(chunk);
+        this.sink.onFlush();
+      },
+      onEnd: () => {
+        const idle = this.#decoder.idle;
+        this.#decoder.end();
+        if (idle) this.#break('the upstream closed the connection');
+      },
+      onClose: (fault) => this.#break(fault ?? 'the connection was closed'),
+      onDrain: () => this.sink.onDrain(),
+    };
+  }
+
+  /** Begins an exchange: the sink gets its answer. Write the request next. */
+  begin(sink: AnswerSink, method: string, upgradeAsked: boolean): void {
+    this.sink = sink;
+    this.exchanges += 1;
+    this.#decoder.startResponse(method, upgradeAsked);
+  }
+
+  write(data: Buffer | string): boolean {
+    return this.#stream.write(data);
+  }
+
+  /** Half-close, for an upgraded stream. */
+  end(): void {
+    this.#stream.end();
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.#stream.pause();
+    this.#decoder.pause();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#decoder.resume();
+    this.sink.onFlush();
+    // What the decoder held may have been enough for the sink to pause again; the stream must then not run into a paused decoder.
+    if (!this.#paused) this.#stream.resume();
+  }
+
+  /**
+   * After a whole answer to a whole request: back to the pool; or closed, when the application will not go on, or when more bytes have come behind the answer:
+   * they would be taken for the answer to the next request.
+   */
+  release(): void {
+    this.sink = noSink;
+    if (this.#gone) return;
+    if (this.#keepAlive && this.#decoder.idle && this.#decoder.heldBytes === 0) this.#home.give(this);
+    else this.discard();
+  }
+
+  /** Ends it now, whatever is under way. Nothing more is called. */
+  discard(): void {
+    this.sink = noSink;
+    if (this.#gone) return;
+    this.#gone = true;
+    this.#stream.destroy();
+    this.#home.drop(this);
+  }
+
+  #break(reason: string): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    const sink = this.sink;
+    this.sink = noSink;
+    const untouched = this.#decoder.untouched;
+    this.#stream.destroy();
+    this.#home.drop(this);
+    sink.onBroken(reason, untouched);
+  }
+}

@@ -1,0 +1,520 @@
+import assert from 'node:assert/strict';
+import { createServer, type RequestListener } from 'node:http';
+import { createServer as createTcpServer, type Server, type Socket } from 'node:net';
+import { describe, test } from 'node:test';
+import { dialTlsPeer, RawPeer } from '#test/raw-client.ts';
+import { startMesh, vanish } from '#test/sidecars.ts';
+import { waitFor } from '#test/wait-for.ts';
+import { type ByteStream, idleHandlers } from './byte-stream.ts';
+import { HttpServerStream } from './http-server-stream.ts';
+import { IdleSweep } from './idle-sweep.ts';
+
+/** HTTP/1.1 through both proxies, as callers and applications really speak it. */
+
+const web = (listener: RequestListener): { applications: Server[] } => ({ applications: [createServer(listener)] });
+
+/** An application by hand: `talk` gets each connection. */
+const byHand = (talk: (peer: RawPeer, socket: Socket) => void): { applications: Server[] } => ({
+  applications: [
+    createTcpServer({ allowHalfOpen: true, noDelay: true }, (socket) => talk(new RawPeer(socket), socket)),
+  ],
+});
+
+/** Waits until a number is the same in three looks. */
+async function standsStill(who: string, read: () => number): Promise<void> {
+  const seen: number[] = [];
+  await waitFor(
+    `${who} to stop`,
+    () => {
+      seen.push(read());
+      return seen.length > 3 && new Set(seen.slice(-3)).size === 1;
+    },
+    10_000,
+  );
+}
+
+/** Answers every head that comes with the same bytes, whatever the request. */
+const answering = (answer: string) =>
+  byHand((peer, socket) => {
+    let answered = 0;
+    socket.on('data', () => {
+      const heads = peer.text.split('\r\n\r\n').length - 1;
+      for (; answered < heads; answered++) peer.send(answer);
+    });
+  });
+
+const echo: RequestListener = (request, response) => {
+  const chunks: Buffer[] = [];
+  request.on('data', (chunk: Buffer) => chunks.push(chunk));
+  request.on('end', () => {
+    const body = Buffer.concat(chunks);
+    response.setHeader('X-Seen', `${request.method} ${request.url} ${body.length}`);
+    response.end(body);
+  });
+};
+
+const get = (path: string, more = '') => `GET ${path} HTTP/1.1\r\nHost: db\r\n${more}\r\n`;
+const closing = 'Connection: close\r\n';
+
+describe('answers', () => {
+  for (const [name, method, answer, expected] of [
+    ['a length', 'GET', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi', /\r\nContent-Length: 2\r\n.*\r\n\r\nhi$/s],
+    [
+      'chunks',
+      'GET',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n',
+      /chunked\r\n.*\r\n\r\n2\r\nhi\r\n0\r\n\r\n$/s,
+    ],
+    [
+      'HEAD with a length',
+      'HEAD',
+      'HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n',
+      /\r\nContent-Length: 2000\r\n.*\r\n\r\n$/s,
+    ],
+    ['204', 'GET', 'HTTP/1.1 204 No Content\r\n\r\n', /^HTTP\/1\.1 204 .*\r\n\r\n$/s],
+    [
+      '304 with a length',
+      'GET',
+      'HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n',
+      /^HTTP\/1\.1 304 .*Content-Length: 9\r\n.*\r\n\r\n$/s,
+    ],
+    [
+      'an early hint',
+      'GET',
+      'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n',
+      /^HTTP\/1\.1 103 .*Link: <\/a>.*HTTP\/1\.1 200 /s,
+    ],
+    [
+      'claims of the mesh',
+      'GET',
+      'HTTP/1.1 200 OK\r\nSelvedge-Decision: x\r\nselvedge-reached: no\r\nX-Selvedge-A: b\r\nContent-Length: 0\r\n\r\n',
+      /^(?!.*selvedge).*$/is,
+    ],
+  ] as const) {
+    test(name, async (t) => {
+      const mesh = await startMesh(t, answering(answer));
+      const client = mesh.dial().send(`${method} / HTTP/1.1\r\nHost: db\r\n${closing}\r\n`);
+      await client.untilEnded();
+      assert.match(client.text, expected);
+      assert.match(client.text, /\r\nConnection: close\r\n/);
+    });
+  }
+
+  test('a body that ends with the connection goes on as chunks, and the caller keeps its connection', async (t) => {
+    const mesh = await startMesh(
+      t,
+      byHand((peer) => void peer.until('\r\n\r\n').then(() => peer.send('HTTP/1.0 200 OK\r\n\r\nabc').end())),
+    );
+    const client = mesh.dial().send(get('/1'));
+    await client.until('3\r\nabc\r\n0\r\n\r\n');
+    client.send(get('/2', closing));
+    await client.untilEnded();
+    assert.equal(client.text.split('200 OK').length, 3);
+  });
+
+  test('to HTTP/1.0 nothing is chunked, and it gets a Host', async (t) => {
+    const mesh = await startMesh(
+      t,
+      web((request, response) => response.end(request.headers.host)),
+    );
+    const client = await mesh.ask('GET / HTTP/1.0\r\n\r\n');
+    assert.match(client.text, /\r\nConnection: close\r\n\r\ndb$/);
+    const named = await mesh.ask('GET http://db.mesh:81/ HTTP/1.0\r\n\r\n');
+    assert.match(named.text, /db\.mesh:81$/);
+  });
+
+  test('a head does not wait for the body behind it', async (t) => {
+    const mesh = await startMesh(
+      t,
+      web((_, response) => response.flushHeaders()),
+    );
+    const client = mesh.dial().send(get('/events'));
+    await client.until('200 OK', '\r\n\r\n');
+  });
+
+  test('100 Continue is said once, by the mesh', async (t) => {
+    const mesh = await startMesh(t, web(echo));
+    const client = mesh
+      .dial()
+      .send(`POST / HTTP/1.1\r\nHost: db\r\nContent-Length: 3\r\nExpect: 100-continue\r\n${closing}\r\n`);
+    await client.until('100 Continue');
+    client.send('abc');
+    await client.untilEnded();
+    assert.match(client.text, /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK\r\n.*abc$/s);
+  });
+
+  test('an answer that breaks off breaks the connection; nothing is made up', async (t) => {
+    const mesh = await startMesh(
+      t,
+      byHand(
+        (peer, socket) =>
+          void peer.until('\r\n\r\n').then(() => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc')),
+      ),
+    );
+    const client = mesh.dial().send(get('/'));
+    await client.untilTrue('the cut', () => client.closed);
+    assert.ok(client.text.endsWith('\r\n\r\nabc'));
+  });
+
+  for (const way of ['through both proxies', 'straight at the inbound one'] as const) {
+    test(`bytes behind an answer are never the answer to the next request (${way})`, async (t) => {
+      const poison = 'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison';
+      let connections = 0;
+      const mesh = await startMesh(
+        t,
+        byHand((peer) => {
+          connections += 1;
+          void peer
+            .until('\r\n\r\n')
+            .then(() => peer.send(`HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood${poison}`));
+        }),
+      );
+      const client =
+        way === 'through both proxies'
+          ? mesh.dial()
+          : mesh.keep((await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current)).peer);
+      client.send(get('/1') + get('/2') + get('/3', closing));
+      await client.untilEnded();
+      assert.equal(client.text.split('good').length, 4);
+      assert.ok(!client.text.includes('poison'));
+      assert.equal(connections, 3);
+    });
+  }
+});
+
+describe('requests', () => {
+  test('a length, and chunks, both of several megabytes, both ways', async (t) => {
+    const mesh = await startMesh(t, web(echo));
+    const body = Buffer.alloc(3_000_000, 'abcdefghij');
+    const chunks = Buffer.concat([Buffer.from(`${body.length.toString(16)}\r\n`), body, Buffer.from('\r\n0\r\n\r\n')]);
+    for (const [head, sent] of [
+      [`Content-Length: ${body.length}\r\n`, body],
+      ['Transfer-Encoding: chunked\r\n', chunks],
+    ] as const) {
+      const client = mesh.dial().send(`PUT / HTTP/1.1\r\nHost: db\r\n${closing}${head}\r\n`).send(sent);
+      await client.untilEnded();
+      assert.match(client.text, /X-Seen: PUT \/ 3000000\r\n/);
+      assert.ok(client.bytes.subarray(-body.length).equals(body));
+    }
+  });
+
+  test('who calls is said by us alone', async (t) => {
+    const mesh = await startMesh(
+      t,
+      web((request, response) => response.end(request.rawHeaders.join('\n'))),
+    );
+    const client = await mesh.ask(
+      get(
+        '/',
+        `${closing}Selvedge-Source: spiffe://evil/x\r\nX-Selvedge-Role: admin\r\nX-Forwarded-Client-Cert: By=x;URI=y\r\nX-Own: kept\r\n`,
+      ),
+    );
+    const seen = client.text.split('\r\n\r\n')[1] ?? '';
+    assert.equal(
+      seen,
+      [
+        ...['Host', 'db', 'X-Own', 'kept', 'Selvedge-Source', 'spiffe://mesh.test/ns/default/dc/dc1/svc/web'],
+        'X-Forwarded-Client-Cert',
+        'By=spiffe://mesh.test/ns/default/dc/dc1/svc/db;URI=spiffe://mesh.test/ns/default/dc/dc1/svc/web',
+      ].join('\n'),
+    );
+  });
+
+  test('pipelined ones are answered in order', async (t) => {
+    const mesh = await startMesh(t, web(echo));
+    const posts = [0, 1, 2, 3].map(
+      (n) => `POST /${n} HTTP/1.1\r\nHost: db\r\nContent-Length: ${n}\r\n\r\n${'x'.repeat(n)}`,
+    );
+    const client = mesh.dial().send(posts.join('') + get('/4', closing));
+    await client.untilEnded();
+    const seen = [...client.text.matchAll(/X-Seen: (.*)\r\n/g)].map(([, what]) => what);
+    assert.deepEqual(seen, ['POST /0 0', 'POST /1 1', 'POST /2 2', 'POST /3 3', 'GET /4 0']);
+  });
+
+  test('one pipelined behind a large body waits for its answer, however the body drains', async (t) => {
+    const size = 8_000_000;
+    const mesh = await startMesh(
+      t,
+      web((request, response) => {
+        // Slow enough for every buffer on the way to fill and to drain again.
+        let length = 0;
+        request.on('data', (chunk: Buffer) => {
+          length += chunk.length;
+          request.pause();
+          setImmediate(() => request.resume());
+        });
+        request.on('end', () => setTimeout(() => response.end(`${request.url} ${length};`), 30));
+      }),
+    );
+    const client = mesh.dial();
+    client.send(`POST /large HTTP/1.1\r\nHost: db\r\nContent-Length: ${size}\r\n\r\n`);
+    client.send(Buffer.concat([Buffer.alloc(size, 'x'), Buffer.from(get('/next', closing))]));
+    await client.untilEnded();
+    assert.match(client.text, new RegExp(`/large ${size};.*/next 0;`, 's'));
+  });
+
+  test('a caller that half-closes gets the answers to all that it sent', async (t) => {
+    const mesh = await startMesh(
+      t,
+      web((request, response) => void setTimeout(() => response.end(`${request.url};`), 5)),
+    );
+    const client = mesh
+      .dial()
+      .send(get('/1') + get('/2') + get('/3'))
+      .end();
+    await client.untilEnded();
+    assert.match(client.text, /\/1;.*\/2;.*\/3;/s);
+    await client.untilTrue('the end of it', () => client.closed);
+  });
+
+  test('behind the answer that ends a connection nothing more is served', async (t) => {
+    const seen: string[] = [];
+    const mesh = await startMesh(
+      t,
+      web((request, response) => {
+        seen.push(String(request.url));
+        response.end();
+      }),
+    );
+    const bad = 'POST /%2f HTTP/1.1\r\nHost: db\r\nContent-Length: 3\r\n\r\nabc';
+    const client = await mesh.ask(bad + get('/smuggled') + get('/again'));
+    assert.equal(client.status, 400);
+    assert.deepEqual(seen, []);
+    const ended = await mesh.ask(get('/1', closing) + get('/2'));
+    assert.equal(ended.text.split('200 OK').length, 2);
+    assert.deepEqual(seen, ['/1']);
+  });
+
+  test('one answered before it was whole ends its connection, and no other', async (t) => {
+    const mesh = await startMesh(
+      t,
+      web((request, response) => response.end(request.method === 'POST' ? 'early' : 'fine')),
+    );
+    const client = mesh.dial().send('POST / HTTP/1.1\r\nHost: db\r\nContent-Length: 100000\r\n\r\nsome');
+    await client.until('early');
+    await client.untilEnded();
+    const other = await mesh.ask(get('/', closing));
+    assert.match(other.text, /fine$/);
+  });
+
+  test('an idle connection ends with its time, one at work in the body stays', async (t) => {
+    const mesh = await startMesh(t, { ...web(echo), resilience: { idleTimeoutMs: 60_000 } });
+    const idle = mesh.dial().send(get('/'));
+    await idle.until('200 OK');
+    const busy = mesh.dial().send('POST / HTTP/1.1\r\nHost: db\r\nContent-Length: 2\r\n\r\na');
+    await waitFor('the request to be under way', () => mesh.upstream.inFlight === 1, 3_000);
+    mesh.pass(50_000); // the touches of just now
+    busy.send('b');
+    await busy.until('\r\n\r\nab');
+    mesh.pass(50_000);
+    mesh.pass(10_000);
+    await idle.untilEnded();
+    assert.equal(busy.closed, false);
+  });
+
+  test('a connection that lingers ends, whatever its caller sends', async (t) => {
+    const mesh = await startMesh(t, web(echo));
+    const client = mesh.dial().send(get('/%2f', '').replace('GET', 'BAD BAD'));
+    await client.until('400 ');
+    await client.untilEnded();
+    for (let round = 0; round < 3; round++) {
+      client.send('more and more');
+      for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve)); // it arrives
+      mesh.pass(1_000);
+    }
+    const edge = mesh.traffic.edge('outbound', 'web', 'db');
+    await waitFor('its end', () => edge.openConnections.value === 0, 900); // less than the real sweep would take
+  });
+});
+
+test('an answer that is on its way to a slow reader is not taken back when the connection ends', () => {
+  let nowMs = 0;
+  let destroyed = false;
+  const sweep = new IdleSweep(() => nowMs);
+  const stream: ByteStream = {
+    handlers: idleHandlers,
+    flushed: false,
+    write: () => false,
+    end() {},
+    destroy() {
+      destroyed = true;
+    },
+    reset() {},
+    pause() {},
+    resume() {},
+  };
+  const server: HttpServerStream = new HttpServerStream(
+    stream,
+    { sweep, serving: new Set(), draining: () => false },
+    60_000,
+    {
+      onRequest: () => server.error({ status: 400, code: 'SLV-4011', reason: 'no' }, undefined),
+      onRequestBody() {},
+      onRequestWhole() {},
+      onRequestRefused: () => '',
+      onUpgradedEnd() {},
+      onAnswerDrain() {},
+      onAnswered() {},
+      onClosed() {},
+    },
+  );
+  stream.handlers.onData(Buffer.from(get('/', closing)));
+  nowMs = 5_000;
+  sweep.sweep();
+  assert.equal(destroyed, false);
+  nowMs = 65_000;
+  sweep.sweep();
+  assert.equal(destroyed, true);
+  sweep.close();
+});
+
+describe('back-pressure', () => {
+  /** What may stand in buffers on the way: the tunnel's stream window, its sender, sockets and kernel buffers. */
+  const mostOnTheWay = 32_000_000;
+
+  for (const framing of ['length', 'chunked'] as const) {
+    test(`a client that does not read stops the application (${framing})`, async (t) => {
+      const size = 64_000_000;
+      let written = 0;
+      const mesh = await startMesh(
+        t,
+        web((_, response) => {
+          if (framing === 'length') response.setHeader('Content-Length', size);
+          const piece = Buffer.alloc(10_000, 'y');
+          const more = () => {
+            while (written < size) {
+              written += piece.length;
+              if (!response.write(piece)) return;
+            }
+            response.end();
+          };
+          response.on('drain', more);
+          more();
+        }),
+      );
+      const client = mesh.dial().send(get('/', closing));
+      await client.until('200 OK');
+      client.socket.pause();
+      await standsStill('the application', () => written);
+      assert.ok(written < mostOnTheWay, `${written} bytes on the way`);
+      // A client that reads in fits and starts gets it all.
+      let most = 0;
+      const fits = setInterval(() => {
+        most = Math.max(most, written - client.length);
+        client.socket.resume();
+        setImmediate(() => client.length < size && client.socket.pause());
+      }, 2);
+      await client.untilTrue('all of it', () => client.length > size, 30_000).finally(() => clearInterval(fits));
+      client.socket.resume();
+      await client.untilEnded();
+      assert.ok(most < mostOnTheWay, `${most} bytes on the way to a slow reader`);
+      if (framing === 'length') assert.equal(client.length - (client.bytes.indexOf('\r\n\r\n') + 4), size);
+    });
+  }
+
+  test('an application that does not read stops the client', async (t) => {
+    const size = 64_000_000;
+    const mesh = await startMesh(
+      t,
+      web((request, response) => {
+        request.once('readable', () => {});
+        setTimeout(() => request.on('data', () => {}).on('end', () => response.end('done')), 300);
+      }),
+    );
+    const client = mesh.dial().send(`PUT / HTTP/1.1\r\nHost: db\r\n${closing}Content-Length: ${size}\r\n\r\n`);
+    const piece = Buffer.alloc(100_000, 'z');
+    let sent = 0;
+    const more = () => {
+      while (sent < size) {
+        sent += piece.length;
+        if (!client.socket.write(piece)) return;
+      }
+    };
+    client.socket.on('drain', more);
+    more();
+    await standsStill('the client', () => sent);
+    assert.ok(sent < mostOnTheWay, `${sent} bytes on the way`);
+    await client.untilTrue('the answer', () => client.text.endsWith('done'), 20_000);
+  });
+});
+
+describe('an upgrade', () => {
+  const chat = byHand((peer, socket) => {
+    let switched = false;
+    socket.on('data', (chunk) => {
+      if (switched) peer.send(chunk.toString().toUpperCase());
+      else if (peer.text.endsWith('\r\n\r\n')) {
+        switched = true;
+        peer.send('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\nwelcome ');
+      }
+    });
+    socket.on('end', () => socket.end(' bye'));
+  });
+  const ask = get('/', 'Connection: Upgrade\r\nUpgrade: chat\r\n');
+
+  test('carries bytes both ways and half-close, and gives all back', async (t) => {
+    const mesh = await startMesh(t, chat);
+    const client = mesh.dial().send(ask);
+    await client.until('101 Switching', 'Upgrade: chat\r\n', '\r\n\r\nwelcome ');
+    client.send('hello');
+    await client.until('HELLO');
+    assert.equal(mesh.upstream.inFlight, 1);
+    client.end();
+    await client.untilEnded();
+    assert.match(client.text, /HELLO bye$/);
+    await waitFor('all to be given back', () => mesh.settled, 3_000);
+    assert.equal(mesh.upstream.inFlight, 0);
+  });
+
+  test('an answer other than 101 is an answer like any other', async (t) => {
+    const mesh = await startMesh(t, answering('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno'));
+    const client = mesh.dial().send(ask);
+    await client.until('200 OK', '\r\n\r\nno');
+    client.send(get('/', closing));
+    await client.untilEnded();
+  });
+
+  test('a 101 that nobody asked for is refused', async (t) => {
+    const mesh = await startMesh(
+      t,
+      answering('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n'),
+    );
+    const client = await mesh.ask(`POST / HTTP/1.1\r\nHost: db\r\n${closing}Content-Length: 0\r\n\r\n`);
+    assert.equal(client.status, 502);
+  });
+
+  test('the caller that vanishes takes it down', async (t) => {
+    const mesh = await startMesh(t, chat);
+    const client = mesh.dial().send(ask);
+    await client.until('welcome');
+    vanish(client.socket);
+    await waitFor('the application to be let go', () => mesh.applicationConnections === 0, 3_000);
+  });
+});
+
+describe('draining', () => {
+  test('idle connections end now, what is under way is answered and told to close', async (t) => {
+    let answer = () => {};
+    const mesh = await startMesh(
+      t,
+      web((request, response) => {
+        if (request.url === '/slow') answer = () => void response.end('at last');
+        else response.end('quick');
+      }),
+    );
+    const idle = mesh.dial().send(get('/'));
+    await idle.until('quick');
+    const busy = mesh.dial().send(get('/slow'));
+    await waitFor('the slow request', () => mesh.db.sidecar.live.size === 1, 3_000);
+    mesh.web.drain();
+    mesh.db.sidecar.drain();
+    await idle.untilEnded();
+    idle.end();
+    assert.equal(busy.ended, false);
+    answer();
+    await busy.untilEnded();
+    busy.end();
+    assert.match(busy.text, /Connection: close\r\n.*at last$/s);
+    await waitFor('both to be drained', () => mesh.web.drained && mesh.db.sidecar.drained, 5_000);
+  });
+});

@@ -1,0 +1,324 @@
+import type { ByteStream } from './byte-stream.ts';
+import { encodeError } from './http1/error-response.ts';
+import type { Refusal } from './http1/fault.ts';
+import { connectionTowards, continueResponse, encodeResponseHead, framingTowards } from './http1/head-encoder.ts';
+import type { RequestHead, ResponseHead } from './http1/message.ts';
+import { RequestDecoder } from './http1/request-decoder.ts';
+import type { IdleGuard, IdleSweep } from './idle-sweep.ts';
+import { MessageWriter } from './message-writer.ts';
+
+/** Who serves the requests of a stream, one after the other: the next comes when the last has been answered. */
+export interface RequestSink {
+  /** A request begins. It is answered by `head` … `complete`, `error` or `upgrade`, now or later. */
+  onRequest(head: RequestHead): void;
+  /** Bytes of its body; after an upgrade, of the other protocol. Not called once the request has been answered. */
+  onRequestBody(chunk: Buffer): void;
+  onRequestWhole(): void;
+  /** The request broke the rules, or off: let go of what is under way for it. @returns the decision id that the answer is to carry */
+  onRequestRefused(refusal: Refusal): string;
+  /** After an upgrade: the caller sends no more. */
+  onUpgradedEnd(): void;
+  /** After `body` answered false: write on. */
+  onAnswerDrain(): void;
+  /** A request is done with; once for each. `reason` where it was not the application's own whole answer. */
+  onAnswered(status: number, durationMs: number, reason?: string, decision?: string): void;
+  /** The stream is gone; once, last. */
+  onClosed(): void;
+}
+
+/** What a stream and its neighbours share. */
+export interface ServingContext {
+  readonly sweep: IdleSweep;
+  /** All open streams, to be drained. */
+  readonly serving: Set<HttpServerStream>;
+  /** True once the proxy drains: streams end after the answer under way. */
+  draining(): boolean;
+}
+
+/** Bytes of pipelined requests held while one is answered: more waits in the stream. */
+const maxHeldBytes = 65_536;
+/** How long a stream is still read after its last answer has left. */
+const lingerMs = 2_000;
+/**
+ * A caller that has ended its side may still read (`nc -N`), or be gone (a destroyed socket of node:http says no more than that): nothing tells the two apart but
+ * writing to it. nginx and Envoy take the second for granted. Here it has this long without a byte moving; then what is under way for it is let go, so that a
+ * caller that vanished holds no place in a bulkhead and no half-open breaker's probe.
+ */
+const halfClosedMs = 2_000;
+/** What a caller that went away is counted as (nginx). */
+const callerGone = 499;
+
+/**
+ * The server's side of HTTP/1.1 on one byte stream: strict requests in, answers out in order, with back-pressure, keep-alive, half-close, upgrade and a lingering
+ * end. Who answers, and whether at all, is its sink's business.
+ */
+export class HttpServerStream {
+  readonly #stream: ByteStream;
+  readonly #context: ServingContext;
+  readonly #sink: RequestSink;
+  readonly #idleTimeoutMs: number;
+  readonly #decoder: RequestDecoder;
+  readonly #writer: MessageWriter;
+  #guard: IdleGuard;
+  #phase: 'http' | 'upgraded' | 'ended' = 'http';
+  /** Under way: not wholly answered. */
+  #request: RequestHead | undefined;
+  #requestWhole = false;
+  /** Of the head that went down; 0: none yet. */
+  #status = 0;
+  #startedMs = 0;
+  /** The sink takes no more of the body for now. */
+  #bodyPaused = false;
+  /** The present answer is the last. */
+  #last = false;
+  #callerEnded = false;
+
+  constructor(stream: ByteStream, context: ServingContext, idleTimeoutMs: number, sink: RequestSink) {
+    this.#stream = stream;
+    this.#context = context;
+    this.#sink = sink;
+    this.#idleTimeoutMs = idleTimeoutMs;
+    this.#writer = new MessageWriter(stream);
+    this.#decoder = new RequestDecoder({
+      onHead: (head) => this.#onHead(head),
+      onBody: (chunk) => {
+        // Answered already: the rest of the body is dropped.
+        if (this.#request !== undefined) this.#sink.onRequestBody(chunk);
+      },
+      onComplete: () => this.#onWhole(),
+      onRefusal: (refusal) => this.#onRefusal(refusal),
+    });
+    this.#guard = context.sweep.guard(idleTimeoutMs, () => stream.destroy());
+    context.serving.add(this);
+    stream.handlers = {
+      onData: (chunk) => {
+        this.#guard.touched = true;
+        this.#decoder.execute(chunk);
+        if (this.#decoder.heldBytes > maxHeldBytes) stream.pause();
+      },
+      onEnd: () => this.#onCallerEnd(),
+      onDrain: () => {
+        this.#guard.touched = true;
+        this.#sink.onAnswerDrain();
+      },
+      onClose: () => this.#onClose(),
+    };
+  }
+
+  /** The request that is not wholly answered. */
+  get request(): RequestHead | undefined {
+    return this.#request;
+  }
+
+  /** All of the request has come. */
+  get requestWhole(): boolean {
+    return this.#requestWhole;
+  }
+
+  /** The head of the answer has gone down: nothing can be said any more but by cutting. */
+  get answering(): boolean {
+    return this.#status !== 0;
+  }
+
+  /** No `onRequestBody` until `resumeRequest`. */
+  pauseRequest(): void {
+    // A whole request is no load on anyone; the pause that holds back the next one is not the sink's to end.
+    if (this.#requestWhole && this.#phase !== 'upgraded') return;
+    this.#bodyPaused = true;
+    this.#stream.pause();
+    this.#decoder.pause();
+  }
+
+  resumeRequest(): void {
+    if (!this.#bodyPaused) return;
+    this.#bodyPaused = false;
+    // What is held comes first, and may fill the sink again: then the stream stays as it is.
+    this.#decoder.resume();
+    if (!this.#bodyPaused) this.#stream.resume();
+  }
+
+  /** `100 Continue`. */
+  sendContinue(): void {
+    this.#stream.write(continueResponse);
+  }
+
+  /** A 1xx of the application. 100 is ours to say, and HTTP/1.0 knows none. */
+  informational(head: ResponseHead, headers: readonly string[]): void {
+    if (this.#request?.minorVersion !== 1 || head.status === 100) return;
+    this.#stream.write(encodeResponseHead(head.status, head.reason, headers, { kind: 'none' }));
+  }
+
+  /** @param headers of the answer, without those of the hop */
+  head(head: ResponseHead, headers: readonly string[]): void {
+    const request = this.#request;
+    if (request === undefined) return;
+    this.#status = head.status;
+    const framing = framingTowards(request, head);
+    const connection = connectionTowards(request, framing, !this.#context.draining());
+    if (connection === 'close') this.#last = true;
+    this.#writer.head(
+      encodeResponseHead(head.status, head.reason, headers, framing, connection, head.contentLength),
+      framing,
+    );
+  }
+
+  /** @returns false: pause until `onAnswerDrain` */
+  body(chunk: Buffer): boolean {
+    this.#guard.touched = true;
+    return this.#writer.body(chunk);
+  }
+
+  /** What came at once has been written. */
+  flush(): void {
+    this.#writer.flush();
+  }
+
+  /** The answer is whole; or, after an upgrade, the other side has ended. */
+  complete(): void {
+    this.#writer.finish();
+    if (this.#phase === 'upgraded') {
+      this.#request = undefined;
+      this.#end();
+      return;
+    }
+    // Answered before it was read: what is left of it would be taken for the next request, if anyone waited for that.
+    if (!this.#requestWhole) this.#last = true;
+    this.#answered(this.#status);
+    this.#next();
+  }
+
+  /** An answer of our own. The stream goes on when the request has come whole. */
+  error(refusal: Refusal, decision: string | undefined, headers: readonly string[] = []): void {
+    const request = this.#request;
+    const keepAlive =
+      !this.#last &&
+      request !== undefined &&
+      (this.#requestWhole || request.framing.kind === 'none') &&
+      request.keepAlive &&
+      request.minorVersion === 1 &&
+      !this.#context.draining();
+    if (!keepAlive) this.#last = true;
+    this.#stream.write(encodeError(refusal, decision, { headRequest: request?.method === 'HEAD', keepAlive, headers }));
+    this.#answered(refusal.status, refusal.reason, decision);
+    this.#next();
+  }
+
+  /** 101: from here on bytes go both ways as they are. */
+  upgrade(head: ResponseHead, headers: readonly string[]): void {
+    this.#status = head.status;
+    this.#stream.write(
+      encodeResponseHead(head.status, head.reason, headers, { kind: 'none' }, { upgrade: head.upgrade ?? '' }),
+    );
+    this.#writer.head('', { kind: 'until-close' });
+    this.#answered(head.status);
+    this.#phase = 'upgraded';
+    this.#decoder.passThrough();
+    this.#decoder.resume();
+    if (!this.#bodyPaused) this.#stream.resume();
+    if (this.#callerEnded) this.#sink.onUpgradedEnd();
+  }
+
+  /** Breaks the connection: half an answer has gone down, and only that tells the caller so. */
+  cut(reason: string, decision?: string): void {
+    if (this.#phase === 'http' && this.#request !== undefined)
+      this.#answered(this.#status || callerGone, reason, decision);
+    this.#request = undefined;
+    this.#decoder.pause();
+    this.#stream.reset();
+  }
+
+  /** Ends the stream when nothing is under way; else it ends after the answer. */
+  drain(): void {
+    if (this.#phase === 'http' && this.#request === undefined && this.#decoder.idle) this.#end();
+  }
+
+  #onHead(head: RequestHead): void {
+    this.#request = head;
+    this.#requestWhole = false;
+    this.#startedMs = performance.now();
+    this.#sink.onRequest(head);
+  }
+
+  #onWhole(): void {
+    this.#requestWhole = true;
+    if (this.#request === undefined) return;
+    // The next request, if one is pipelined, waits for the answer to this one.
+    this.#decoder.pause();
+    this.#sink.onRequestWhole();
+  }
+
+  #onRefusal(refusal: Refusal): void {
+    if (this.#request === undefined) this.#startedMs = performance.now();
+    this.#last = true;
+    const decision = this.#sink.onRequestRefused(refusal);
+    if (this.#status === 0) this.error(refusal, decision);
+    else this.cut(refusal.reason, decision);
+  }
+
+  /** After an answer: the next request of this stream, or its end. */
+  #next(): void {
+    this.#request = undefined;
+    this.#status = 0;
+    this.#bodyPaused = false;
+    if (this.#last || this.#context.draining()) {
+      this.#end();
+      return;
+    }
+    this.#decoder.resume();
+    if (!this.#bodyPaused) this.#stream.resume();
+    this.#endBehindCaller();
+  }
+
+  /** The caller sends no more, but may still read: what it has sent is answered first. */
+  #onCallerEnd(): void {
+    this.#callerEnded = true;
+    if (this.#phase === 'upgraded') {
+      this.#sink.onUpgradedEnd();
+      return;
+    }
+    this.#decoder.end();
+    this.#endBehindCaller();
+    if (this.#phase !== 'ended') this.#watch(Math.min(halfClosedMs, this.#idleTimeoutMs), () => this.#stream.destroy());
+  }
+
+  #endBehindCaller(): void {
+    if (this.#callerEnded && this.#request === undefined && this.#decoder.spent) this.#end();
+  }
+
+  /**
+   * No more from our side. What still comes is read and dropped for a while: a socket closed with unread bytes would take the answer back (RFC 9112 9.6).
+   */
+  #end(): void {
+    if (this.#phase === 'ended') return;
+    this.#phase = 'ended';
+    this.#decoder.pause(); // a request that is pipelined behind the last answer is not served
+    const stream = this.#stream;
+    stream.handlers = { onData() {}, onEnd() {}, onDrain() {}, onClose: () => this.#onClose() };
+    this.#watch(lingerMs, () => {
+      if (stream.flushed) stream.destroy();
+      // The answer is still on its way to a slow reader.
+      else this.#watch(this.#idleTimeoutMs, () => stream.destroy());
+    });
+    stream.end();
+    stream.resume();
+  }
+
+  #watch(timeoutMs: number, onIdle: () => void): void {
+    this.#context.sweep.release(this.#guard);
+    this.#guard = this.#context.sweep.guard(timeoutMs, onIdle);
+  }
+
+  #onClose(): void {
+    this.#context.sweep.release(this.#guard);
+    this.#context.serving.delete(this);
+    if (this.#phase === 'http' && this.#request !== undefined)
+      this.#answered(this.#status || callerGone, 'the caller went away');
+    this.#phase = 'ended';
+    this.#request = undefined;
+    this.#sink.onClosed();
+  }
+
+  #answered(status: number, reason?: string, decision?: string): void {
+    this.#sink.onAnswered(status, performance.now() - this.#startedMs, reason, decision);
+  }
+}

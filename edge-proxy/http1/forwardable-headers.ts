@@ -1,0 +1,46 @@
+import { HOST, headerKind, OTHER, sameName } from './header-kind.ts';
+
+/** What forwardableHeaders reads of a head: RequestHead and ResponseHead both have it. */
+interface ForwardedHead {
+  readonly headers: readonly string[];
+  readonly connectionOptions: readonly string[];
+}
+
+const nothing: readonly string[] = [];
+
+/**
+ * The headers that go on to the next hop, in one pass: without hop-by-hop headers and those that Connection names (RFC 9110 7.6.1),
+ * without what the encoder writes itself (Content-Length, Transfer-Encoding, Connection, Upgrade) or the decoder answered (Expect),
+ * without claims of identity (x-forwarded-client-cert, selvedge-*, x-selvedge-*). Push ours behind it with `pushHeader`. Host stays.
+ *
+ * @param strip further names to leave out, lower case
+ * @returns a fresh flat array: name, value, …
+ */
+export function forwardableHeaders(head: ForwardedHead, strip: readonly string[] = nothing): string[] {
+  const { headers, connectionOptions } = head;
+  const kept: string[] = [];
+  for (let at = 0; at < headers.length; at += 2) {
+    const name = headers[at] as string;
+    const kind = headerKind(name);
+    if (kind !== OTHER && kind !== HOST) continue;
+    if (strip.length > 0 && isListed(name, strip)) continue;
+    if (connectionOptions.length > 0 && isListed(name, connectionOptions)) continue;
+    kept.push(name, headers[at + 1] as string);
+  }
+  return kept;
+}
+
+/** The values of a header by lower-case name, in the order sent. */
+export function headerValues(headers: readonly string[], lowerCaseName: string): string[] {
+  const values: string[] = [];
+  for (let at = 0; at < headers.length; at += 2) {
+    const name = headers[at] as string;
+    if (name.length === lowerCaseName.length && sameName(name, lowerCaseName)) values.push(headers[at + 1] as string);
+  }
+  return values;
+}
+
+function isListed(name: string, lowerCaseNames: readonly string[]): boolean {
+  for (const listed of lowerCaseNames) if (listed.length === name.length && sameName(name, listed)) return true;
+  return false;
+}

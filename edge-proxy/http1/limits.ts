@@ -1,0 +1,34 @@
+/** Bounds of one HTTP/1.1 message. Sizes in bytes. */
+export interface Http1Limits {
+  /** Start line and headers with all line ends, up to and with the empty line. */
+  readonly maxHeadBytes: number;
+  readonly maxHeaders: number;
+  readonly maxTargetBytes: number;
+  readonly maxMethodBytes: number;
+  /** Chunk extensions of one message together; they are dropped. */
+  readonly maxChunkExtensionBytes: number;
+  /** Trailers of one message together; they are checked and dropped. */
+  readonly maxTrailerBytes: number;
+  /** Interim answers (1xx) before the final one. */
+  readonly maxInformational: number;
+  /** Take header names with `_`. Off for requests: CGI-like applications read `_` and `-` alike (CVE-2024-10006). */
+  readonly allowUnderscores: boolean;
+  /** Take TRACE, which hands headers back that scripts may not read. CONNECT is never taken. */
+  readonly allowTrace: boolean;
+}
+
+/** For what comes from callers. */
+export const requestLimits: Http1Limits = {
+  maxHeadBytes: 32_768,
+  maxHeaders: 100,
+  maxTargetBytes: 8_192,
+  maxMethodBytes: 32,
+  maxChunkExtensionBytes: 4_096,
+  maxTrailerBytes: 8_192,
+  maxInformational: 16,
+  allowUnderscores: false,
+  allowTrace: false,
+};
+
+/** For what applications answer: an underscore in an answer's header names fools nobody's access rules. */
+export const responseLimits: Http1Limits = { ...requestLimits, allowUnderscores: true };

@@ -1,0 +1,313 @@
+import { canonicaliseTarget } from '#policies/canonical-request.ts';
+import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
+import type { RequestFacts, Verdict } from '#policies/intention-decision.ts';
+import type { ByteStream } from '../byte-stream.ts';
+import type { AnswerSink, HttpClientStream } from '../http-client-stream.ts';
+import { HttpServerStream, type RequestSink } from '../http-server-stream.ts';
+import { BodyEncoder } from '../http1/body-encoder.ts';
+import type { Refusal } from '../http1/fault.ts';
+import { forwardableHeaders, headerValues } from '../http1/forwardable-headers.ts';
+import { encodeRequestHead, pushHost } from '../http1/head-encoder.ts';
+import type { RequestHead, ResponseHead } from '../http1/message.ts';
+import { isIdempotent } from '../resilience/idempotency.ts';
+import type { EdgeTraffic } from '../traffic.ts';
+import type { Caller } from './caller.ts';
+import type { InboundContext } from './inbound-context.ts';
+import type { LiveStream } from './live-streams.ts';
+
+/** Bytes of a body that wait for a connection to the application before the caller is paused. */
+const maxWaitingBytes = 65_536;
+
+/**
+ * One byte stream of a verified caller that speaks HTTP/1.1: a tunnel's stream or a plain mTLS connection. Every request is brought to its canonical form,
+ * judged, and only then forwarded, in that form, with the caller's identity set by us. It trusts nothing that the other proxy did.
+ */
+export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
+  readonly #server: HttpServerStream;
+  readonly #caller: Caller;
+  readonly #context: InboundContext;
+  readonly #edge: EdgeTraffic;
+  /** What the request under way was let in with. */
+  #facts: RequestFacts | undefined;
+  #path = '';
+  #requestText = '';
+  #application: HttpClientStream | undefined;
+  #cancelOpen: (() => void) | undefined;
+  /** Body that waits for a connection to the application. */
+  #waiting: Buffer[] = [];
+  #waitingBytes = 0;
+  #body: BodyEncoder | undefined;
+
+  constructor(stream: ByteStream, caller: Caller, context: InboundContext) {
+    this.#caller = caller;
+    this.#context = context;
+    this.#edge = context.traffic.edge('inbound', caller.label, context.view.service);
+    this.#edge.openConnections.value += 1;
+    this.#edge.connections.value += 1;
+    this.#server = new HttpServerStream(stream, context, context.idleTimeoutMs, this);
+  }
+
+  // LiveStream: while a request is under way.
+
+  judge(): Verdict {
+    const policy = this.#caller.policy;
+    if (policy === undefined || this.#facts === undefined) return this.#context.nothingKnown;
+    return policy.request(this.#facts);
+  }
+
+  cut(verdict: Verdict): void {
+    this.#edge.cut.value += 1;
+    const decision = this.#recordDenial(verdict);
+    this.#letGo();
+    // As long as nothing has gone down, the caller can be told. A 403 is not retried, and no breaker counts it; a reset would be both.
+    if (this.#server.answering) this.#server.cut(`cut: ${verdict.reason}`, decision);
+    else this.#server.error(refusalOf('SLV-4001', verdict.reason), decision);
+  }
+
+  // RequestSink: what the caller sends.
+
+  onRequest(head: RequestHead): void {
+    const target = head.target === '*' ? { ok: true as const, path: '*', query: '' } : canonicaliseTarget(head.target);
+    if (!target.ok) {
+      this.#path = '';
+      this.#refuse('SLV-4011', 'canonical path', target.reason);
+      return;
+    }
+    this.#path = target.path;
+    const facts: RequestFacts = {
+      method: head.method,
+      path: target.path,
+      headerValues: (name) => headerValues(head.headers, name),
+    };
+    const verdict = this.#caller.policy?.request(facts) ?? this.#context.nothingKnown;
+    if (!verdict.allowed) {
+      this.#edge.denied.value += 1;
+      this.#server.error(refusalOf('SLV-4001', verdict.reason), this.#recordDenial(verdict));
+      return;
+    }
+    this.#facts = facts;
+    this.#context.live.add(this);
+    const headers = forwardableHeaders(head);
+    pushHost(headers, head, this.#context.view.service);
+    this.#context.pushIdentity(headers, this.#caller.peer.spiffeId);
+    this.#requestText = encodeRequestHead(
+      head.method,
+      target.path + target.query,
+      headers,
+      head.framing,
+      head.upgrade === undefined ? undefined : { upgrade: head.upgrade },
+    );
+    this.#body =
+      head.framing.kind === 'none' ? undefined : new BodyEncoder(head.framing, (piece) => this.#forward(piece));
+    if (head.expectContinue) this.#server.sendContinue();
+    const free = this.#context.application.takeFree();
+    if (free === undefined) this.#openApplication();
+    else this.#send(free);
+  }
+
+  onRequestBody(chunk: Buffer): void {
+    if (this.#body === undefined) this.#forward(chunk);
+    else this.#body.push(chunk);
+  }
+
+  onRequestWhole(): void {
+    this.#body?.finish();
+    this.#body = undefined;
+  }
+
+  onRequestRefused(refusal: Refusal): string {
+    this.#letGo();
+    if (this.#server.request === undefined) this.#path = '';
+    return this.#record(refusal.code, 'HTTP/1.1', refusal.reason);
+  }
+
+  onUpgradedEnd(): void {
+    this.#application?.end();
+  }
+
+  onAnswerDrain(): void {
+    this.#application?.resume();
+  }
+
+  onAnswered(status: number, durationMs: number, reason?: string, decision?: string): void {
+    if (status !== 101) this.#settle();
+    this.#edge.request(status, durationMs);
+    const { traffic, view } = this.#context;
+    if (!traffic.wants(status)) return;
+    traffic.access({
+      direction: 'inbound',
+      source: this.#caller.peer.spiffeId,
+      destination: view.service,
+      protocol: 'http',
+      method: this.#server.request?.method ?? '',
+      path: this.#path,
+      status,
+      durationMs: Math.round(durationMs * 1_000) / 1_000,
+      ...(decision === undefined ? {} : { decision }),
+      ...(reason === undefined ? {} : { reason }),
+    });
+  }
+
+  onClosed(): void {
+    this.#settle();
+    this.#edge.openConnections.value -= 1;
+    this.#letGo();
+  }
+
+  // AnswerSink: what the application answers.
+
+  onInformational(head: ResponseHead): void {
+    this.#server.informational(head, forwardableHeaders(head));
+  }
+
+  onHead(head: ResponseHead): void {
+    this.#server.head(head, forwardableHeaders(head));
+  }
+
+  onBody(chunk: Buffer): void {
+    this.#edge.bytesReceived.value += chunk.length;
+    if (!this.#server.body(chunk)) this.#application?.pause();
+  }
+
+  onFlush(): void {
+    this.#server.flush();
+  }
+
+  onComplete(): void {
+    const application = this.#application;
+    this.#application = undefined;
+    this.#body = undefined;
+    // A request that the application did not read to its end can't be followed by another.
+    if (this.#server.requestWhole) application?.release();
+    else application?.discard();
+    this.#settle();
+    this.#server.complete();
+  }
+
+  onBroken(reason: string, untouched: boolean): void {
+    const application = this.#application;
+    this.#application = undefined;
+    if (this.#server.answering) {
+      this.#server.cut(reason);
+      return;
+    }
+    const request = this.#server.request;
+    // A kept-alive connection that the application closed while we sent: not its answer, so an idempotent request without a body goes again, on a fresh one.
+    if (
+      untouched &&
+      (application?.exchanges ?? 0) > 1 &&
+      request !== undefined &&
+      isIdempotent(request.method) &&
+      request.framing.kind === 'none'
+    ) {
+      this.#openApplication();
+      return;
+    }
+    this.#refuse('SLV-4005', 'application', `${this.#context.view.service}: ${reason}`);
+  }
+
+  onUpgraded(head: ResponseHead): void {
+    this.#server.upgrade(head, forwardableHeaders(head));
+  }
+
+  onDrain(): void {
+    this.#server.resumeRequest();
+  }
+
+  // Inside.
+
+  #openApplication(): void {
+    this.#cancelOpen = this.#context.application.openHttp(
+      (application) => {
+        this.#cancelOpen = undefined;
+        this.#send(application);
+      },
+      (reason) => {
+        this.#cancelOpen = undefined;
+        this.#refuse(
+          'SLV-4007',
+          'application',
+          `${this.#context.view.service} does not take connections: ${reason}`,
+          notReached,
+        );
+      },
+    );
+  }
+
+  #send(application: HttpClientStream): void {
+    const request = this.#server.request;
+    this.#application = application;
+    application.begin(this, request?.method ?? '', request?.upgrade !== undefined);
+    let more = application.write(this.#requestText);
+    for (const piece of this.#waiting) more = application.write(piece);
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    if (more) this.#server.resumeRequest();
+  }
+
+  #forward(piece: Buffer): void {
+    this.#edge.bytesSent.value += piece.length;
+    if (this.#application !== undefined) {
+      if (!this.#application.write(piece)) this.#server.pauseRequest();
+      return;
+    }
+    this.#waiting.push(piece);
+    this.#waitingBytes += piece.length;
+    if (this.#waitingBytes >= maxWaitingBytes) this.#server.pauseRequest();
+  }
+
+  /** Nothing is under way that could be judged. */
+  #settle(): void {
+    this.#facts = undefined;
+    this.#context.live.delete(this);
+  }
+
+  /** Drops what is under way towards the application. */
+  #letGo(): void {
+    this.#cancelOpen?.();
+    this.#cancelOpen = undefined;
+    this.#application?.discard();
+    this.#application = undefined;
+    this.#body = undefined;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+  }
+
+  #refuse(code: ErrorCode, rule: string, reason: string, headers: readonly string[] = []): void {
+    this.#letGo();
+    this.#server.error(refusalOf(code, reason), this.#record(code, rule, reason), headers);
+  }
+
+  #recordDenial(verdict: Verdict): string {
+    return this.#record('SLV-4001', verdict.rule, verdict.reason, {
+      revision: verdict.revision,
+      ...(verdict.reading === undefined ? {} : { reading: verdict.reading }),
+    });
+  }
+
+  #record(
+    code: ErrorCode,
+    rule: string,
+    reason: string,
+    more: { readonly revision?: number; readonly reading?: string } = {},
+  ): string {
+    const { request } = this.#server;
+    return this.#context.traffic.refuse({
+      direction: 'inbound',
+      source: this.#caller.peer.spiffeId,
+      destination: this.#context.view.service,
+      code,
+      rule,
+      reason,
+      ...more,
+      ...(request === undefined ? {} : { method: request.method, path: this.#path }),
+    }).id;
+  }
+}
+
+/** For the other proxy: nothing was done, so another try is safe. */
+const notReached = ['selvedge-reached', 'no'];
+
+function refusalOf(code: ErrorCode, reason: string): Refusal {
+  return { status: errorCatalogue[code].status, code, reason };
+}

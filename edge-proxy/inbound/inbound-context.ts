@@ -1,0 +1,37 @@
+import type { Verdict } from '#policies/intention-decision.ts';
+import type { SpiffeId } from '#policies/spiffe-id.ts';
+import type { ServingContext } from '../http-server-stream.ts';
+import { pushHeader } from '../http1/head-encoder.ts';
+import type { Traffic } from '../traffic.ts';
+import type { ServiceView } from '../view/service-view.ts';
+import type { LocalApplication } from './application.ts';
+import type { LiveStreams } from './live-streams.ts';
+
+/** What all streams into one local service share. */
+export interface InboundContext extends ServingContext {
+  readonly view: ServiceView;
+  readonly application: LocalApplication;
+  readonly traffic: Traffic;
+  readonly live: LiveStreams;
+  /** No byte either way for this long ends a stream, ms. */
+  readonly idleTimeoutMs: number;
+  /** The verdict where no intentions are known: deny. */
+  readonly nothingKnown: Verdict;
+  /** Adds who calls to the headers that the application gets; what the caller claimed has been stripped. */
+  pushIdentity(headers: string[], peer: SpiffeId): void;
+}
+
+/** Header with the caller's SPIFFE ID, set by the inbound proxy only. */
+export const sourceHeader = 'Selvedge-Source';
+
+/**
+ * Sets `Selvedge-Source` and Envoy's `x-forwarded-client-cert` in its By and URI form.
+ *
+ * @param own SPIFFE ID of the local service
+ */
+export function identityHeaders(own: SpiffeId): InboundContext['pushIdentity'] {
+  return (headers, peer) => {
+    pushHeader(headers, sourceHeader, peer);
+    pushHeader(headers, 'X-Forwarded-Client-Cert', `By=${own};URI=${peer}`);
+  };
+}

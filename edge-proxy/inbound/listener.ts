@@ -1,0 +1,191 @@
+import type { Socket } from 'node:net';
+import { createServer, type Server, type TLSSocket } from 'node:tls';
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import type { SpiffeId } from '#policies/spiffe-id.ts';
+import type { ProcessContext } from '#runtime/process-context.ts';
+import type { SocketAddress } from '#runtime/socket-address.ts';
+import type { SvidSource } from '#runtime/svid/svid.ts';
+import type { TrustSource } from '#runtime/svid/trust.ts';
+import { secureContextOptions, serverTlsOptions } from '#runtime/tls-identity.ts';
+import { TlsPeers } from '#runtime/tls-peers.ts';
+import { socketStream, tunnelByteStream } from '../byte-stream.ts';
+import { listenAt } from '../listen-at.ts';
+import { acceptTunnel } from '../tunnel/socket-tunnel.ts';
+import type { Tunnel } from '../tunnel/tunnel.ts';
+import type { InboundTunnelStream } from '../tunnel/tunnel-stream.ts';
+import { Caller } from './caller.ts';
+import { InboundHttpStream } from './http-stream.ts';
+import type { InboundContext } from './inbound-context.ts';
+import { denialFields, notReachedFields, recordDenial, serveTcp } from './tcp-stream.ts';
+
+/** How long after the word of a drain idle streams are left to their callers to end. */
+const lettingGoMs = 1_000;
+
+/**
+ * Where the mesh reaches one local service: mTLS, the peer verified before a byte is read, then by ALPN: `h2` is a tunnel of another edge proxy (or
+ * of Envoy), anything else a plain mTLS client, served as the service's protocol.
+ */
+export class InboundListener {
+  readonly #server: Server;
+  readonly #context: InboundContext;
+  readonly #process: ProcessContext;
+  readonly #peers: TlsPeers;
+  readonly #own: SpiffeId;
+  readonly #tunnels = new Set<Tunnel>();
+  readonly #plain = new Set<TLSSocket>();
+  /** TCP connections whose handshake is not finished, by the peer's address and port: TLS sockets do not tell theirs. */
+  readonly #handshaking = new Map<string, Socket>();
+  readonly #stopRotation: () => void;
+  #lettingGo: NodeJS.Timeout | undefined;
+
+  /** @param options.svid must have an SVID now */
+  constructor(options: {
+    svid: SvidSource;
+    trust: TrustSource;
+    context: InboundContext;
+    process: ProcessContext;
+    maxConnections: number;
+  }) {
+    const { svid, trust, process } = options;
+    const current = svid.current;
+    if (current === undefined) throw new MeshError('SLV-4008', 'an inbound listener needs an SVID to show');
+    this.#own = current.spiffeId;
+    this.#context = options.context;
+    this.#process = process;
+    this.#peers = new TlsPeers({ trust, clock: process.clock, log: process.log });
+    this.#server = createServer({
+      ...serverTlsOptions(current),
+      ALPNProtocols: ['h2', 'http/1.1'],
+      noDelay: true,
+      allowHalfOpen: true,
+    });
+    this.#server.maxConnections = options.maxConnections;
+    this.#server.on('connection', (socket: Socket) => {
+      const key = peerOf(socket);
+      this.#handshaking.set(key, socket);
+      socket.once('close', () => this.#handshaking.delete(key));
+    });
+    this.#server.on('secureConnection', (socket) => this.#onConnection(socket));
+    this.#server.on('tlsClientError', (error, socket) => {
+      process.log.debug({ err: error, remoteAddress: socket.remoteAddress }, 'handshake failed');
+      socket.destroy(); // a handshake that timed out is only told of
+    });
+    this.#stopRotation = svid.onChange((next) => this.#server.setSecureContext(secureContextOptions(next)));
+  }
+
+  /** @returns the bound port. Throws SLV-1004 when the address can't be had. */
+  listen(address: SocketAddress): Promise<number> {
+    return listenAt(this.#server, address, this.#process.log);
+  }
+
+  /** Tunnels open now, for the admin API. */
+  get tunnels(): number {
+    return this.#tunnels.size;
+  }
+
+  /** No new connections; tunnels are told to go elsewhere, what is under way goes on. */
+  drain(): void {
+    this.#server.close();
+    for (const tunnel of this.#tunnels) tunnel.goAway();
+    // Peers of ours let go of idle streams themselves once told. Were we to end those at once, a request that is on its way on one would be lost.
+    this.#lettingGo = setTimeout(() => {
+      for (const stream of [...this.#context.serving]) stream.drain();
+    }, lettingGoMs);
+  }
+
+  /** Nothing is open any more. */
+  get drained(): boolean {
+    return this.#tunnels.size === 0 && this.#plain.size === 0;
+  }
+
+  close(): void {
+    this.#stopRotation();
+    this.#peers.close();
+    clearTimeout(this.#lettingGo);
+    this.#server.close();
+    for (const tunnel of [...this.#tunnels]) tunnel.close();
+    for (const socket of [...this.#plain, ...this.#handshaking.values()]) socket.destroy();
+  }
+
+  #onConnection(socket: TLSSocket): void {
+    this.#handshaking.delete(peerOf(socket));
+    socket.on('error', (error) => this.#process.log.debug({ err: error }, 'inbound connection broke'));
+    if (!this.#peers.admit(socket)) return;
+    const peer = this.#peers.of(socket);
+    if (peer === undefined) {
+      const { id } = this.#context.traffic.refuse({
+        direction: 'inbound',
+        source: 'no certificate',
+        destination: this.#context.view.service,
+        code: 'SLV-2020',
+        rule: 'mTLS',
+        reason: `the peer at ${socket.remoteAddress ?? '?'} presented no certificate`,
+      });
+      socket.destroy(new Error(`no certificate (decision ${id})`));
+      return;
+    }
+    const caller = new Caller(peer, this.#context.view, this.#own);
+    if (socket.alpnProtocol === 'h2') this.#acceptTunnel(socket, caller);
+    else this.#acceptPlain(socket, caller);
+  }
+
+  #acceptTunnel(socket: TLSSocket, caller: Caller): void {
+    const tunnel = acceptTunnel({
+      socket,
+      handlers: {
+        onStream: (stream) => this.#onStream(stream, caller),
+        onClose: (reason) => {
+          this.#tunnels.delete(tunnel);
+          if (reason !== undefined)
+            this.#process.log.debug({ err: reason, peer: caller.peer.spiffeId }, 'tunnel closed');
+        },
+      },
+    });
+    this.#tunnels.add(tunnel);
+  }
+
+  #acceptPlain(socket: TLSSocket, caller: Caller): void {
+    this.#plain.add(socket);
+    socket.once('close', () => this.#plain.delete(socket));
+    const bytes = socketStream(socket);
+    if (this.#context.view.inbound?.protocol === 'http') {
+      new InboundHttpStream(bytes, caller, this.#context);
+      return;
+    }
+    bytes.pause();
+    serveTcp({ bytes, accept() {}, refuse: () => socket.destroy() }, caller, this.#context);
+  }
+
+  /** A stream of a tunnel: the caller asks for a connection to the local service, whatever its `:authority` says. */
+  #onStream(stream: InboundTunnelStream, caller: Caller): void {
+    const { view, nothingKnown, traffic } = this.#context;
+    const policy = caller.policy;
+    if (policy === undefined) {
+      traffic.refuse({
+        direction: 'inbound',
+        source: caller.peer.spiffeId,
+        destination: view.service,
+        code: 'SLV-4008',
+        rule: nothingKnown.rule,
+        reason: nothingKnown.reason,
+      });
+      stream.refuse(503, notReachedFields(nothingKnown.reason));
+      return;
+    }
+    const bytes = tunnelByteStream(stream);
+    const accept = (): void => stream.accept();
+    if (view.inbound?.protocol !== 'http') {
+      serveTcp({ bytes, accept, refuse: (status, fields) => stream.refuse(status, fields) }, caller, this.#context);
+    } else if (policy.connection !== 'per-request' && !policy.connection.allowed) {
+      const decision = recordDenial(policy.connection, caller, this.#context);
+      stream.refuse(403, denialFields(decision, policy.connection.reason));
+    } else {
+      new InboundHttpStream(bytes, caller, this.#context);
+      accept();
+    }
+  }
+}
+
+function peerOf(socket: Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort}`;
+}

@@ -1,0 +1,159 @@
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import { parseSpiffeId, serviceIdentityOf, trustDomainOf } from '#policies/spiffe-id.ts';
+import { serveHttp } from '#runtime/http-service.ts';
+import { loadOrCreateOperatorToken } from '#runtime/operator-token.ts';
+import type { ProcessContext } from '#runtime/process-context.ts';
+import { isLoopback } from '#runtime/socket-address.ts';
+import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
+import { type Agent, createAgent } from './agent/agent.ts';
+import type { AgentCa, Authorization } from './agent/agent-options.ts';
+import { createCatalogClient } from './agent/catalog-client.ts';
+import type { EdgeProxyConfig } from './configuration.ts';
+import type { Sidecar } from './sidecar.ts';
+
+/** The agent of an edge proxy, with its services registered. */
+export interface LocalAgent {
+  /** Where it serves /v1/agent, if it does. */
+  readonly url: string | undefined;
+  /** The catalog is back after an absence: compare now. */
+  catalogReturned(): void;
+  /** Deregisters everything. */
+  close(): Promise<void>;
+}
+
+/**
+ * Registers each service of the proxy with its `<service>-sidecar-proxy` and its checks, keeps the catalog at that, and serves Consul's /v1/agent where an
+ * address is given. Registering needs the catalog but does not wait for it.
+ */
+export async function startLocalAgent(options: {
+  config: EdgeProxyConfig;
+  sidecars: readonly Sidecar[];
+  identity: MeshIdentity;
+  context: ProcessContext;
+}): Promise<LocalAgent> {
+  const { config, sidecars, identity, context } = options;
+  const first = sidecars[0];
+  const agent = createAgent({
+    nodeName: config.nodeName,
+    nodeAddress: first?.advertised?.host ?? first?.config.listen.host ?? '127.0.0.1',
+    datacenter: identity.datacenter,
+    catalog: createCatalogClient({
+      url: config.catalogUrl,
+      trust: config.catalogUrl.startsWith('https:') ? identity.trust : undefined,
+      svidFor: (service) => identity.svid(service).current,
+      clock: context.clock,
+    }),
+    authorize: (target, uri) => authorize(sidecars, identity, target, uri),
+    // As Consul's agent on loopback: whoever can run a process on this host. Web pages are kept out.
+    access: { kind: 'open' },
+    ...(config.agentAddr === undefined ? {} : { ca: agentCa(config, sidecars, identity) }),
+    context,
+    signal: new AbortController().signal,
+  });
+  for (const sidecar of sidecars) registerSidecar(agent, sidecar, config.checkIntervalMs);
+  const { agentAddr } = config;
+  if (agentAddr !== undefined && !isLoopback(agentAddr.host)) {
+    throw new MeshError(
+      'SLV-1002',
+      `the agent API is open to whoever reaches it, so --agent-addr must be a loopback address, not ${agentAddr.host}`,
+    );
+  }
+  const served =
+    agentAddr === undefined
+      ? undefined
+      : await serveHttp({
+          app: agent.app,
+          host: agentAddr.host,
+          port: agentAddr.port,
+          log: context.log,
+          clock: context.clock,
+        });
+  return {
+    url: served?.url,
+    catalogReturned: () => agent.catalogReturned(),
+    async close() {
+      await served?.close(1_000);
+      await agent.close();
+    },
+  };
+}
+
+/** File in the data directory whose reader may have certificates with their keys from the agent. */
+const agentTokenFile = 'agent.token';
+
+/** The SVIDs of the proxy's own services, for whoever has the agent's token; in `dev` for everybody, as from the identity service itself. */
+function agentCa(config: EdgeProxyConfig, sidecars: readonly Sidecar[], identity: MeshIdentity): AgentCa {
+  return {
+    bundle: { current: () => identity.trust.signed, onChange: (listener) => identity.trust.onChange(listener) },
+    async svid(service) {
+      return sidecars.some((sidecar) => sidecar.config.service === service) ? identity.svid(service) : undefined;
+    },
+    leafAccess: config.identityUrl.startsWith('http:')
+      ? { kind: 'open' }
+      : { kind: 'token', check: loadOrCreateOperatorToken(config.dataDir, agentTokenFile).check },
+  };
+}
+
+function registerSidecar(agent: Agent, sidecar: Sidecar, checkIntervalMs: number): void {
+  const { service, serviceId, local, upstreams } = sidecar.config;
+  const { advertised } = sidecar;
+  agent.register({
+    ID: serviceId,
+    Name: service,
+    ...(local === undefined
+      ? {}
+      : {
+          Address: local.host,
+          Port: local.port,
+          Checks: [
+            {
+              CheckID: `service:${serviceId}`,
+              Name: `${service} takes connections`,
+              TCP: `${bracketed(local.host)}:${local.port}`,
+              Interval: `${checkIntervalMs}ms`,
+              Timeout: '5s',
+            },
+          ],
+        }),
+  });
+  if (advertised === undefined) return;
+  agent.register({
+    Kind: 'connect-proxy',
+    ID: `${serviceId}-sidecar-proxy`,
+    Name: `${service}-sidecar-proxy`,
+    Address: advertised.host,
+    Port: advertised.port,
+    Proxy: {
+      DestinationServiceName: service,
+      DestinationServiceID: serviceId,
+      ...(local === undefined ? {} : { LocalServiceAddress: local.host, LocalServicePort: local.port }),
+      Upstreams: upstreams.map((upstream) => ({
+        DestinationType: 'service',
+        DestinationName: upstream.service,
+        LocalBindAddress: upstream.address.host,
+        LocalBindPort: upstream.address.port,
+      })),
+    },
+  });
+}
+
+/** Consul's authorize, for the services of this proxy, by the intentions that it enforces itself. */
+function authorize(sidecars: readonly Sidecar[], identity: MeshIdentity, target: string, uri: string): Authorization {
+  const sidecar = sidecars.find(({ config }) => config.service === target);
+  if (sidecar === undefined)
+    return { allowed: false, rule: 'none', reason: `${target} is not a service of this proxy` };
+  const { inbound } = sidecar.view;
+  if (inbound === undefined)
+    return { allowed: false, rule: 'none', reason: `the intentions of ${target} are not known yet` };
+  const id = parseSpiffeId(uri);
+  const source = trustDomainOf(id) === identity.trustDomain ? serviceIdentityOf(id)?.service : undefined;
+  const { connection } = inbound.intentions.forSource(source);
+  // Consul's answer for L7 intentions too: a connection as a whole is not allowed by rules about requests.
+  if (connection === 'per-request')
+    return { allowed: false, rule: 'L7', reason: 'Matched L7 intention: each request is judged by the proxy' };
+  return connection;
+}
+
+function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}

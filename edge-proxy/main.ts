@@ -1,0 +1,124 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import { serveHttp } from '#runtime/http-service.ts';
+import { createMetrics } from '#runtime/metrics.ts';
+import type { ProcessContext } from '#runtime/process-context.ts';
+import { isLoopback } from '#runtime/socket-address.ts';
+import { openMeshIdentity } from '#runtime/svid/mesh-identity.ts';
+import { adminApp } from './admin.ts';
+import type { EdgeProxyConfig } from './configuration.ts';
+import { DecisionLog } from './decisions.ts';
+import { IdleSweep } from './idle-sweep.ts';
+import { type LocalAgent, startLocalAgent } from './local-agent.ts';
+import { proxyMetrics } from './proxy-metrics.ts';
+import { Sidecar, type SidecarWorld } from './sidecar.ts';
+import { Traffic } from './traffic.ts';
+import { startWorkloadApis } from './workload-apis.ts';
+
+const shedIntervalMs = 30_000;
+
+/** An edge proxy that serves. */
+export interface RunningEdgeProxy {
+  readonly sidecars: readonly Sidecar[];
+  readonly adminUrl: string;
+  readonly agentUrl: string | undefined;
+  /** Deregisters, drains for up to `graceMs`, then stops. */
+  close(graceMs: number): Promise<void>;
+}
+
+/**
+ * Starts the edge proxy of one host or pod: its identity first, then each service's view, listeners and registration. Ready from the cache on disk when the
+ * control plane is away.
+ *
+ * @throws MeshError what an operator has to mend: SLV-1nnn configuration and addresses, SLV-2010 server not proven, SLV-2014 refused by identity
+ */
+export async function startEdgeProxy(
+  config: EdgeProxyConfig,
+  context: ProcessContext,
+  signal: AbortSignal,
+): Promise<RunningEdgeProxy> {
+  const { log, clock } = context;
+  if (!isLoopback(config.adminAddr.host)) {
+    throw new MeshError(
+      'SLV-1002',
+      `the admin API has no authentication, so --admin-addr must be a loopback address, not ${config.adminAddr.host}`,
+    );
+  }
+  const stopping = new AbortController();
+  let agent: LocalAgent | undefined;
+  const identity = await openMeshIdentity({
+    identityUrl: config.identityUrl,
+    services: config.sidecars.map(({ service }) => service),
+    stateDir: config.dataDir,
+    joinTokenFile: config.joinTokenFile,
+    caFile: config.caFile,
+    caPin: config.caPin,
+    nodeName: config.nodeName,
+    context,
+    svidTtlSeconds: config.svidTtlMs === undefined ? undefined : Math.round(config.svidTtlMs / 1_000),
+    signal,
+  });
+  if (config.dataDir === undefined && config.identityUrl.startsWith('https:')) {
+    log.warn(
+      'no --data-dir: node key, certificates and the local copy of the catalog are in memory only, and a join token is good for one start',
+    );
+  }
+  const metrics = createMetrics();
+  const decisions = new DecisionLog(clock, context.randomBytes);
+  const traffic = new Traffic({ metrics, log, accessLog: config.accessLog, decisions });
+  const sweep = new IdleSweep(clock);
+  const world: SidecarWorld = {
+    identity,
+    catalogUrl: config.catalogUrl,
+    nodeName: config.nodeName,
+    dataDir: config.dataDir,
+    maxConnections: config.maxConnections,
+    traffic,
+    sweep,
+    process: context,
+    signal: stopping.signal,
+    onCatalog: () => agent?.catalogReturned(),
+  };
+  const sidecars: Sidecar[] = [];
+  for (const sidecar of config.sidecars) sidecars.push(await Sidecar.start(sidecar, world));
+  for (const sidecar of sidecars) await sidecar.listen();
+  let draining = false;
+  proxyMetrics({ metrics, sidecars, clock });
+  const admin = await serveHttp({
+    app: adminApp({ sidecars, identity, metrics, decisions, clock, log, draining: () => draining }),
+    host: config.adminAddr.host,
+    port: config.adminAddr.port,
+    log,
+    clock,
+  });
+  const workloadApis = await startWorkloadApis(config.sidecars, identity, context);
+  agent = await startLocalAgent({ config, sidecars, identity, context });
+  const shed = setInterval(() => {
+    for (const sidecar of sidecars) for (const upstream of sidecar.upstreams) upstream.shedIdleBreakers();
+  }, shedIntervalMs);
+  shed.unref();
+  log.info({ services: config.sidecars.map(({ service }) => service), admin: admin.url }, 'edge proxy serves');
+  return {
+    sidecars,
+    adminUrl: admin.url,
+    agentUrl: agent.url,
+    async close(graceMs) {
+      draining = true;
+      clearInterval(shed);
+      // First the word to others, so that no new work comes, then the work under way.
+      await agent?.close();
+      for (const sidecar of sidecars) sidecar.drain();
+      const deadlineMs = performance.now() + graceMs;
+      while (performance.now() < deadlineMs && !sidecars.every((sidecar) => sidecar.drained)) await wait(drainLookMs);
+      stopping.abort(new Error('stopped'));
+      for (const sidecar of sidecars) await sidecar.close();
+      await workloadApis.close();
+      sweep.close();
+      await identity.close();
+      await admin.close(1_000);
+    },
+  };
+}
+
+/** How often a draining proxy looks whether it is done. */
+const drainLookMs = 50;

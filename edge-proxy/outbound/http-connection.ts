@@ -1,0 +1,201 @@
+import { canonicaliseTarget } from '#policies/canonical-request.ts';
+import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
+import type { ByteStream } from '../byte-stream.ts';
+import { HttpServerStream, type RequestSink, type ServingContext } from '../http-server-stream.ts';
+import { BodyEncoder } from '../http1/body-encoder.ts';
+import type { Refusal } from '../http1/fault.ts';
+import { forwardableHeaders, headerValues } from '../http1/forwardable-headers.ts';
+import { encodeRequestHead, pushHost } from '../http1/head-encoder.ts';
+import type { RequestHead, ResponseHead } from '../http1/message.ts';
+import type { EdgeTraffic, Traffic } from '../traffic.ts';
+import { type ExchangeFailure, type ExchangeOwner, HttpExchange } from './http-exchange.ts';
+import type { Upstream } from './upstream.ts';
+
+/** What every connection of one outbound listener shares. */
+export interface OutboundContext extends ServingContext {
+  readonly service: string;
+  readonly upstream: Upstream;
+  readonly traffic: Traffic;
+  readonly edge: EdgeTraffic;
+}
+
+/**
+ * One connection of the local application to an upstream that speaks HTTP/1.1: has each of its requests exchanged. Nothing of the mesh is visible to the
+ * application but the refusals.
+ */
+export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
+  readonly #server: HttpServerStream;
+  readonly #context: OutboundContext;
+  #path = '';
+  #exchange: HttpExchange | undefined;
+  #body: BodyEncoder | undefined;
+
+  constructor(client: ByteStream, context: OutboundContext) {
+    this.#context = context;
+    context.edge.openConnections.value += 1;
+    context.edge.connections.value += 1;
+    this.#server = new HttpServerStream(client, context, context.upstream.policy.idleTimeoutMs, this);
+  }
+
+  // RequestSink: what the local application sends.
+
+  onRequest(head: RequestHead): void {
+    const { upstream } = this.#context;
+    const target = head.target === '*' ? { ok: true as const, path: '*', query: '' } : canonicaliseTarget(head.target);
+    if (!target.ok) {
+      this.#path = '';
+      this.#refuse('SLV-4011', 'canonical path', target.reason);
+      return;
+    }
+    this.#path = target.path;
+    const hasBody = head.framing.kind !== 'none';
+    const headers = forwardableHeaders(head);
+    pushHost(headers, head, upstream.name);
+    const exchange = new HttpExchange(
+      upstream,
+      {
+        method: head.method,
+        head: encodeRequestHead(
+          head.method,
+          target.path + target.query,
+          headers,
+          head.framing,
+          head.upgrade === undefined ? undefined : { upgrade: head.upgrade },
+        ),
+        hasBody,
+        upgradeAsked: head.upgrade !== undefined,
+      },
+      this,
+    );
+    this.#exchange = exchange;
+    this.#body = hasBody ? new BodyEncoder(head.framing, (piece) => this.#send(piece)) : undefined;
+    // The mesh's own word: the application may have a long wait for an answer that the far side would give late.
+    if (head.expectContinue) this.#server.sendContinue();
+    exchange.start();
+  }
+
+  onRequestBody(chunk: Buffer): void {
+    if (this.#body === undefined) this.#send(chunk);
+    else this.#body.push(chunk);
+  }
+
+  onRequestWhole(): void {
+    this.#body?.finish();
+    this.#body = undefined;
+    this.#exchange?.endBody();
+  }
+
+  onRequestRefused(refusal: Refusal): string {
+    // The body broke off or broke the rules: what was sent of it can't be completed.
+    this.#exchange?.cancel();
+    this.#exchange = undefined;
+    this.#body = undefined;
+    if (this.#server.request === undefined) this.#path = '';
+    return this.#record(refusal.code, 'HTTP/1.1', refusal.reason);
+  }
+
+  onUpgradedEnd(): void {
+    this.#exchange?.endUpgraded();
+  }
+
+  onAnswerDrain(): void {
+    this.#exchange?.resumeAnswer();
+  }
+
+  onAnswered(status: number, durationMs: number, reason?: string, decision?: string): void {
+    const { traffic, edge, service, upstream } = this.#context;
+    edge.request(status, durationMs);
+    if (!traffic.wants(status)) return;
+    const endpoint = this.#exchange?.endpointId;
+    traffic.access({
+      direction: 'outbound',
+      source: service,
+      destination: upstream.name,
+      protocol: 'http',
+      method: this.#server.request?.method ?? '',
+      path: this.#path,
+      status,
+      durationMs: Math.round(durationMs * 1_000) / 1_000,
+      ...(endpoint === undefined ? {} : { endpoint }),
+      attempts: this.#exchange?.attempts ?? 0,
+      ...(decision === undefined ? {} : { decision }),
+      ...(reason === undefined ? {} : { reason }),
+    });
+  }
+
+  onClosed(): void {
+    this.#context.edge.openConnections.value -= 1;
+    this.#exchange?.cancel();
+    this.#exchange = undefined;
+  }
+
+  // ExchangeOwner: what comes back.
+
+  answerInformational(head: ResponseHead): void {
+    this.#server.informational(head, forwardableHeaders(head));
+  }
+
+  answerHead(head: ResponseHead): void {
+    const headers = forwardableHeaders(head);
+    for (const decision of headerValues(head.headers, 'selvedge-decision')) headers.push('selvedge-decision', decision);
+    this.#server.head(head, headers);
+  }
+
+  answerBody(chunk: Buffer): void {
+    this.#context.edge.bytesReceived.value += chunk.length;
+    if (!this.#server.body(chunk)) this.#exchange?.pauseAnswer();
+  }
+
+  answerFlush(): void {
+    this.#server.flush();
+  }
+
+  answerComplete(): void {
+    this.#server.complete();
+  }
+
+  answerFailed(failure: ExchangeFailure): void {
+    if (failure.code === 'SLV-4001') this.#context.edge.denied.value += 1;
+    this.#refuse(failure.code, 'resilience', failure.reason, failure.decision);
+  }
+
+  answerCut(reason: string): void {
+    this.#server.cut(reason);
+  }
+
+  answerUpgraded(head: ResponseHead): void {
+    this.#server.upgrade(head, forwardableHeaders(head));
+  }
+
+  requestDrained(): void {
+    this.#server.resumeRequest();
+  }
+
+  // Inside.
+
+  #send(piece: Buffer): void {
+    this.#context.edge.bytesSent.value += piece.length;
+    if (this.#exchange?.sendBody(piece) === false) this.#server.pauseRequest();
+  }
+
+  /** @param known the decision of the proxy that refused, where it was another one */
+  #refuse(code: ErrorCode, rule: string, reason: string, known?: string): void {
+    const decision = known ?? this.#record(code, rule, reason);
+    this.#body = undefined;
+    this.#server.error({ status: errorCatalogue[code].status, code, reason }, decision);
+  }
+
+  #record(code: ErrorCode, rule: string, reason: string): string {
+    const { upstream, service, traffic } = this.#context;
+    const { request } = this.#server;
+    return traffic.refuse({
+      direction: 'outbound',
+      source: service,
+      destination: upstream.name,
+      code,
+      rule,
+      reason,
+      ...(request === undefined ? {} : { method: request.method, path: this.#path }),
+    }).id;
+  }
+}

@@ -1,0 +1,379 @@
+import type { ErrorCode } from '#policies/errors/catalogue.ts';
+import { type AnswerSink, type HttpClientStream, noSink } from '../http-client-stream.ts';
+import type { ResponseHead } from '../http1/message.ts';
+import type { BreakerTicket } from '../resilience/breaker.ts';
+import type { FailedTry } from '../resilience/retry-decision.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { OpenFailure } from './endpoint-tunnels.ts';
+import type { Upstream } from './upstream.ts';
+
+/** Why an exchange ended without an answer of the application's. */
+export interface ExchangeFailure {
+  readonly code: ErrorCode;
+  readonly reason: string;
+  /** Decision id of the proxy that refused, where it was another one. */
+  readonly decision?: string;
+}
+
+/** The caller's side of an exchange. */
+export interface ExchangeOwner {
+  answerInformational(head: ResponseHead): void;
+  answerHead(head: ResponseHead): void;
+  answerBody(chunk: Buffer): void;
+  /** What came at once of the answer has been told. */
+  answerFlush(): void;
+  /** The answer is whole; after an upgrade: the other side has ended. */
+  answerComplete(): void;
+  /** Nothing has been sent to the caller yet: tell it why. */
+  answerFailed(failure: ExchangeFailure): void;
+  /** The answer broke after its head went down: all that is left is to cut the connection. */
+  answerCut(reason: string): void;
+  /** 101 from the application: both sides speak something else from here on. */
+  answerUpgraded(head: ResponseHead): void;
+  /** More of the request's body may come. */
+  requestDrained(): void;
+}
+
+/** The request as it goes out, the same on each try. */
+export interface OutgoingRequest {
+  readonly method: string;
+  /** Encoded head, latin1. */
+  readonly head: string;
+  readonly hasBody: boolean;
+  readonly upgradeAsked: boolean;
+}
+
+/** Body bytes that may wait for a stream before the caller is told to pause. */
+const maxWaitingBytes = 65_536;
+
+/**
+ * One request on its way to an upstream: picks an endpoint, asks its breaker, sends, waits for the head, and tries again where the policy says that this is
+ * safe. Nothing is retried once a byte of an answer went down. Every breaker ticket taken here is settled: at the head, at the failure, at the deadline, or
+ * when the caller goes away.
+ */
+export class HttpExchange implements AnswerSink {
+  readonly #upstream: Upstream;
+  readonly #request: OutgoingRequest;
+  readonly #owner: ExchangeOwner;
+  readonly #deadlineMs: number;
+  #phase: 'opening' | 'waiting' | 'answering' | 'backing-off' | 'done' = 'opening';
+  /** Something of an answer has gone down, be it a 1xx. */
+  #answerBegan = false;
+  #attempt = 0;
+  #endpoint: Endpoint | undefined;
+  #ticket: BreakerTicket | undefined;
+  #stream: HttpClientStream | undefined;
+  #cancelOpen: (() => void) | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #tried: Endpoint[] | undefined;
+  /** Encoded body chunks so far, for a replay or while no stream is there. Undefined: too long to keep. */
+  #kept: (Buffer | string)[] | undefined = [];
+  #keptBytes = 0;
+  #requestWhole: boolean;
+
+  constructor(upstream: Upstream, request: OutgoingRequest, owner: ExchangeOwner) {
+    this.#upstream = upstream;
+    this.#request = request;
+    this.#owner = owner;
+    this.#requestWhole = !request.hasBody;
+    this.#deadlineMs = upstream.now() + upstream.policy.requestTimeoutMs;
+  }
+
+  /** Endpoint that answered or was tried last, for the access log. */
+  get endpointId(): string | undefined {
+    return this.#endpoint?.id;
+  }
+
+  /** Tries so far. */
+  get attempts(): number {
+    return this.#attempt;
+  }
+
+  start(): void {
+    if (!this.#upstream.enter()) {
+      this.#phase = 'done';
+      this.#owner.answerFailed({
+        code: 'SLV-4006',
+        reason: `${this.#upstream.policy.maxConcurrent} calls to ${this.#upstream.name} are in flight`,
+      });
+      return;
+    }
+    this.#try();
+  }
+
+  /** Sends more of the request's body, already encoded. @returns false: pause until `requestDrained` */
+  sendBody(data: Buffer | string): boolean {
+    if (this.#phase === 'done') return true;
+    if (this.#kept !== undefined) {
+      this.#kept.push(data);
+      this.#keptBytes += data.length;
+      // Without a stream the bytes must be kept whatever their size; they are bounded because the caller pauses.
+      if (this.#stream !== undefined && this.#keptBytes > this.#upstream.policy.retries.maxBodyBytes)
+        this.#kept = undefined;
+    }
+    if (this.#stream !== undefined) return this.#stream.write(data);
+    return this.#keptBytes < maxWaitingBytes;
+  }
+
+  /** All of the body has been sent. */
+  endBody(): void {
+    this.#requestWhole = true;
+  }
+
+  /** The caller went away: nobody waits for the answer, and nobody is to blame. */
+  cancel(): void {
+    if (this.#phase === 'done') return;
+    this.#ticket?.cancelled();
+    this.#finish();
+    this.#stream?.discard();
+  }
+
+  pauseAnswer(): void {
+    this.#stream?.pause();
+  }
+
+  resumeAnswer(): void {
+    this.#stream?.resume();
+  }
+
+  /** After an upgrade: the caller's end. */
+  endUpgraded(): void {
+    this.#stream?.end();
+  }
+
+  onInformational(head: ResponseHead): void {
+    this.#answerBegan = true;
+    this.#owner.answerInformational(head);
+  }
+
+  onHead(head: ResponseHead): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const mesh = meshVerdict(head);
+    if (mesh === 'denied') {
+      this.#ticket?.cancelled(); // an intention's no is neither the application's failure nor its success
+      this.#upstream.edge.denied.value += 1;
+    } else {
+      this.#settle(mesh !== 'not-reached' && !this.#upstream.isFailure(head.status));
+      // Which answers are tried again is the retry policy's to say, whatever counts as a failure of the endpoint.
+      if (
+        head.status >= 500 &&
+        this.#mayRetry(mesh === 'not-reached' ? refused : { kind: 'status', status: head.status })
+      ) {
+        this.#retryInstead();
+        return;
+      }
+    }
+    this.#phase = 'answering';
+    this.#kept = undefined;
+    this.#owner.answerHead(head);
+  }
+
+  onBody(chunk: Buffer): void {
+    if (this.#phase === 'answering') this.#owner.answerBody(chunk);
+  }
+
+  onFlush(): void {
+    if (this.#phase === 'answering') this.#owner.answerFlush();
+  }
+
+  onComplete(): void {
+    const stream = this.#stream;
+    this.#finish();
+    if (this.#requestWhole) stream?.release();
+    else stream?.discard();
+    this.#owner.answerComplete();
+  }
+
+  onUpgraded(head: ResponseHead): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#settle(true);
+    this.#phase = 'answering';
+    this.#requestWhole = false; // never back to the pool
+    this.#kept = undefined;
+    this.#owner.answerUpgraded(head);
+  }
+
+  onBroken(reason: string, untouched: boolean): void {
+    if (this.#phase === 'answering') {
+      this.#finish();
+      this.#owner.answerCut(reason);
+      return;
+    }
+    this.#settle(false);
+    // A stream that closed before a byte of an answer may still have delivered the request: only idempotent requests go again.
+    this.#failTry(
+      { kind: 'reset' },
+      { code: 'SLV-4005', reason: untouched ? reason : `${reason} within the answer's head` },
+    );
+  }
+
+  onDrain(): void {
+    this.#owner.requestDrained();
+  }
+
+  #try(): void {
+    this.#phase = 'opening';
+    this.#attempt += 1;
+    const choice = this.#upstream.choose(this.#tried);
+    if (choice.kind === 'none') {
+      this.#fail({ code: 'SLV-4002', reason: `no healthy instance of ${this.#upstream.name} is known` });
+      return;
+    }
+    if (choice.kind === 'open') {
+      this.#fail({ code: 'SLV-4003', reason: `the breaker of each instance of ${this.#upstream.name} is open` });
+      return;
+    }
+    const { endpoint, ticket } = choice;
+    this.#endpoint = endpoint;
+    this.#ticket = ticket;
+    endpoint.inFlight += 1;
+    const left = this.#deadlineMs - this.#upstream.now();
+    this.#timer = setTimeout(
+      () => this.#onTimeout(),
+      Math.max(1, Math.min(left, this.#upstream.policy.perTryTimeoutMs)),
+    );
+    const free = endpoint.takeFree();
+    if (free !== undefined) {
+      this.#send(free);
+      return;
+    }
+    this.#cancelOpen = endpoint.openStream(
+      this.#upstream.policy.connectTimeoutMs,
+      (stream) => {
+        this.#cancelOpen = undefined;
+        this.#send(stream);
+      },
+      (failure) => {
+        this.#cancelOpen = undefined;
+        this.#onOpenFailure(failure);
+      },
+    );
+  }
+
+  #send(stream: HttpClientStream): void {
+    this.#stream = stream;
+    this.#phase = 'waiting';
+    stream.begin(this, this.#request.method, this.#request.upgradeAsked);
+    let more = stream.write(this.#request.head);
+    for (const data of this.#kept ?? []) more = stream.write(data);
+    if (this.#keptBytes > this.#upstream.policy.retries.maxBodyBytes) this.#kept = undefined;
+    if (more) this.#owner.requestDrained();
+  }
+
+  #onOpenFailure(failure: OpenFailure): void {
+    if (failure.kind === 'denied') {
+      this.#ticket?.cancelled();
+      const { reason, decision } = failure;
+      this.#fail({ code: 'SLV-4001', reason, ...(decision === undefined ? {} : { decision }) });
+      return;
+    }
+    this.#settle(false);
+    const code = failure.kind === 'connect-failure' ? 'SLV-4005' : 'SLV-4002';
+    this.#failTry({ kind: failure.kind }, { code, reason: failure.reason });
+  }
+
+  #onTimeout(): void {
+    this.#timer = undefined;
+    this.#settle(false);
+    const stream = this.#stream;
+    this.#stream = undefined;
+    stream?.discard();
+    this.#cancelOpen?.();
+    this.#cancelOpen = undefined;
+    this.#failTry({ kind: 'timeout' }, { code: 'SLV-4004', reason: `no answer from ${this.#upstream.name} in time` });
+  }
+
+  /** This try failed before anything went down. */
+  #failTry(failed: FailedTry, failure: ExchangeFailure): void {
+    this.#stream = undefined;
+    if (this.#mayRetry(failed)) this.#scheduleRetry();
+    else this.#fail(failure);
+  }
+
+  #mayRetry(failed: FailedTry): boolean {
+    return this.#upstream.mayRetry({
+      failed,
+      answerBegan: this.#answerBegan,
+      method: this.#request.method,
+      attempt: this.#attempt,
+      bodyReplayable: this.#kept !== undefined,
+      remainingMs: this.#deadlineMs - this.#upstream.now(),
+    });
+  }
+
+  /** Nobody wants this answer. When the rest of it came along with its head, its stream can be used again. */
+  #retryInstead(): void {
+    const stream = this.#stream;
+    this.#stream = undefined;
+    if (stream !== undefined) {
+      if (this.#requestWhole) stream.sink = releasedIfWhole(stream);
+      else stream.discard();
+    }
+    this.#scheduleRetry();
+  }
+
+  #scheduleRetry(): void {
+    this.#leaveEndpoint();
+    this.#phase = 'backing-off';
+    const delayMs = this.#upstream.backoff(this.#attempt);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#try();
+    }, delayMs);
+  }
+
+  #settle(success: boolean): void {
+    if (this.#endpoint !== undefined) this.#upstream.note(this.#endpoint, success);
+    if (success) this.#ticket?.success();
+    else this.#ticket?.failure();
+    this.#ticket = undefined;
+  }
+
+  #leaveEndpoint(): void {
+    const endpoint = this.#endpoint;
+    if (endpoint === undefined) return;
+    endpoint.inFlight -= 1;
+    this.#tried ??= [];
+    this.#tried.push(endpoint);
+    this.#endpoint = undefined;
+  }
+
+  #fail(failure: ExchangeFailure): void {
+    this.#finish();
+    this.#owner.answerFailed(failure);
+  }
+
+  #finish(): void {
+    if (this.#phase === 'done') return;
+    this.#phase = 'done';
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#cancelOpen?.();
+    this.#cancelOpen = undefined;
+    this.#ticket = undefined;
+    this.#kept = undefined;
+    if (this.#endpoint !== undefined) this.#endpoint.inFlight -= 1;
+    this.#upstream.leave();
+  }
+}
+
+const refused: FailedTry = { kind: 'refused' };
+
+/** What the far proxy says of itself in its answer: applications can't, their `selvedge-*` headers are stripped there. */
+function meshVerdict({ status, headers }: ResponseHead): 'denied' | 'not-reached' | undefined {
+  if (status !== 403 && status !== 503) return undefined;
+  for (let index = 0; index < headers.length; index += 2) {
+    const name = headers[index];
+    if (status === 403 && name === 'selvedge-decision') return 'denied';
+    if (status === 503 && name === 'selvedge-reached') return 'not-reached';
+  }
+  return undefined;
+}
+
+/** Gives a stream back after an answer that is whole already, else ends it: a rest that comes late, or never, is waited for by nobody. */
+function releasedIfWhole(stream: HttpClientStream): AnswerSink {
+  return { ...noSink, onComplete: () => stream.release(), onFlush: () => stream.discard() };
+}

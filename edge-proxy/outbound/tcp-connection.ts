@@ -1,0 +1,177 @@
+import { type ByteStream, tunnelByteStream } from '../byte-stream.ts';
+import { relay } from '../relay.ts';
+import type { BreakerTicket } from '../resilience/breaker.ts';
+import type { TunnelStream } from '../tunnel/tunnel-stream.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { OpenFailure } from './endpoint-tunnels.ts';
+import type { OutboundContext } from './http-connection.ts';
+import type { ExchangeFailure } from './http-exchange.ts';
+
+/**
+ * One TCP connection of the local application to an upstream: finds an instance that takes it, trying others while nothing has been sent, and joins the two.
+ * The breaker sees whether a connection came about; what is said on it is the application's business.
+ */
+export class OutboundTcpConnection {
+  readonly #client: ByteStream;
+  readonly #context: OutboundContext;
+  readonly #startedMs = performance.now();
+  readonly #deadlineMs: number;
+  readonly #tried: Endpoint[] = [];
+  #phase: 'opening' | 'backing-off' | 'joined' | 'done' = 'opening';
+  #attempt = 0;
+  #endpoint: Endpoint | undefined;
+  #ticket: BreakerTicket | undefined;
+  #cancelOpen: (() => void) | undefined;
+  #backingOff: NodeJS.Timeout | undefined;
+
+  constructor(client: ByteStream, context: OutboundContext) {
+    this.#client = client;
+    this.#context = context;
+    this.#deadlineMs = context.upstream.now() + context.upstream.policy.requestTimeoutMs;
+    const { upstream, edge } = context;
+    if (!upstream.enter()) {
+      this.#phase = 'done';
+      const reason = `${upstream.policy.maxConcurrent} connections to ${upstream.name} are open`;
+      this.#refuse({ code: 'SLV-4006', reason });
+      return;
+    }
+    edge.connections.value += 1;
+    edge.openConnections.value += 1;
+    client.handlers = {
+      onData() {},
+      onEnd() {},
+      onDrain() {},
+      onClose: () => {
+        this.#ticket?.cancelled();
+        this.#finish();
+      },
+    };
+    // Nothing is read before somebody takes it; a client that goes away meanwhile is noticed by its reset, or when it is joined.
+    client.pause();
+    this.#try();
+  }
+
+  #try(): void {
+    const { upstream } = this.#context;
+    this.#phase = 'opening';
+    this.#attempt += 1;
+    const choice = upstream.choose(this.#tried);
+    if (choice.kind === 'none') {
+      this.#fail({ code: 'SLV-4002', reason: `no healthy instance of ${upstream.name} is known` });
+      return;
+    }
+    if (choice.kind === 'open') {
+      this.#fail({ code: 'SLV-4003', reason: `the breaker of each instance of ${upstream.name} is open` });
+      return;
+    }
+    this.#endpoint = choice.endpoint;
+    this.#ticket = choice.ticket;
+    choice.endpoint.inFlight += 1;
+    this.#cancelOpen = choice.endpoint.tunnels.open(
+      upstream.policy.connectTimeoutMs,
+      (stream) => this.#join(stream, choice.endpoint),
+      (failure) => this.#onOpenFailure(failure, choice.endpoint),
+    );
+  }
+
+  #join(stream: TunnelStream, endpoint: Endpoint): void {
+    const { upstream, edge, sweep } = this.#context;
+    this.#cancelOpen = undefined;
+    this.#settle(endpoint, true);
+    this.#phase = 'joined';
+    relay(this.#client, tunnelByteStream(stream), {
+      sweep,
+      idleTimeoutMs: upstream.policy.idleTimeoutMs,
+      forward: edge.bytesSent,
+      backward: edge.bytesReceived,
+      onDone: (fault) => {
+        this.#finish();
+        this.#log(endpoint, fault);
+      },
+    });
+  }
+
+  #onOpenFailure(failure: OpenFailure, endpoint: Endpoint): void {
+    const { upstream } = this.#context;
+    this.#cancelOpen = undefined;
+    if (failure.kind === 'denied') {
+      this.#ticket?.cancelled();
+      const { reason, decision } = failure;
+      this.#fail({ code: 'SLV-4001', reason, ...(decision === undefined ? {} : { decision }) });
+      return;
+    }
+    this.#settle(endpoint, false);
+    this.#leaveEndpoint();
+    this.#tried.push(endpoint);
+    // No byte of the application's has been sent: as safe to try again as a GET.
+    const question = { method: 'GET', attempt: this.#attempt, answerBegan: false, bodyReplayable: true };
+    const remainingMs = this.#deadlineMs - upstream.now();
+    if (!upstream.mayRetry({ ...question, failed: { kind: failure.kind }, remainingMs })) {
+      this.#fail({ code: 'SLV-4005', reason: failure.reason });
+      return;
+    }
+    this.#phase = 'backing-off';
+    this.#backingOff = setTimeout(() => this.#try(), upstream.backoff(this.#attempt));
+  }
+
+  #settle(endpoint: Endpoint, success: boolean): void {
+    if (success) this.#ticket?.success();
+    else this.#ticket?.failure();
+    this.#ticket = undefined;
+    this.#context.upstream.note(endpoint, success);
+  }
+
+  #fail(failure: ExchangeFailure): void {
+    this.#finish();
+    this.#refuse(failure);
+  }
+
+  /** TCP has no way to hand a reason to the application: the log and the decision have it. */
+  #refuse({ code, reason, decision }: ExchangeFailure): void {
+    const { traffic, edge, service, upstream } = this.#context;
+    if (code === 'SLV-4001') edge.denied.value += 1;
+    traffic.refuse({
+      direction: 'outbound',
+      source: service,
+      destination: upstream.name,
+      code,
+      rule: decision === undefined ? 'resilience' : `decision ${decision} of the far proxy`,
+      reason,
+    });
+    this.#client.destroy();
+  }
+
+  #leaveEndpoint(): void {
+    if (this.#endpoint === undefined) return;
+    this.#endpoint.inFlight -= 1;
+    this.#endpoint = undefined;
+  }
+
+  /** Gives back all that is held; the second time there is nothing. */
+  #finish(): void {
+    if (this.#phase === 'done') return;
+    this.#phase = 'done';
+    this.#cancelOpen?.();
+    this.#cancelOpen = undefined;
+    clearTimeout(this.#backingOff);
+    this.#ticket = undefined;
+    this.#leaveEndpoint();
+    this.#context.edge.openConnections.value -= 1;
+    this.#context.upstream.leave();
+  }
+
+  #log(endpoint: Endpoint, fault: string | undefined): void {
+    const { traffic, service, upstream } = this.#context;
+    if (!traffic.wants(fault === undefined ? 200 : 502)) return;
+    traffic.access({
+      direction: 'outbound',
+      source: service,
+      destination: upstream.name,
+      protocol: 'tcp',
+      durationMs: Math.round(performance.now() - this.#startedMs),
+      endpoint: endpoint.id,
+      attempts: this.#attempt,
+      ...(fault === undefined ? {} : { reason: fault }),
+    });
+  }
+}

@@ -1,0 +1,60 @@
+import type { RetryPolicy } from '#policies/resilience.ts';
+import { isIdempotent } from './idempotency.ts';
+
+/**
+ * How a try failed. `connect-failure`: no connection; `refused`: the far proxy says that the application was not reached, or refused the
+ * stream; `reset`: broken off with the outcome unknown; `timeout`: no head in time; `status`: an answer.
+ */
+export type FailedTry =
+  | { readonly kind: 'connect-failure' | 'refused' | 'reset' | 'timeout' }
+  | { readonly kind: 'status'; readonly status: number };
+
+/** All that the decision rests on. */
+export interface RetryQuestion {
+  readonly failed: FailedTry;
+  readonly method: string;
+  /** Tries made so far, from 1. */
+  readonly attempt: number;
+  /** A byte of an answer went down to the caller. */
+  readonly answerBegan: boolean;
+  /** The request has no body, or all of it that came is still held. */
+  readonly bodyReplayable: boolean;
+  /** Left of the request's total time, in ms. */
+  readonly remainingMs: number;
+}
+
+/** `retry`, or why not. */
+export type RetryDecision =
+  | 'retry'
+  | 'answer-began'
+  | 'attempts-used-up'
+  | 'condition-not-listed'
+  | 'not-idempotent'
+  | 'body-not-replayable'
+  | 'no-time-left';
+
+/**
+ * Whether a failed try may be made again, the budget aside: ask that last, since asking takes from it (RetryBudget.take). A mesh 403 is
+ * no failed try and is never asked about; a 403 of an application matches no condition.
+ */
+export function decideRetry(policy: RetryPolicy, question: RetryQuestion): RetryDecision {
+  if (question.answerBegan) return 'answer-began';
+  if (question.attempt > policy.attempts) return 'attempts-used-up';
+  if (!isListed(policy, question.failed)) return 'condition-not-listed';
+  if (!neverReached(question.failed) && !policy.retryNonIdempotent && !isIdempotent(question.method))
+    return 'not-idempotent';
+  if (!question.bodyReplayable) return 'body-not-replayable';
+  return question.remainingMs > 0 ? 'retry' : 'no-time-left';
+}
+
+/** The application surely did not see the request. */
+function neverReached(failed: FailedTry): boolean {
+  return failed.kind === 'connect-failure' || failed.kind === 'refused';
+}
+
+function isListed(policy: RetryPolicy, failed: FailedTry): boolean {
+  if (failed.kind !== 'status') return policy.on.includes(failed.kind);
+  const { status } = failed;
+  if (status >= 502 && status <= 504 && policy.on.includes('gateway-error')) return true;
+  return status >= 500 && status <= 599 && policy.on.includes('5xx');
+}

@@ -1,0 +1,190 @@
+import type { Verdict } from '#policies/intention-decision.ts';
+import type { ProcessContext } from '#runtime/process-context.ts';
+import { formatSocketAddress } from '#runtime/socket-address.ts';
+import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
+import type { SvidSource } from '#runtime/svid/svid.ts';
+import type { SidecarConfig } from './configuration.ts';
+import type { IdleSweep } from './idle-sweep.ts';
+import { LocalApplication } from './inbound/application.ts';
+import { type InboundContext, identityHeaders } from './inbound/inbound-context.ts';
+import { InboundListener } from './inbound/listener.ts';
+import { LiveStreams } from './inbound/live-streams.ts';
+import { OutboundListener } from './outbound/listener.ts';
+import { Upstream } from './outbound/upstream.ts';
+import type { Traffic } from './traffic.ts';
+import { FeedClient } from './view/feed-client.ts';
+import { ServiceView } from './view/service-view.ts';
+import { ViewCache } from './view/view-cache.ts';
+
+const inboundIdleTimeoutMs = 3_600_000;
+
+/** What the sidecars of one process share. */
+export interface SidecarWorld {
+  readonly identity: MeshIdentity;
+  readonly catalogUrl: string;
+  readonly nodeName: string;
+  readonly dataDir: string | undefined;
+  readonly maxConnections: number;
+  readonly traffic: Traffic;
+  readonly sweep: IdleSweep;
+  readonly process: ProcessContext;
+  readonly signal: AbortSignal;
+  /** The catalog is there, for the first time or again. */
+  onCatalog(): void;
+}
+
+/**
+ * Everything that one service has of its own: SVID, local copy of the catalog with its feed, inbound listener, upstreams and their listeners. Two services
+ * of a process share no tunnel and no view.
+ */
+export class Sidecar {
+  readonly config: SidecarConfig;
+  readonly view: ServiceView;
+  readonly svid: SvidSource;
+  readonly upstreams: readonly Upstream[];
+  readonly feed: FeedClient;
+  /** Bound addresses: the inbound port, and each upstream's. */
+  inboundPort: number | undefined;
+  readonly outboundPorts = new Map<string, number>();
+  readonly live = new LiveStreams();
+  readonly application: LocalApplication | undefined;
+  readonly #world: SidecarWorld;
+  readonly #cache: ViewCache | undefined;
+  #inbound: InboundListener | undefined;
+  readonly #outbound: OutboundListener[] = [];
+  #draining = false;
+
+  /** Starts to follow the catalog; `listen` opens the doors. */
+  private constructor(config: SidecarConfig, world: SidecarWorld, view: ServiceView, cache: ViewCache | undefined) {
+    this.config = config;
+    this.view = view;
+    this.#world = world;
+    this.#cache = cache;
+    this.svid = world.identity.svid(config.service);
+    this.application = config.local === undefined ? undefined : new LocalApplication(config.local);
+    this.upstreams = config.upstreams.map(({ service }) => {
+      const upstream = new Upstream({
+        name: service,
+        service: config.service,
+        svid: this.svid,
+        identity: world.identity,
+        process: world.process,
+        edge: world.traffic.edge('outbound', config.service, service),
+        onBreakerChange: (name, endpoint, state) =>
+          world.process.log.warn({ service: config.service, upstream: name, endpoint, state }, 'breaker'),
+      });
+      upstream.update(view.upstreams.get(service));
+      view.onUpstream(service, (next) => upstream.update(next));
+      return upstream;
+    });
+    view.onInbound(() => {
+      const cut = this.live.judgeAgain();
+      if (cut > 0)
+        world.process.log.warn(
+          { service: config.service, cut, revision: view.revision },
+          'intentions changed: cut what they deny now',
+        );
+    });
+    this.feed = new FeedClient({
+      view,
+      upstreams: config.upstreams.map(({ service }) => service),
+      catalogUrl: world.catalogUrl,
+      identity: world.identity,
+      context: world.process,
+      signal: world.signal,
+      proxyId: `${world.nodeName}/${config.serviceId}`,
+      onLive: () => world.onCatalog(),
+      onApplied: () => cache?.save(view),
+    });
+  }
+
+  /** Loads what was known at the last run, then starts. */
+  static async start(config: SidecarConfig, world: SidecarWorld): Promise<Sidecar> {
+    const view = new ServiceView(config.service);
+    const cache =
+      world.dataDir === undefined ? undefined : new ViewCache(world.dataDir, config.service, world.process.log);
+    await cache?.load(view);
+    return new Sidecar(config, world, view, cache);
+  }
+
+  /** Opens the listeners. The SVID must be there. Throws SLV-1004. */
+  async listen(): Promise<void> {
+    const { config } = this;
+    const { traffic, sweep, process, maxConnections, identity } = this.#world;
+    const own = this.svid.current;
+    if (this.application !== undefined && own !== undefined) {
+      const context: InboundContext = {
+        view: this.view,
+        application: this.application,
+        traffic,
+        sweep,
+        serving: new Set(),
+        live: this.live,
+        idleTimeoutMs: inboundIdleTimeoutMs,
+        nothingKnown: nothingKnown(config.service),
+        draining: () => this.#draining,
+        pushIdentity: identityHeaders(own.spiffeId),
+      };
+      this.#inbound = new InboundListener({ svid: this.svid, trust: identity.trust, context, process, maxConnections });
+      this.inboundPort = await this.#inbound.listen(config.listen);
+      process.log.info(
+        { service: config.service, address: formatSocketAddress({ ...config.listen, port: this.inboundPort }) },
+        'inbound listening',
+      );
+    }
+    for (const [index, { service, address }] of config.upstreams.entries()) {
+      const upstream = this.upstreams[index];
+      if (upstream === undefined) continue;
+      const edge = traffic.edge('outbound', config.service, service);
+      const listener = new OutboundListener(
+        { service: config.service, upstream, traffic, edge, sweep, serving: new Set(), draining: () => this.#draining },
+        process.log,
+        maxConnections,
+      );
+      this.#outbound.push(listener);
+      const port = await listener.listen(address);
+      this.outboundPorts.set(service, port);
+      process.log.info(
+        { service: config.service, upstream: service, address: formatSocketAddress({ ...address, port }) },
+        'outbound listening',
+      );
+    }
+  }
+
+  /** Where others reach this service, once it listens. */
+  get advertised(): { host: string; port: number } | undefined {
+    if (this.inboundPort === undefined) return undefined;
+    return this.config.advertise ?? { host: this.config.listen.host, port: this.inboundPort };
+  }
+
+  /** Whether this service can do its work: it has an SVID and knows its intentions. */
+  get ready(): boolean {
+    return this.svid.current !== undefined && (this.config.local === undefined || this.view.inbound !== undefined);
+  }
+
+  /** No new connections; what is under way goes on. */
+  drain(): void {
+    this.#draining = true;
+    this.#inbound?.drain();
+    for (const listener of this.#outbound) listener.drain();
+  }
+
+  /** Nothing is under way any more. */
+  get drained(): boolean {
+    const inbound = this.#inbound === undefined || (this.#inbound.drained && this.live.size === 0);
+    return inbound && this.#outbound.every((listener) => listener.openConnections === 0);
+  }
+
+  async close(): Promise<void> {
+    this.#inbound?.close();
+    for (const listener of this.#outbound) listener.close();
+    for (const upstream of this.upstreams) upstream.close();
+    this.application?.close();
+    await this.feed.ended();
+    await this.#cache?.settled();
+  }
+}
+
+function nothingKnown(service: string): Verdict {
+  return { allowed: false, rule: 'none', reason: `the proxy of ${service} knows no intentions yet`, revision: 0 };
+}

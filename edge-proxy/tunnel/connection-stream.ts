@@ -1,0 +1,188 @@
+import { errorCode } from './http2.ts';
+import type { SendScheduler } from './send-scheduler.ts';
+import { type ReceiverEvents, StreamReceiver } from './stream-receiver.ts';
+import { type SenderEvents, StreamSender } from './stream-sender.ts';
+import type { TunnelLimits } from './tunnel.ts';
+import {
+  type HeaderFields,
+  type InboundTunnelStream,
+  idleStreamHandlers,
+  type ResetReason,
+  type TunnelStreamHandlers,
+} from './tunnel-stream.ts';
+
+/** RFC 9113 5.1, from `open` on. */
+export type StreamState = 'open' | 'half-closed-local' | 'half-closed-remote' | 'closed';
+
+/** What a stream asks of its connection. */
+export interface StreamOwner {
+  readonly scheduler: SendScheduler;
+  readonly limits: TunnelLimits;
+  /** Monotonic, ms. */
+  now(): number;
+  sendAnswer(streamId: number, status: number, headers: HeaderFields, endStream: boolean): void;
+  /** RST_STREAM; frames of the peer that cross it are ignored. */
+  sendReset(streamId: number, code: number): void;
+  /** WINDOW_UPDATE, growing the window where that helps. @returns by how much it grew */
+  credit(streamId: number, consumed: number, size: number, elapsedMs: number): number;
+  /** The stream has left the protocol; `grown` goes back to the budget. */
+  streamClosed(streamId: number, grown: number): void;
+}
+
+const resetCodes: Readonly<Record<ResetReason, number>> = {
+  cancel: errorCode.cancel,
+  refused: errorCode.refusedStream,
+  connect: errorCode.connectError,
+  internal: errorCode.internalError,
+  protocol: errorCode.protocolError,
+};
+
+/** One stream of a connection: its state, its two halves, and its owner's handlers. */
+export class ConnectionStream implements InboundTunnelStream, SenderEvents, ReceiverEvents {
+  readonly id: number;
+  readonly authority: string;
+  handlers: TunnelStreamHandlers = idleStreamHandlers;
+  userData: unknown = undefined;
+  /** Takes the answer's head; undefined once it is here, and on the accepting side. */
+  onAnswer: ((status: number, headers: HeaderFields) => void) | undefined;
+
+  readonly sender: StreamSender;
+  readonly receiver: StreamReceiver;
+  readonly #owner: StreamOwner;
+  #state: StreamState = 'open';
+  #answerDue: boolean;
+
+  /** @param sendWindow the peer's initial stream window, bytes */
+  constructor(owner: StreamOwner, id: number, authority: string, inbound: boolean, sendWindow: number) {
+    this.id = id;
+    this.authority = authority;
+    this.#owner = owner;
+    this.#answerDue = inbound;
+    const { initialStreamWindow, streamHighWaterMark } = owner.limits;
+    this.receiver = new StreamReceiver(this, { window: initialStreamWindow, paused: inbound });
+    this.sender = new StreamSender(id, owner.scheduler, this, {
+      state: inbound ? 'held' : 'open',
+      window: sendWindow,
+      highWaterMark: streamHighWaterMark,
+    });
+  }
+
+  get state(): StreamState {
+    return this.#state;
+  }
+
+  // The owner's side.
+
+  write(data: Buffer | string): boolean {
+    return this.sender.write(data);
+  }
+
+  end(): void {
+    this.sender.end();
+  }
+
+  reset(reason: ResetReason): void {
+    this.abandon(resetCodes[reason]);
+  }
+
+  pause(): void {
+    this.receiver.pause();
+  }
+
+  resume(): void {
+    if (!this.#answerDue) this.receiver.resume();
+  }
+
+  accept(headers: HeaderFields = []): void {
+    if (!this.#answerDue || this.#state === 'closed') return;
+    this.#answerDue = false;
+    this.#owner.sendAnswer(this.id, 200, headers, false);
+    this.sender.release();
+    this.receiver.resume();
+  }
+
+  refuse(status: number, headers: HeaderFields = []): void {
+    if (!this.#answerDue || this.#state === 'closed') return;
+    this.#answerDue = false;
+    this.#owner.sendAnswer(this.id, status, headers, true);
+    this.#discard();
+    // The peer may still be sending: tell it, without blame, that nobody reads (RFC 9113 8.1).
+    if (this.#state === 'open') this.#owner.sendReset(this.id, errorCode.noError);
+    this.#close();
+  }
+
+  // The connection's side.
+
+  /** The peer has sent END_STREAM. */
+  remoteEnded(): void {
+    if (this.#state === 'open') this.#state = 'half-closed-remote';
+    else this.#close();
+    this.receiver.end();
+  }
+
+  /** The stream ended without both sides agreeing: by RST_STREAM, GOAWAY or the end of the tunnel. */
+  broken(code: number, remote: boolean): void {
+    if (this.#state === 'closed') return;
+    this.#discard();
+    this.#close();
+    this.handlers.onReset(code, remote);
+  }
+
+  /** Ends the stream with RST_STREAM, without telling the owner. */
+  abandon(code: number): void {
+    this.#discard();
+    if (this.#state === 'closed') return;
+    this.#owner.sendReset(this.id, code);
+    this.#close();
+  }
+
+  /** Ends a stream whose answer was not 2xx. Its END_STREAM is answered with ours, so that refusals do not count as resets at the peer. */
+  refused(endStream: boolean): void {
+    if (!endStream) {
+      this.abandon(errorCode.cancel);
+      return;
+    }
+    this.#discard();
+    if (this.#state === 'open') this.#owner.scheduler.sendEnd(this.id);
+    this.#close();
+  }
+
+  // What the halves tell.
+
+  localEnded(): void {
+    if (this.#state === 'open') this.#state = 'half-closed-local';
+    else this.#close();
+    this.handlers.onFinish?.();
+  }
+
+  drained(): void {
+    this.handlers.onDrain();
+  }
+
+  deliver(chunk: Buffer): void {
+    this.handlers.onData(chunk);
+  }
+
+  delivered(): void {
+    this.handlers.onEnd();
+  }
+
+  credit(consumed: number, size: number, elapsedMs: number): number {
+    return this.#state === 'closed' ? 0 : this.#owner.credit(this.id, consumed, size, elapsedMs);
+  }
+
+  now(): number {
+    return this.#owner.now();
+  }
+
+  #discard(): void {
+    this.sender.discard();
+    this.receiver.discard();
+  }
+
+  #close(): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#owner.streamClosed(this.id, this.receiver.grown);
+  }
+}

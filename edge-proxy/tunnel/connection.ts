@@ -1,0 +1,316 @@
+import type { ErrorCode } from '#policies/errors/catalogue.ts';
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import { FloodGuard } from './flood-guard.ts';
+import { FrameReader, type FrameSink } from './frame-reader.ts';
+import { type FrameOutput, FrameWriter } from './frame-writer.ts';
+import { HpackDecoder, maxFieldSectionSize } from './hpack-decoder.ts';
+import { connectionPreface, defaultWindow, errorCode, Http2ConnectionError, maxInt31, settingId } from './http2.ts';
+import { PeerSettings } from './peer-settings.ts';
+import { SignsOfLife } from './signs-of-life.ts';
+import { StreamTable } from './stream-table.ts';
+import type { AcceptingHandlers, OriginTunnel, TunnelHandlers, TunnelLimits, TunnelState } from './tunnel.ts';
+import type { HeaderFields, TunnelStream } from './tunnel-stream.ts';
+import { WindowGrowth } from './window-growth.ts';
+
+export interface Http2ConnectionOptions extends FrameOutput {
+  readonly role: 'client' | 'server';
+  readonly limits: TunnelLimits;
+  /** Monotonic, ms. */
+  now(): number;
+  /** `onStream` is for a server, which needs it; a client has none. */
+  readonly handlers: TunnelHandlers & Partial<AcceptingHandlers>;
+  /** For conformance suites, which ask with GET and POST: offers requests of any method to `onStream`. */
+  readonly anyMethod?: boolean;
+}
+
+/**
+ * One HTTP/2 connection (RFC 9113) that carries CONNECT streams, without a socket: bytes come in by `receive`, go out by `write`, and time passes by
+ * `checkTimers`, to be called about once a second. This is its life from greeting to farewell; its streams are the StreamTable's.
+ */
+export class Http2Connection implements FrameSink, OriginTunnel {
+  readonly #options: Http2ConnectionOptions;
+  readonly #limits: TunnelLimits;
+  readonly #writer: FrameWriter;
+  readonly #reader: FrameReader;
+  readonly #decoder = new HpackDecoder();
+  readonly #floods: FloodGuard;
+  readonly #growth: WindowGrowth;
+  readonly #life: SignsOfLife;
+  readonly #peer: PeerSettings;
+  readonly #streams: StreamTable;
+
+  #state: TunnelState = 'open';
+  /** What we have said of draining: nothing, that we will, or which stream is the last. */
+  #farewell: 'none' | 'announced' | 'said' = 'none';
+  #peerGoAway: { lastStreamId: number; code: number; debug: string } | undefined;
+  /** What the peer may send on the whole connection, bytes: when all is given back, and now. */
+  readonly #windowSize: number;
+  #window: number;
+  #settingsSeen = false;
+
+  constructor(options: Http2ConnectionOptions) {
+    this.#options = options;
+    const { role } = options;
+    // A peer that has not seen our SETTINGS yet may send as much as the default window (RFC 9113 6.9.3): less is never held against it.
+    const initialStreamWindow = Math.max(defaultWindow, options.limits.initialStreamWindow);
+    const limits = { ...options.limits, initialStreamWindow };
+    this.#limits = limits;
+    this.#writer = new FrameWriter(options);
+    this.#reader = new FrameReader(role, this);
+    this.#floods = new FloodGuard(options.now);
+    this.#growth = new WindowGrowth(limits.maxStreamWindow, limits.windowGrowthBudget);
+    this.#life = new SignsOfLife(this.#writer, this.#growth, limits, options.now());
+    this.#peer = new PeerSettings(role);
+    this.#streams = new StreamTable({
+      role,
+      limits,
+      writer: this.#writer,
+      floods: this.#floods,
+      growth: this.#growth,
+      life: this.#life,
+      peer: this.#peer,
+      now: options.now,
+      onStream: options.handlers.onStream,
+      anyMethod: options.anyMethod ?? false,
+      closed: () => this.#closeWhenDrained(),
+    });
+    this.#windowSize = Math.max(defaultWindow, limits.connectionWindow);
+    this.#window = this.#windowSize;
+    this.#greet();
+  }
+
+  // The owner's side: see OriginTunnel.
+
+  get state(): TunnelState {
+    return this.#state;
+  }
+
+  get activeStreams(): number {
+    return this.#streams.size;
+  }
+
+  get roundTripMs(): number | undefined {
+    return this.#growth.roundTripMs;
+  }
+
+  get available(): number {
+    return this.#state === 'open' ? this.#streams.available : 0;
+  }
+
+  open(
+    authority: string,
+    headers: HeaderFields,
+    onAnswer: (status: number, headers: HeaderFields) => void,
+  ): TunnelStream {
+    if (this.available === 0) throw new MeshError('SLV-4104', 'The tunnel takes no more streams.');
+    return this.#streams.open(authority, headers, onAnswer);
+  }
+
+  /** A server says first that it will drain, and a round trip later which stream is the last, so that none is lost on the way (RFC 9113 6.8). */
+  goAway(): void {
+    if (this.#state === 'closed' || this.#farewell !== 'none') return;
+    this.#state = 'draining';
+    if (this.#options.role === 'client') {
+      this.#sayFarewell();
+      return;
+    }
+    this.#farewell = 'announced';
+    this.#writer.goAway(maxInt31, errorCode.noError, '');
+    this.#life.pingForFarewell(this.#options.now());
+  }
+
+  close(): void {
+    if (this.#state === 'closed') return;
+    this.#writer.goAway(this.#streams.lastPeerStream, errorCode.noError, '');
+    this.#close(undefined);
+  }
+
+  // The socket's side.
+
+  /** Takes bytes of the peer, which must not be changed afterwards. Throws only what a handler has thrown; the connection is closed then. */
+  receive(chunk: Buffer): void {
+    if (this.#state === 'closed') return;
+    this.#life.heard(this.#options.now());
+    try {
+      this.#reader.receive(chunk);
+    } catch (error) {
+      if (error instanceof Http2ConnectionError) {
+        this.#fail(error.code, error.message);
+        return;
+      }
+      this.#fail(errorCode.internalError, 'internal error');
+      throw error;
+    }
+  }
+
+  /** The output takes bytes again after a `write` that answered false. */
+  drained(): void {
+    if (this.#state === 'closed') return;
+    this.#writer.drained();
+    this.#streams.scheduler.pump();
+  }
+
+  /** The transport is gone; `cause` when it broke. */
+  lost(cause?: Error): void {
+    const failed = this.#goAwayError();
+    if (failed !== undefined) this.#close(failed);
+    else if (cause === undefined && this.#state === 'draining' && this.#streams.size === 0) this.#close(undefined);
+    else this.#close(new MeshError('SLV-4103', 'The connection of the tunnel was lost.', { cause }));
+  }
+
+  /** Keep-alive, time-outs, the last GOAWAY of a drain, and a peer that does not read. */
+  checkTimers(): void {
+    if (this.#state === 'closed') return;
+    const now = this.#options.now();
+    const unanswered = this.#life.check(now);
+    if (unanswered === 'settings') this.#fail(errorCode.settingsTimeout, 'SETTINGS not acknowledged', 'SLV-4102');
+    else if (unanswered === 'ping') this.#fail(errorCode.noError, 'no sign of life', 'SLV-4102');
+    else if (this.#writer.overflowing) this.#fail(errorCode.enhanceYourCalm, 'peer does not read');
+    else if (this.#farewell === 'announced' && this.#life.farewellOverdue(now)) this.#sayFarewell();
+  }
+
+  // FrameSink: what the peer sends. Each throws Http2ConnectionError where RFC 9113 asks for a connection error.
+
+  data(streamId: number, chunk: Buffer, start: number, end: number, flowBytes: number, endStream: boolean): void {
+    this.#window -= flowBytes;
+    if (this.#window < 0) throw new Http2ConnectionError(errorCode.flowControlError, 'connection window exceeded');
+    // Given back on receipt, in halves: only a stream's own window holds its bytes back.
+    if (this.#window * 2 <= this.#windowSize) {
+      this.#writer.windowUpdate(0, this.#windowSize - this.#window);
+      this.#window = this.#windowSize;
+    }
+    this.#streams.data(streamId, chunk, start, end, flowBytes, endStream);
+  }
+
+  headers(streamId: number, block: Buffer, endStream: boolean, dependsOnItself: boolean): void {
+    this.#requireSettings();
+    // Decoded whatever becomes of it: the decoder's state is the connection's.
+    this.#streams.head(streamId, this.#decoder.decode(block), endStream, dependsOnItself);
+  }
+
+  rstStream(streamId: number, code: number): void {
+    this.#requireSettings();
+    this.#streams.rstStream(streamId, code);
+  }
+
+  settings(entries: Buffer): void {
+    this.#floods.count('settings');
+    this.#settingsSeen = true;
+    const change = this.#peer.apply(entries);
+    // Acknowledged first: what the change lets us send comes after it.
+    this.#writer.settingsAck();
+    if (change !== 0) this.#streams.widenAll(change);
+  }
+
+  settingsAck(): void {
+    this.#requireSettings();
+    if (this.#life.settingsAcknowledged(this.#options.now())) this.#decoder.limitTable(this.#limits.headerTableSize);
+    else this.#floods.count('control');
+  }
+
+  ping(opaque: Buffer): void {
+    this.#requireSettings();
+    this.#floods.count('control');
+    this.#writer.ping(opaque, true);
+  }
+
+  pingAck(opaque: Buffer): void {
+    this.#requireSettings();
+    const meaning = this.#life.answered(opaque, this.#options.now());
+    if (meaning === 'farewell' && this.#farewell === 'announced') this.#sayFarewell();
+    else if (meaning !== 'known') this.#floods.count('control');
+  }
+
+  goAwayReceived(lastStreamId: number, code: number, debug: string): void {
+    this.#requireSettings();
+    this.#floods.count('control');
+    const before = this.#peerGoAway;
+    if (before !== undefined && lastStreamId > before.lastStreamId) {
+      throw new Http2ConnectionError(errorCode.protocolError, 'GOAWAY takes back an earlier one');
+    }
+    this.#peerGoAway = { lastStreamId, code, debug };
+    this.#state = 'draining';
+    if (this.#options.role === 'client') this.#streams.refusedAbove(lastStreamId);
+    if (before === undefined) this.#options.handlers.onGoAway?.();
+    this.#closeWhenDrained();
+  }
+
+  windowUpdate(streamId: number, increment: number): void {
+    this.#requireSettings();
+    if (streamId !== 0) {
+      this.#streams.windowUpdate(streamId, increment);
+    } else if (increment === 0) {
+      throw new Http2ConnectionError(errorCode.protocolError, 'WINDOW_UPDATE by 0');
+    } else if (!this.#streams.scheduler.widen(increment)) {
+      throw new Http2ConnectionError(errorCode.flowControlError, 'connection window overflows');
+    }
+  }
+
+  ignored(): void {
+    this.#requireSettings();
+    this.#floods.count('control');
+  }
+
+  // Inside.
+
+  #greet(): void {
+    const role = this.#options.role;
+    const limits = this.#limits;
+    if (role === 'client') this.#writer.raw(connectionPreface);
+    this.#writer.settings([
+      [settingId.headerTableSize, limits.headerTableSize],
+      [settingId.initialWindowSize, limits.initialStreamWindow],
+      [settingId.maxHeaderListSize, maxFieldSectionSize],
+      role === 'client' ? [settingId.enablePush, 0] : [settingId.maxConcurrentStreams, limits.maxConcurrentStreams],
+    ]);
+    if (this.#window > defaultWindow) this.#writer.windowUpdate(0, this.#window - defaultWindow);
+  }
+
+  #requireSettings(): void {
+    if (!this.#settingsSeen) throw new Http2ConnectionError(errorCode.protocolError, 'first frame is not SETTINGS');
+  }
+
+  #sayFarewell(): void {
+    this.#farewell = 'said';
+    this.#streams.takeNoMore();
+    this.#writer.goAway(this.#streams.lastPeerStream, errorCode.noError, '');
+    this.#closeWhenDrained();
+  }
+
+  #closeWhenDrained(): void {
+    if (this.#state !== 'draining' || this.#streams.size > 0 || this.#farewell === 'announced') return;
+    if (this.#farewell === 'none') this.#writer.goAway(this.#streams.lastPeerStream, errorCode.noError, '');
+    this.#close(this.#goAwayError());
+  }
+
+  /** The peer's GOAWAY, where it named an error. */
+  #goAwayError(): MeshError | undefined {
+    if (this.#peerGoAway === undefined || this.#peerGoAway.code === errorCode.noError) return undefined;
+    const { code, debug } = this.#peerGoAway;
+    const words = debug.replaceAll(/[^\x20-\x7e]/g, '?') || 'no words';
+    return new MeshError('SLV-4105', `The peer closed the tunnel with HTTP/2 error ${code}: ${words}.`, {
+      detail: { http2Code: code },
+    });
+  }
+
+  /** A connection error (RFC 9113 5.4.1). */
+  #fail(code: number, message: string, meshCode: ErrorCode = meshCodeOf(code)): void {
+    if (this.#state === 'closed') return;
+    this.#writer.goAway(this.#streams.lastPeerStream, code, message);
+    this.#close(new MeshError(meshCode, `Tunnel closed: ${message}.`, { detail: { http2Code: code } }));
+  }
+
+  #close(reason: MeshError | undefined): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#reader.stop();
+    this.#writer.flush();
+    this.#streams.breakAll(errorCode.cancel);
+    this.#options.handlers.onClose(reason);
+  }
+}
+
+function meshCodeOf(http2Code: number): ErrorCode {
+  if (http2Code === errorCode.enhanceYourCalm) return 'SLV-4106';
+  return http2Code === errorCode.internalError ? 'SLV-1007' : 'SLV-4101';
+}

@@ -1,0 +1,218 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import fc from 'fast-check';
+import { FrameReader, type FrameSink } from './frame-reader.ts';
+import { FrameWriter } from './frame-writer.ts';
+import { connectionPreface, Http2ConnectionError, maxFrameSize } from './http2.ts';
+
+type Told = [kind: string, ...facts: Array<number | string | boolean>];
+
+/** Writes down frames, with the parts of one DATA frame joined. */
+function reading(role: 'client' | 'server' = 'client'): { reader: FrameReader; told: Told[] } {
+  const told: Told[] = [];
+  const parts = new Map<number, { text: string; flow: number }>();
+  const sink: FrameSink = {
+    data(streamId, chunk, start, end, flowBytes, endStream) {
+      const part = parts.get(streamId) ?? { text: '', flow: 0 };
+      part.text += chunk.toString('latin1', start, end);
+      part.flow += flowBytes;
+      parts.set(streamId, part);
+      if (!endStream) return;
+      told.push(['data', streamId, part.text, part.flow]);
+      parts.delete(streamId);
+    },
+    headers: (streamId, block, endStream, itself) =>
+      told.push(['headers', streamId, block.toString('hex'), endStream, itself]),
+    rstStream: (streamId, code) => told.push(['rst', streamId, code]),
+    settings: (entries) => told.push(['settings', entries.toString('hex')]),
+    settingsAck: () => told.push(['settings-ack']),
+    ping: (opaque) => told.push(['ping', opaque.toString('hex')]),
+    pingAck: (opaque) => told.push(['ping-ack', opaque.toString('hex')]),
+    goAwayReceived: (last, code, debug) => told.push(['goaway', last, code, debug]),
+    windowUpdate: (streamId, increment) => told.push(['window', streamId, increment]),
+    ignored: () => told.push(['ignored']),
+  };
+  return { reader: new FrameReader(role, sink), told };
+}
+
+const streamId = fc.integer({ min: 1, max: 0x7fff_ffff });
+const uint32 = fc.integer({ min: 0, max: 0xffff_ffff });
+const bytes = (maxLength: number): fc.Arbitrary<Buffer> =>
+  fc.uint8Array({ maxLength }).map((array) => Buffer.from(array));
+
+/** A frame as an act on a writer, and what a reader must tell of it. */
+const frame: fc.Arbitrary<{ write(writer: FrameWriter): void; expected: Told }> = fc.oneof(
+  fc.tuple(streamId, bytes(200)).map(([id, data]) => ({
+    write(writer: FrameWriter) {
+      writer.beginData(id, data.length, true);
+      writer.append(data, 0, data.length);
+    },
+    expected: ['data', id, data.toString('latin1'), data.length] as Told,
+  })),
+  fc
+    .tuple(
+      streamId,
+      fc.oneof(
+        bytes(50),
+        fc.integer({ min: 16_380, max: 40_000 }).map((size) => Buffer.alloc(size, 7)),
+      ),
+      fc.boolean(),
+    )
+    .map(([id, block, end]) => ({
+      write: (writer: FrameWriter) => writer.headers(id, block, end),
+      expected: ['headers', id, block.toString('hex'), end, false] as Told,
+    })),
+  fc.tuple(streamId, uint32).map(([id, code]) => ({
+    write: (writer: FrameWriter) => writer.rstStream(id, code),
+    expected: ['rst', id, code] as Told,
+  })),
+  fc.tuple(fc.integer({ min: 0, max: 0x7fff_ffff }), streamId).map(([id, increment]) => ({
+    write: (writer: FrameWriter) => writer.windowUpdate(id, increment),
+    expected: ['window', id, increment] as Told,
+  })),
+  fc.tuple(streamId, uint32, fc.string({ unit: 'grapheme-ascii', maxLength: 40 })).map(([id, code, debug]) => ({
+    write: (writer: FrameWriter) => writer.goAway(id, code, debug),
+    expected: ['goaway', id, code, debug] as Told,
+  })),
+  fc.uint8Array({ minLength: 8, maxLength: 8 }).map((opaque) => ({
+    write: (writer: FrameWriter) => writer.ping(Buffer.from(opaque), true),
+    expected: ['ping-ack', Buffer.from(opaque).toString('hex')] as Told,
+  })),
+  fc.constant({ write: (writer: FrameWriter) => writer.settingsAck(), expected: ['settings-ack'] as Told }),
+);
+
+function written(act: (writer: FrameWriter) => void): Buffer {
+  const output: Buffer[] = [];
+  const writer = new FrameWriter({ write: (chunk) => output.push(chunk) > 0, schedule: () => {} });
+  act(writer);
+  writer.flush();
+  return Buffer.concat(output);
+}
+
+/** A raw frame. */
+function raw(type: number, flags: number, id: number, payload: Buffer | string = ''): Buffer {
+  const body = typeof payload === 'string' ? Buffer.from(payload, 'hex') : payload;
+  const header = Buffer.alloc(9);
+  header.writeUIntBE(body.length, 0, 3);
+  header.writeUInt8(type, 3);
+  header.writeUInt8(flags, 4);
+  header.writeUInt32BE(id, 5);
+  return Buffer.concat([header, body]);
+}
+
+suite('frames', () => {
+  test('what is written is read, in whatever pieces it comes', () => {
+    fc.assert(
+      fc.property(
+        fc.array(frame, { maxLength: 12 }),
+        fc.array(fc.integer({ min: 1, max: 3_000 }), { minLength: 1, maxLength: 8 }),
+        (frames, cuts) => {
+          const stream = written((writer) => {
+            for (const each of frames) each.write(writer);
+          });
+          const { reader, told } = reading();
+          let cut = 0;
+          for (let offset = 0; offset < stream.length; ) {
+            const size = cuts[cut++ % cuts.length] ?? 1;
+            reader.receive(stream.subarray(offset, offset + size));
+            offset += size;
+          }
+          assert.deepEqual(
+            told,
+            frames.map((each) => each.expected),
+          );
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
+  test('padding counts for flow control and is not delivered, byte by byte or whole', () => {
+    const padded = Buffer.concat([
+      raw(0, 0x8, 1, '03 6162 000000'.replaceAll(' ', '')),
+      raw(0, 0x9, 1, '00 63'.replaceAll(' ', '')),
+      raw(0, 0x9, 3, '02 0000'.replaceAll(' ', '')),
+    ]);
+    for (const size of [1, padded.length]) {
+      const { reader, told } = reading();
+      for (let at = 0; at < padded.length; at += size) reader.receive(padded.subarray(at, at + size));
+      assert.deepEqual(told, [
+        ['data', 1, 'abc', 8],
+        ['data', 3, '', 3],
+      ]);
+    }
+  });
+
+  test('HEADERS with padding and priority; PRIORITY and unknown frames are ignored', () => {
+    const { reader, told } = reading();
+    reader.receive(raw(1, 0x2d, 5, '01 80000003 10 8286 00'.replaceAll(' ', '')));
+    reader.receive(raw(1, 0x24, 7, '00000007 10 82'.replaceAll(' ', '')));
+    reader.receive(
+      Buffer.concat([raw(2, 0, 9, '0000000100'), raw(0x22, 0xff, 0, Buffer.alloc(5_000)), raw(0x22, 0, 3)]),
+    );
+    assert.deepEqual(told, [
+      ['headers', 5, '8286', true, false],
+      ['headers', 7, '82', false, true],
+      ['ignored'],
+      ['ignored'],
+      ['ignored'],
+    ]);
+  });
+
+  const protocol = 1;
+  const frameSize = 6;
+  const calm = 11;
+  const faults: Array<[title: string, code: number, bytes: Buffer]> = [
+    ['frame over 16,384', frameSize, raw(0, 0, 1, Buffer.alloc(maxFrameSize + 1))],
+    ['DATA on stream 0', protocol, raw(0, 0, 0, '00')],
+    ['DATA padded beyond its length', protocol, raw(0, 8, 1, '0261')],
+    ['DATA padded without a pad length', frameSize, raw(0, 8, 1)],
+    ['HEADERS on stream 0', protocol, raw(1, 4, 0, '82')],
+    ['HEADERS padded beyond their length', protocol, raw(1, 0xc, 1, '0582')],
+    ['HEADERS too short for their priority', frameSize, raw(1, 0x24, 1, '82')],
+    ['PRIORITY on stream 0', protocol, raw(2, 0, 0, '0000000100')],
+    ['PRIORITY of four octets', frameSize, raw(2, 0, 1, '00000001')],
+    ['PRIORITY on itself', protocol, raw(2, 0, 1, '0000000100')],
+    ['RST_STREAM on stream 0', protocol, raw(3, 0, 0, '00000000')],
+    ['RST_STREAM of three octets', frameSize, raw(3, 0, 1, '000000')],
+    ['SETTINGS on a stream', protocol, raw(4, 0, 1)],
+    ['SETTINGS of seven octets', frameSize, raw(4, 0, 0, '00000000000000')],
+    ['SETTINGS ack with a payload', frameSize, raw(4, 1, 0, '000000000000')],
+    ['PUSH_PROMISE', protocol, raw(5, 4, 1, '0000000282')],
+    ['PING on a stream', protocol, raw(6, 0, 1, '0000000000000000')],
+    ['PING of seven octets', frameSize, raw(6, 0, 0, '00000000000000')],
+    ['GOAWAY on a stream', protocol, raw(7, 0, 1, '0000000000000000')],
+    ['GOAWAY of seven octets', frameSize, raw(7, 0, 0, '00000000000000')],
+    ['WINDOW_UPDATE of five octets', frameSize, raw(8, 0, 1, '0000000100')],
+    ['CONTINUATION without HEADERS', protocol, raw(9, 4, 1, '82')],
+    ['CONTINUATION of another stream', protocol, Buffer.concat([raw(1, 0, 1, '82'), raw(9, 4, 3, '82')])],
+    ['DATA within a block', protocol, Buffer.concat([raw(1, 0, 1, '82'), raw(0, 0, 1, '82')])],
+    ['an unknown frame within a block', protocol, Buffer.concat([raw(1, 0, 1, '82'), raw(0x22, 0, 1)])],
+    [
+      'a block over 64 KiB',
+      calm,
+      Buffer.concat([raw(1, 0, 1), ...Array.from({ length: 5 }, () => raw(9, 0, 1, Buffer.alloc(maxFrameSize)))]),
+    ],
+    [
+      'a block of endless empty CONTINUATION',
+      calm,
+      Buffer.concat([raw(1, 0, 1), ...Array.from({ length: 40 }, () => raw(9, 0, 1))]),
+    ],
+  ];
+  for (const [title, code, input] of faults) {
+    test(`error ${code}: ${title}`, () => {
+      assert.throws(
+        () => reading().reader.receive(input),
+        (error) => error instanceof Http2ConnectionError && error.code === code,
+      );
+    });
+  }
+
+  test('a server reads the preface first, and nothing else', () => {
+    const { reader, told } = reading('server');
+    for (const octet of connectionPreface) reader.receive(Buffer.of(octet));
+    reader.receive(raw(4, 0, 0));
+    assert.deepEqual(told, [['settings', '']]);
+    assert.throws(() => reading('server').reader.receive(Buffer.from('GET / HTTP/1.1\r\n\r\n')), Http2ConnectionError);
+  });
+});

@@ -1,0 +1,166 @@
+import { flag, frameHeaderSize, frameType, maxFrameSize } from './http2.ts';
+
+/** One buffer of output: four full DATA frames, so that bulk leaves in pieces that TLS and the kernel take well. */
+const bufferSize = 4 * (frameHeaderSize + maxFrameSize);
+/** Below this a flush copies its bytes out and keeps the buffer; above, it gives the buffer away. */
+const copyBelow = 16_384;
+/** Control frames that may wait for a peer that does not read, bytes; DATA waits in its streams. */
+const maxBacklog = 1_048_576;
+
+/** Where a FrameWriter's output goes. */
+export interface FrameOutput {
+  /** Takes ownership of the bytes. False: full, call `drained` when it is not. */
+  write(bytes: Buffer): boolean;
+  /** Calls back once, soon: at the end of this turn of the event loop. */
+  schedule(flush: () => void): void;
+}
+
+/**
+ * Builds frames into one buffer and writes that once a turn of the event loop: a write of a TLS socket costs far more than the copy of a small payload.
+ */
+export class FrameWriter {
+  readonly #output: FrameOutput;
+  #buffer = Buffer.allocUnsafeSlow(bufferSize);
+  #used = 0;
+  #scheduled = false;
+  #blocked = false;
+  #backlog = 0;
+
+  constructor(output: FrameOutput) {
+    this.#output = output;
+  }
+
+  /** The output is full: no DATA may be built. Other frames may. */
+  get blocked(): boolean {
+    return this.#blocked;
+  }
+
+  /** More waits for a peer that does not read than an honest one ever causes. */
+  get overflowing(): boolean {
+    return this.#backlog > maxBacklog;
+  }
+
+  /** The output takes bytes again. */
+  drained(): void {
+    this.#blocked = false;
+    this.#backlog = 0;
+  }
+
+  /** Writes out what has been built. */
+  readonly flush = (): void => {
+    this.#scheduled = false;
+    const used = this.#used;
+    if (used === 0) return;
+    this.#used = 0;
+    let bytes: Buffer;
+    if (used < copyBelow) {
+      bytes = Buffer.allocUnsafe(used);
+      this.#buffer.copy(bytes, 0, 0, used);
+    } else {
+      bytes = this.#buffer.subarray(0, used);
+      this.#buffer = Buffer.allocUnsafeSlow(bufferSize);
+    }
+    if (this.#blocked) this.#backlog += used;
+    if (!this.#output.write(bytes)) this.#blocked = true;
+  };
+
+  /** Raw bytes: the connection preface. */
+  raw(bytes: Buffer): void {
+    this.#reserve(bytes.length);
+    this.append(bytes, 0, bytes.length);
+  }
+
+  /** The header of a DATA frame; exactly `length` octets (at most 16,384) must be appended next. */
+  beginData(streamId: number, length: number, endStream: boolean): void {
+    this.#begin(length, frameType.data, endStream ? flag.endStream : 0, streamId);
+  }
+
+  append(bytes: Buffer, start: number, end: number): void {
+    bytes.copy(this.#buffer, this.#used, start, end);
+    this.#used += end - start;
+  }
+
+  /** Text as latin1. */
+  appendText(text: string): void {
+    this.#used += this.#buffer.write(text, this.#used, 'latin1');
+  }
+
+  /** HEADERS, with CONTINUATION where the block is longer than a frame. */
+  headers(streamId: number, block: Buffer, endStream: boolean): void {
+    let start = 0;
+    let type: number = frameType.headers;
+    let flags: number = endStream ? flag.endStream : 0;
+    do {
+      const end = Math.min(block.length, start + maxFrameSize);
+      if (end === block.length) flags |= flag.endHeaders;
+      this.#begin(end - start, type, flags, streamId);
+      this.append(block, start, end);
+      start = end;
+      type = frameType.continuation;
+      flags = 0;
+    } while (start < block.length);
+  }
+
+  rstStream(streamId: number, code: number): void {
+    this.#begin(4, frameType.rstStream, 0, streamId);
+    this.#uint32(code);
+  }
+
+  settings(entries: ReadonlyArray<readonly [id: number, value: number]>): void {
+    this.#begin(entries.length * 6, frameType.settings, 0, 0);
+    for (const [id, value] of entries) {
+      this.#used = this.#buffer.writeUInt16BE(id, this.#used);
+      this.#uint32(value);
+    }
+  }
+
+  settingsAck(): void {
+    this.#begin(0, frameType.settings, flag.ack, 0);
+  }
+
+  /** @param opaque eight octets */
+  ping(opaque: Buffer, ack: boolean): void {
+    this.#begin(8, frameType.ping, ack ? flag.ack : 0, 0);
+    this.append(opaque, 0, 8);
+  }
+
+  goAway(lastStreamId: number, code: number, debug: string): void {
+    this.#begin(8 + debug.length, frameType.goAway, 0, 0);
+    this.#uint32(lastStreamId);
+    this.#uint32(code);
+    this.appendText(debug);
+  }
+
+  windowUpdate(streamId: number, increment: number): void {
+    this.#begin(4, frameType.windowUpdate, 0, streamId);
+    this.#uint32(increment);
+  }
+
+  /** A frame header, with room for its payload behind it. */
+  #begin(length: number, type: number, flags: number, streamId: number): void {
+    this.#reserve(frameHeaderSize + length);
+    const buffer = this.#buffer;
+    const at = this.#used;
+    buffer[at] = length >>> 16;
+    buffer[at + 1] = length >>> 8;
+    buffer[at + 2] = length;
+    buffer[at + 3] = type;
+    buffer[at + 4] = flags;
+    buffer[at + 5] = streamId >>> 24;
+    buffer[at + 6] = streamId >>> 16;
+    buffer[at + 7] = streamId >>> 8;
+    buffer[at + 8] = streamId;
+    this.#used = at + frameHeaderSize;
+  }
+
+  #reserve(size: number): void {
+    if (this.#used + size > bufferSize) this.flush();
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.#output.schedule(this.flush);
+  }
+
+  #uint32(value: number): void {
+    this.#used = this.#buffer.writeUInt32BE(value, this.#used);
+  }
+}

@@ -1,0 +1,137 @@
+import { decodeHuffman } from './hpack-huffman.ts';
+import { staticTable } from './hpack-static-table.ts';
+import { errorCode, Http2ConnectionError } from './http2.ts';
+
+/** Most fields of one section, counted after decoding. */
+export const maxFields = 100;
+/** Most octets of one section as RFC 9113 6.5.2 counts them: name + value + 32 a field. */
+export const maxFieldSectionSize = 65_536;
+
+/** Size of the dynamic table before SETTINGS say otherwise (RFC 9113 6.5.2). */
+const initialTableSize = 4_096;
+/** RFC 7541 4.1: what a field costs beyond its text. */
+const fieldOverhead = 32;
+
+type Field = readonly [name: string, value: string];
+
+/**
+ * HPACK decoding (RFC 7541) of one direction of a connection. We advertise no dynamic table; until the peer has acknowledged that, it may use the
+ * default one of 4,096 octets, so that is here too. Any fault throws Http2ConnectionError: COMPRESSION_ERROR, or ENHANCE_YOUR_CALM past the bounds, which
+ * count what comes out, so that a small block can't grow large.
+ */
+export class HpackDecoder {
+  /** Newest first. */
+  #dynamic: Field[] = [];
+  #dynamicSize = 0;
+  /** What the peer's encoder said last. */
+  #tableSize = initialTableSize;
+  /** What our SETTINGS allow. */
+  #allowedTableSize = initialTableSize;
+  #sizeUpdateDue = false;
+
+  #block: Buffer = Buffer.alloc(0);
+  #at = 0;
+
+  /** The peer has acknowledged our SETTINGS_HEADER_TABLE_SIZE: when that is less than it used, its next block must begin with an update (RFC 9113 4.3.1). */
+  limitTable(size: number): void {
+    this.#allowedTableSize = size;
+    this.#sizeUpdateDue = this.#tableSize > size;
+  }
+
+  /** Decodes one whole field section. */
+  decode(block: Buffer): Field[] {
+    this.#block = block;
+    this.#at = 0;
+    const fields: Field[] = [];
+    let size = 0;
+    while (this.#at < block.length) {
+      const octet = block[this.#at] ?? 0;
+      if ((octet & 0xe0) === 0x20) {
+        if (fields.length > 0) throw fault('table size update after a field');
+        this.#resize(this.#integer(5));
+        continue;
+      }
+      if (this.#sizeUpdateDue) throw fault('table size update missing');
+      const field = this.#field(octet, maxFieldSectionSize - size);
+      size += field[0].length + field[1].length + fieldOverhead;
+      if (size > maxFieldSectionSize || fields.length === maxFields) {
+        throw new Http2ConnectionError(errorCode.enhanceYourCalm, 'header list over the limit');
+      }
+      fields.push(field);
+    }
+    return fields;
+  }
+
+  #field(octet: number, limit: number): Field {
+    if (octet >= 0x80) return this.#indexed(this.#integer(7));
+    const remembered = octet >= 0x40;
+    const nameIndex = this.#integer(remembered ? 6 : 4);
+    const name = nameIndex === 0 ? this.#string(limit) : this.#indexed(nameIndex)[0];
+    const field: Field = [name, this.#string(limit)];
+    if (remembered) this.#remember(field);
+    return field;
+  }
+
+  #indexed(index: number): Field {
+    const field = index <= staticTable.length ? staticTable[index - 1] : this.#dynamic[index - staticTable.length - 1];
+    if (field === undefined) throw fault(`no table entry ${index}`);
+    return field;
+  }
+
+  #remember(field: Field): void {
+    this.#dynamic.unshift(field);
+    this.#dynamicSize += field[0].length + field[1].length + fieldOverhead;
+    this.#evict();
+  }
+
+  #resize(size: number): void {
+    if (size > this.#allowedTableSize) throw fault('table size over the limit');
+    this.#tableSize = size;
+    this.#sizeUpdateDue = false;
+    this.#evict();
+  }
+
+  #evict(): void {
+    while (this.#dynamicSize > this.#tableSize) {
+      const oldest = this.#dynamic.pop();
+      if (oldest === undefined) return;
+      this.#dynamicSize -= oldest[0].length + oldest[1].length + fieldOverhead;
+    }
+  }
+
+  /** RFC 7541 5.2. */
+  #string(limit: number): string {
+    const huffman = ((this.#block[this.#at] ?? 0) & 0x80) !== 0;
+    const length = this.#integer(7);
+    const start = this.#at;
+    const end = start + length;
+    if (end > this.#block.length) throw fault('string past the end of the block');
+    this.#at = end;
+    if (huffman) return decodeHuffman(this.#block, start, end, limit);
+    if (length > limit) throw new Http2ConnectionError(errorCode.enhanceYourCalm, 'header list over the limit');
+    return this.#block.toString('latin1', start, end);
+  }
+
+  /** RFC 7541 5.1. Four continuation octets at most: no number that is of any use here needs more. */
+  #integer(bits: number): number {
+    const limit = 2 ** bits - 1;
+    let value = this.#octet() & limit;
+    if (value < limit) return value;
+    for (let shift = 0; shift < 28; shift += 7) {
+      const octet = this.#octet();
+      value += (octet & 0x7f) << shift;
+      if (octet < 0x80) return value;
+    }
+    throw fault('integer too long');
+  }
+
+  #octet(): number {
+    const octet = this.#block[this.#at++];
+    if (octet === undefined) throw fault('block ends within a field');
+    return octet;
+  }
+}
+
+function fault(message: string): Http2ConnectionError {
+  return new Http2ConnectionError(errorCode.compressionError, `HPACK: ${message}`);
+}

@@ -1,0 +1,58 @@
+import { staticNameIndex } from './hpack-static-table.ts';
+import type { HeaderFields } from './tunnel-stream.ts';
+
+/**
+ * HPACK encoding (RFC 7541) without state: names from the static table, values as literals that are never indexed, no dynamic table, no Huffman. Heads are
+ * sent once a connection, so their size does not matter, and nothing of one connection can be guessed from the size of another's head (RFC 7541 7.1).
+ */
+
+/** Tells the peer's decoder that our dynamic table is empty and stays so (RFC 7541 6.3, RFC 9113 4.3.1). First in the first block of a connection. */
+export const noDynamicTable = Buffer.of(0x20);
+
+const status200 = 0x88;
+
+/** Encodes one field section. Field values are latin1. */
+export function encodeFields(fields: HeaderFields): Buffer {
+  let size = 0;
+  for (const [name, value] of fields) size += name.length + value.length + 16;
+  const block = Buffer.allocUnsafe(size);
+  let at = 0;
+  for (const [name, value] of fields) {
+    if (name === ':status' && value === '200') {
+      block[at++] = status200;
+      continue;
+    }
+    const index = staticNameIndex.get(name);
+    if (index === undefined) {
+      block[at++] = 0x10;
+      at = writeString(block, at, name);
+    } else {
+      at = writeInteger(block, at, 0x10, 4, index);
+    }
+    at = writeString(block, at, value);
+  }
+  return block.subarray(0, at);
+}
+
+function writeString(block: Buffer, start: number, text: string): number {
+  const at = writeInteger(block, start, 0, 7, text.length);
+  return at + block.write(text, at, 'latin1');
+}
+
+/** RFC 7541 5.1, with the bits of `prefix` before it in its first octet. */
+function writeInteger(block: Buffer, start: number, prefix: number, bits: number, value: number): number {
+  const limit = 2 ** bits - 1;
+  let at = start;
+  if (value < limit) {
+    block[at++] = prefix | value;
+    return at;
+  }
+  block[at++] = prefix | limit;
+  let rest = value - limit;
+  while (rest >= 0x80) {
+    block[at++] = 0x80 | (rest & 0x7f);
+    rest >>>= 7;
+  }
+  block[at++] = rest;
+  return at;
+}

@@ -1,0 +1,108 @@
+import { Http2Connection, type Http2ConnectionOptions } from './connection.ts';
+import { defaultTunnelLimits, type TunnelLimits, type TunnelRequest } from './tunnel.ts';
+import { type InboundTunnelStream, idleStreamHandlers, type TunnelStream } from './tunnel-stream.ts';
+
+/** For tests: one end of a wire in memory, with what it has written, and a clock that the test moves. */
+export class WireEnd {
+  readonly connection: Http2Connection;
+  /** Written and not yet taken. */
+  output: Buffer[] = [];
+  /** False: the end's output is full. */
+  takesMore = true;
+  closedWith: unknown = 'open';
+  goAways = 0;
+  readonly offered: Array<{ stream: InboundTunnelStream; request: TunnelRequest }> = [];
+  #scheduled: Array<() => void> = [];
+
+  constructor(
+    role: 'client' | 'server',
+    clock: { nowMs: number },
+    options: {
+      limits?: Partial<TunnelLimits>;
+      onStream?: (stream: InboundTunnelStream, request: TunnelRequest) => void;
+    } = {},
+  ) {
+    const connectionOptions: Http2ConnectionOptions = {
+      role,
+      limits: { ...defaultTunnelLimits, ...options.limits },
+      now: () => clock.nowMs,
+      write: (bytes) => {
+        this.output.push(bytes);
+        return this.takesMore;
+      },
+      schedule: (flush) => this.#scheduled.push(flush),
+      handlers: {
+        onStream: (stream, request) => {
+          this.offered.push({ stream, request });
+          options.onStream?.(stream, request);
+        },
+        onGoAway: () => {
+          this.goAways += 1;
+        },
+        onClose: (reason) => {
+          this.closedWith = reason;
+        },
+      },
+    };
+    this.connection = new Http2Connection(connectionOptions);
+  }
+
+  /** Ends the turn of the event loop, and takes what has been written. */
+  take(): Buffer {
+    const scheduled = this.#scheduled;
+    this.#scheduled = [];
+    for (const flush of scheduled) flush();
+    const bytes = Buffer.concat(this.output);
+    this.output = [];
+    return bytes;
+  }
+
+  /** The last stream offered. */
+  get lastOffered(): InboundTunnelStream {
+    const last = this.offered.at(-1);
+    if (last === undefined) throw new Error('no stream was offered');
+    return last.stream;
+  }
+}
+
+/** Carries bytes both ways until neither end has more. */
+export function settle(a: WireEnd, b: WireEnd): void {
+  for (;;) {
+    const forth = a.take();
+    if (forth.length > 0) b.connection.receive(forth);
+    const back = b.take();
+    if (back.length > 0) a.connection.receive(back);
+    if (forth.length === 0 && back.length === 0) return;
+  }
+}
+
+/** What a stream's handlers were told. */
+export interface StreamRecord {
+  readonly chunks: Buffer[];
+  received: number;
+  ended: number;
+  drains: number;
+  resets: Array<[code: number, remote: boolean]>;
+}
+
+/** Handlers that write down what they are told. */
+export function record(stream: TunnelStream): StreamRecord {
+  const told: StreamRecord = { chunks: [], received: 0, ended: 0, drains: 0, resets: [] };
+  stream.handlers = {
+    ...idleStreamHandlers,
+    onData(chunk) {
+      told.chunks.push(chunk);
+      told.received += chunk.length;
+    },
+    onEnd() {
+      told.ended += 1;
+    },
+    onDrain() {
+      told.drains += 1;
+    },
+    onReset(code, remote) {
+      told.resets.push([code, remote]);
+    },
+  };
+  return told;
+}

@@ -1,0 +1,89 @@
+import type { Duplex } from 'node:stream';
+import type { MeshError } from '#policies/errors/mesh-error.ts';
+import { Http2Connection, type Http2ConnectionOptions } from './connection.ts';
+import {
+  type AcceptingHandlers,
+  defaultTunnelLimits,
+  type OriginTunnel,
+  type Tunnel,
+  type TunnelHandlers,
+  type TunnelLimits,
+} from './tunnel.ts';
+
+/** A tunnel that buffers less than this in its socket, bytes, goes on writing. */
+const socketHighWaterMark = 262_144;
+/** How long a closed tunnel's last bytes may take, ms. */
+const lingerMs = 2_000;
+/** How often time-outs are looked at, ms. */
+const tickMs = 1_000;
+
+export interface TunnelOptions {
+  /** Connected, and where it is a TLSSocket: its peer verified, ALPN `h2` agreed. Nothing has been read from it. The tunnel owns it from here on. */
+  readonly socket: Duplex;
+  readonly limits?: Partial<TunnelLimits>;
+  /** Monotonic, ms; default `performance.now`. */
+  readonly now?: () => number;
+}
+
+/** Makes a connected socket the originating end of a tunnel: the end that opens streams. */
+export function openTunnel(options: TunnelOptions & { handlers: TunnelHandlers }): OriginTunnel {
+  return bind('client', options, options.handlers);
+}
+
+/** Makes a connected socket the accepting end of a tunnel: the end that serves CONNECT. */
+export function acceptTunnel(options: TunnelOptions & { handlers: AcceptingHandlers; anyMethod?: boolean }): Tunnel {
+  return bind('server', options, options.handlers, options.anyMethod ?? false);
+}
+
+function bind(
+  role: 'client' | 'server',
+  { socket, limits, now = () => performance.now() }: TunnelOptions,
+  handlers: Http2ConnectionOptions['handlers'],
+  anyMethod = false,
+): Http2Connection {
+  const connection = new Http2Connection({
+    role,
+    now,
+    anyMethod,
+    limits: { ...defaultTunnelLimits, ...limits },
+    write: (bytes) => {
+      if (!socket.writable) return true;
+      return socket.write(bytes) || socket.writableLength < socketHighWaterMark;
+    },
+    // After the poll phase, so that what many local sockets brought in one turn leaves in one write: two proxies with 32 busy connections spend 34 µs a
+    // request so, 40 with a microtask, 42 with nextTick (medians of 5 interleaved rounds).
+    schedule: setImmediate,
+    handlers: {
+      ...handlers,
+      onClose(reason: MeshError | undefined) {
+        clearInterval(ticker);
+        finish(socket);
+        handlers.onClose(reason);
+      },
+    },
+  });
+  const ticker = setInterval(() => connection.checkTimers(), tickMs);
+  ticker.unref();
+  let cause: Error | undefined;
+  if ('setNoDelay' in socket && typeof socket.setNoDelay === 'function') socket.setNoDelay(true);
+  socket.on('data', (chunk: Buffer) => connection.receive(chunk));
+  socket.on('drain', () => connection.drained());
+  // The peer has closed its side: whatever it still owed us is lost.
+  socket.on('end', () => connection.lost());
+  socket.on('error', (error) => {
+    cause = error;
+  });
+  socket.on('close', () => connection.lost(cause));
+  return connection;
+}
+
+/** Sends what is buffered, and closes; a peer that does not read is not waited for. */
+function finish(socket: Duplex): void {
+  if (socket.destroyed) return;
+  const timer = setTimeout(() => socket.destroy(), lingerMs);
+  timer.unref();
+  socket.end(() => {
+    clearTimeout(timer);
+    socket.destroy();
+  });
+}

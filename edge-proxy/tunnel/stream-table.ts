@@ -1,0 +1,279 @@
+import { ConnectionStream, type StreamOwner } from './connection-stream.ts';
+import type { FloodGuard } from './flood-guard.ts';
+import type { FrameWriter } from './frame-writer.ts';
+import { encodeFields, noDynamicTable } from './hpack-encoder.ts';
+import { errorCode, Http2ConnectionError, maxInt31 } from './http2.ts';
+import type { PeerSettings } from './peer-settings.ts';
+import { parseAnswerHead, parseRequestHead, type RequestHead } from './request-head.ts';
+import { SendScheduler } from './send-scheduler.ts';
+import type { SignsOfLife } from './signs-of-life.ts';
+import type { AcceptingHandlers, TunnelLimits } from './tunnel.ts';
+import type { HeaderFields } from './tunnel-stream.ts';
+import type { WindowGrowth } from './window-growth.ts';
+
+/** Streams that we reset lately, remembered to tell late frames for them from errors. */
+const rememberedResets = 4_096;
+
+/** The parts of the connection that its streams share. */
+export interface StreamTableOptions {
+  /** Of our side: a client opens streams, a server takes them. */
+  readonly role: 'client' | 'server';
+  readonly limits: TunnelLimits;
+  readonly writer: FrameWriter;
+  readonly floods: FloodGuard;
+  readonly growth: WindowGrowth;
+  readonly life: SignsOfLife;
+  readonly peer: PeerSettings;
+  /** Monotonic, ms. */
+  now(): number;
+  readonly onStream: AcceptingHandlers['onStream'] | undefined;
+  /** Offers requests of any method, not only CONNECT. */
+  readonly anyMethod: boolean;
+  /** A stream has closed. */
+  closed(): void;
+}
+
+/** The streams of one connection (RFC 9113 5), from the first frame of each to the last, and what is said to those that are not there. */
+export class StreamTable implements StreamOwner {
+  readonly limits: TunnelLimits;
+  readonly scheduler: SendScheduler;
+  readonly #options: StreamTableOptions;
+  readonly #writer: FrameWriter;
+  readonly #floods: FloodGuard;
+  readonly #streams = new Map<number, ConnectionStream>();
+  /** Frames for these may still be on their way; they are ignored. */
+  readonly #lateFrames = new Set<number>();
+  #lastPeerStream = 0;
+  #nextStream = 1;
+  #takesStreams = true;
+  #firstBlock = true;
+
+  constructor(options: StreamTableOptions) {
+    this.#options = options;
+    this.#writer = options.writer;
+    this.#floods = options.floods;
+    this.limits = options.limits;
+    this.scheduler = new SendScheduler(options.writer);
+  }
+
+  get size(): number {
+    return this.#streams.size;
+  }
+
+  /** Highest stream that the peer has opened: what a GOAWAY of ours names. */
+  get lastPeerStream(): number {
+    return this.#lastPeerStream;
+  }
+
+  /** Streams that a client may open now. */
+  get available(): number {
+    if (this.#nextStream > maxInt31) return 0;
+    return Math.max(0, this.#options.peer.maxConcurrentStreams - this.#streams.size);
+  }
+
+  /** Opens a CONNECT stream; there must be one available. */
+  open(authority: string, headers: HeaderFields, onAnswer: ConnectionStream['onAnswer']): ConnectionStream {
+    const id = this.#nextStream;
+    this.#nextStream += 2;
+    const stream = new ConnectionStream(this, id, authority, false, this.#options.peer.initialWindow);
+    stream.onAnswer = onAnswer;
+    this.#streams.set(id, stream);
+    this.#sendHead(id, [[':method', 'CONNECT'], [':authority', authority], ...headers], false);
+    return stream;
+  }
+
+  /** After the last GOAWAY: the peer knows that further streams are not taken. */
+  takeNoMore(): void {
+    this.#takesStreams = false;
+  }
+
+  /** GOAWAY: our streams above `lastStreamId` were not looked at. */
+  refusedAbove(lastStreamId: number): void {
+    for (const stream of [...this.#streams.values()]) {
+      if (stream.id > lastStreamId) stream.broken(errorCode.refusedStream, true);
+    }
+  }
+
+  /** The connection is over. */
+  breakAll(code: number): void {
+    for (const stream of [...this.#streams.values()]) stream.broken(code, false);
+  }
+
+  // What the peer sends. Each throws Http2ConnectionError where RFC 9113 asks for a connection error.
+
+  data(streamId: number, chunk: Buffer, start: number, end: number, flowBytes: number, endStream: boolean): void {
+    const stream = this.#streams.get(streamId);
+    if (stream === undefined) {
+      this.#lateData(streamId);
+      return;
+    }
+    const receiver = stream.receiver;
+    const fault = dataFault(stream) ?? (receiver.take(flowBytes) ? undefined : errorCode.flowControlError);
+    if (fault !== undefined) {
+      this.#fault(stream, fault);
+      return;
+    }
+    const size = end - start;
+    if (size > 0) receiver.data(size === chunk.length ? chunk : chunk.subarray(start, end));
+    else if (!endStream) this.#floods.count('control');
+    if (flowBytes > size) receiver.consumed(flowBytes - size);
+    // The handler may have ended the stream.
+    if (endStream && this.#streams.has(streamId)) stream.remoteEnded();
+  }
+
+  head(streamId: number, fields: HeaderFields, endStream: boolean, dependsOnItself: boolean): void {
+    const stream = this.#streams.get(streamId);
+    if (stream !== undefined) this.#furtherHead(stream, fields, endStream);
+    else if (this.#options.role === 'client') this.requireNotIdle(streamId);
+    else if (this.#isIdle(streamId)) this.#request(streamId, fields, endStream, dependsOnItself);
+    else if (!this.#lateFrames.has(streamId)) {
+      throw new Http2ConnectionError(errorCode.streamClosed, `HEADERS on closed stream ${streamId}`);
+    }
+  }
+
+  rstStream(streamId: number, code: number): void {
+    this.requireNotIdle(streamId);
+    this.#floods.count('resets');
+    this.#streams.get(streamId)?.broken(code, true);
+  }
+
+  windowUpdate(streamId: number, increment: number): void {
+    this.requireNotIdle(streamId);
+    const stream = this.#streams.get(streamId);
+    if (stream === undefined) return;
+    if (increment === 0) this.#fault(stream, errorCode.protocolError);
+    else if (!stream.sender.widen(increment)) this.#fault(stream, errorCode.flowControlError);
+  }
+
+  /** SETTINGS_INITIAL_WINDOW_SIZE has changed: so do the windows of all streams (RFC 9113 6.9.2). */
+  widenAll(change: number): void {
+    for (const stream of this.#streams.values()) {
+      if (stream.sender.widen(change)) continue;
+      throw new Http2ConnectionError(errorCode.flowControlError, 'SETTINGS overflow the window of a stream');
+    }
+  }
+
+  requireNotIdle(streamId: number): void {
+    if (this.#isIdle(streamId)) {
+      throw new Http2ConnectionError(errorCode.protocolError, `frame on idle stream ${streamId}`);
+    }
+  }
+
+  // StreamOwner: what the streams ask for.
+
+  now(): number {
+    return this.#options.now();
+  }
+
+  sendAnswer(streamId: number, status: number, headers: HeaderFields, endStream: boolean): void {
+    this.#sendHead(streamId, [[':status', String(status)], ...headers], endStream);
+  }
+
+  sendReset(streamId: number, code: number): void {
+    this.#ignoreFramesOf(streamId);
+    this.#writer.rstStream(streamId, code);
+  }
+
+  credit(streamId: number, consumed: number, size: number, elapsedMs: number): number {
+    const grown = this.#options.growth.grant(size, elapsedMs);
+    this.#writer.windowUpdate(streamId, consumed + grown);
+    if (Number.isFinite(elapsedMs)) this.#options.life.measure(this.#options.now());
+    return grown;
+  }
+
+  streamClosed(streamId: number, grown: number): void {
+    this.#streams.delete(streamId);
+    this.#options.growth.release(grown);
+    this.#options.closed();
+  }
+
+  // Inside.
+
+  /** DATA for a stream that is no more. */
+  #lateData(streamId: number): void {
+    this.requireNotIdle(streamId);
+    if (this.#lateFrames.has(streamId)) return;
+    this.#floods.count('faults');
+    this.sendReset(streamId, errorCode.streamClosed);
+  }
+
+  /** HEADERS on a running stream: the answer to one of ours. CONNECT has no trailers (RFC 9113 8.5). */
+  #furtherHead(stream: ConnectionStream, fields: HeaderFields, endStream: boolean): void {
+    const onAnswer = stream.onAnswer;
+    if (stream.state === 'half-closed-remote' || onAnswer === undefined) {
+      const ended = stream.state === 'half-closed-remote';
+      this.#fault(stream, ended ? errorCode.streamClosed : errorCode.protocolError);
+      return;
+    }
+    const head = parseAnswerHead(fields);
+    if (head === undefined || (head.status < 200 && endStream)) {
+      this.#fault(stream, errorCode.protocolError);
+      return;
+    }
+    if (head.status < 200) return;
+    stream.onAnswer = undefined;
+    if (head.status >= 300) stream.refused(endStream);
+    onAnswer(head.status, head.headers);
+    if (endStream && stream.state !== 'closed') stream.remoteEnded();
+  }
+
+  #request(streamId: number, fields: HeaderFields, endStream: boolean, dependsOnItself: boolean): void {
+    if (streamId % 2 === 0) this.requireNotIdle(streamId);
+    this.#lastPeerStream = streamId;
+    if (!this.#takesStreams) {
+      this.#ignoreFramesOf(streamId);
+      return;
+    }
+    const head = dependsOnItself ? undefined : parseRequestHead(fields);
+    if (head === undefined || this.#streams.size >= this.limits.maxConcurrentStreams) {
+      this.#floods.count('faults');
+      this.sendReset(streamId, head === undefined ? errorCode.protocolError : errorCode.refusedStream);
+    } else if (head.method === 'CONNECT' || this.#options.anyMethod) {
+      this.#offer(streamId, head, endStream);
+    } else {
+      this.#floods.count('faults');
+      this.sendAnswer(streamId, 405, [['allow', 'CONNECT']], true);
+      if (!endStream) this.sendReset(streamId, errorCode.noError);
+    }
+  }
+
+  #offer(streamId: number, head: RequestHead, endStream: boolean): void {
+    const stream = new ConnectionStream(this, streamId, head.authority, true, this.#options.peer.initialWindow);
+    this.#streams.set(streamId, stream);
+    if (endStream) stream.remoteEnded();
+    this.#options.onStream?.(stream, head);
+  }
+
+  /** The peer broke a rule on one stream (RFC 9113 5.4.2). */
+  #fault(stream: ConnectionStream, code: number): void {
+    this.#floods.count('faults');
+    this.sendReset(stream.id, code);
+    stream.broken(code, false);
+  }
+
+  #sendHead(streamId: number, fields: HeaderFields, endStream: boolean): void {
+    const block = encodeFields(fields);
+    this.#writer.headers(streamId, this.#firstBlock ? Buffer.concat([noDynamicTable, block]) : block, endStream);
+    this.#firstBlock = false;
+  }
+
+  #ignoreFramesOf(streamId: number): void {
+    this.#lateFrames.add(streamId);
+    if (this.#lateFrames.size <= rememberedResets) return;
+    for (const oldest of this.#lateFrames) {
+      this.#lateFrames.delete(oldest);
+      return;
+    }
+  }
+
+  #isIdle(streamId: number): boolean {
+    if (streamId % 2 === 0) return true;
+    return this.#options.role === 'client' ? streamId >= this.#nextStream : streamId > this.#lastPeerStream;
+  }
+}
+
+/** Why a stream may not carry DATA now. */
+function dataFault(stream: ConnectionStream): number | undefined {
+  if (stream.state === 'half-closed-remote') return errorCode.streamClosed;
+  return stream.onAnswer === undefined ? undefined : errorCode.protocolError;
+}

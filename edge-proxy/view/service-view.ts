@@ -1,0 +1,174 @@
+import type { z } from 'zod';
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import type { Intention, ServiceProtocol } from '#policies/intention.ts';
+import { type CompiledIntentions, compileIntentions } from '#policies/intention-decision.ts';
+import type { ResiliencePolicy } from '#policies/resilience.ts';
+import { parseResiliencePolicy } from '#policies/resilience-form.ts';
+import { parseSpiffeId } from '#policies/spiffe-id.ts';
+import {
+  type FeedEndpoint,
+  type FeedIntentions,
+  type FeedResource,
+  type FeedUpstream,
+  feedIntentionsSchema,
+  feedUpstreamSchema,
+} from '#policies/wire/feed.ts';
+
+/** What a local service knows of one upstream. */
+export interface UpstreamView {
+  readonly name: string;
+  readonly protocol: ServiceProtocol;
+  readonly endpoints: readonly FeedEndpoint[];
+  readonly resilience: ResiliencePolicy;
+}
+
+/** Who may call the local service, ready to decide. */
+export interface InboundView {
+  readonly protocol: ServiceProtocol;
+  readonly intentions: CompiledIntentions;
+}
+
+/** A resource that was refused, and why: told to the catalog in the acknowledgement. */
+export interface Rejected {
+  readonly kind: string;
+  readonly name: string;
+  readonly reason: string;
+}
+
+/** Where the present view came from. `nothing`: everything is denied. */
+export type ViewOrigin = 'nothing' | 'cache' | 'feed';
+
+/**
+ * The local copy of the catalog for one local service: its own intentions and its upstreams. The data path reads it and never waits for it
+ * (invariant 4). A resource that can't be understood leaves the last good one in force, and denies where there is none.
+ */
+export class ServiceView {
+  readonly service: string;
+  /** Undefined: no intentions known, deny. */
+  inbound: InboundView | undefined;
+  readonly upstreams = new Map<string, UpstreamView>();
+  /** Catalog revision up to which this view is current. */
+  revision = 0;
+  origin: ViewOrigin = 'nothing';
+  /** When the catalog last confirmed this view, ms since the epoch; 0 never. */
+  confirmedAtMs = 0;
+
+  readonly #inboundListeners = new Set<() => void>();
+  readonly #upstreamListeners = new Map<string, Set<(view: UpstreamView | undefined) => void>>();
+  /** The resources as received, for the cache on disk. */
+  readonly #resources = new Map<string, FeedResource>();
+
+  constructor(service: string) {
+    this.service = service;
+  }
+
+  /** Calls back whenever the intentions or the protocol of the local service changed. */
+  onInbound(listener: () => void): void {
+    this.#inboundListeners.add(listener);
+  }
+
+  /** Calls back whenever this upstream changed, also when it went. */
+  onUpstream(name: string, listener: (view: UpstreamView | undefined) => void): void {
+    const listeners = this.#upstreamListeners.get(name) ?? new Set();
+    listeners.add(listener);
+    this.#upstreamListeners.set(name, listeners);
+  }
+
+  /**
+   * Takes over resources from the feed or the cache.
+   *
+   * @param update `reset`: what is not among the resources is forgotten
+   * @returns what was refused
+   */
+  apply(
+    update: { revision: number; reset: boolean; resources: readonly FeedResource[] },
+    origin: 'cache' | 'feed',
+  ): Rejected[] {
+    const rejected: Rejected[] = [];
+    const seen = new Set<string>();
+    for (const resource of update.resources) {
+      if (resource.kind === 'bundle') continue; // the trust store's business, see feed-client.ts
+      seen.add(`${resource.kind}/${resource.name}`);
+      try {
+        if (resource.kind === 'intentions')
+          this.#applyIntentions(checked(feedIntentionsSchema, resource), update.revision);
+        else this.#applyUpstream(checked(feedUpstreamSchema, resource));
+        this.#resources.set(`${resource.kind}/${resource.name}`, resource);
+      } catch (error) {
+        if (!(error instanceof MeshError)) throw error;
+        rejected.push({ kind: resource.kind, name: resource.name, reason: error.message });
+      }
+    }
+    if (update.reset) this.#forgetAllBut(seen);
+    this.revision = update.revision;
+    this.origin = origin;
+    return rejected;
+  }
+
+  /** All resources in force, for the cache. */
+  resources(): FeedResource[] {
+    return [...this.#resources.values()];
+  }
+
+  #applyIntentions(resource: FeedIntentions, revision: number): void {
+    if (resource.name !== this.service)
+      throw new MeshError('SLV-5006', `intentions of another service than ${this.service}`);
+    this.inbound = {
+      protocol: resource.protocol,
+      intentions: compileIntentions({
+        destination: resource.name,
+        protocol: resource.protocol,
+        defaultAction: resource.defaultAction,
+        // exactOptionalPropertyTypes: zod's optionals carry `| undefined`, which JSON can't.
+        intentions: resource.intentions as readonly Intention[],
+        revision,
+      }),
+    };
+    for (const listener of this.#inboundListeners) listener();
+  }
+
+  #applyUpstream(resource: FeedUpstream): void {
+    const view: UpstreamView = {
+      name: resource.name,
+      protocol: resource.protocol,
+      endpoints: resource.endpoints.map(reachable),
+      resilience: parseResiliencePolicy(resource.resilience),
+    };
+    this.upstreams.set(view.name, view);
+    for (const listener of this.#upstreamListeners.get(view.name) ?? []) listener(view);
+  }
+
+  #forgetAllBut(seen: ReadonlySet<string>): void {
+    for (const [key, resource] of this.#resources) {
+      if (seen.has(key)) continue;
+      this.#resources.delete(key);
+      if (resource.kind === 'intentions') {
+        this.inbound = undefined;
+        for (const listener of this.#inboundListeners) listener();
+      } else if (resource.kind === 'upstream') {
+        this.upstreams.delete(resource.name);
+        for (const listener of this.#upstreamListeners.get(resource.name) ?? []) listener(undefined);
+      }
+    }
+  }
+}
+
+/** The endpoint, when it can be dialled at all; throws SLV-5001 or SLV-5006 before anything is changed. */
+function reachable(endpoint: FeedEndpoint): FeedEndpoint {
+  const { id, address, port, spiffeId } = endpoint;
+  parseSpiffeId(spiffeId);
+  if (address === '' || address.length > 255) throw new MeshError('SLV-5006', `endpoint ${id} has no address`);
+  if (!Number.isInteger(port) || port < 1 || port > 65_535)
+    throw new MeshError('SLV-5006', `endpoint ${id} has no port`);
+  return endpoint;
+}
+
+function checked<T>(schema: z.ZodType<T>, resource: unknown): T {
+  const result = schema.safeParse(resource);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  throw new MeshError(
+    'SLV-5006',
+    `not understood at ${issue?.path.join('.') ?? '?'}: ${issue?.message ?? 'unknown form'}`,
+  );
+}

@@ -1,0 +1,108 @@
+import { createPublicKey } from 'node:crypto';
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import { quote } from '#policies/quote.ts';
+import { serviceIdentityOf } from '#policies/spiffe-id.ts';
+import type { Clock } from '#runtime/clock.ts';
+import { identityServiceName } from '#runtime/svid/open-bundle.ts';
+import type { VerifiedPeer } from '#runtime/svid/verify-peer.ts';
+import { grants } from './grant.ts';
+import type { NodeProofs } from './node-proof.ts';
+import { type NodeRecord, type Nodes, nodeAbsenceMs, renewable, requireNotRevoked } from './nodes.ts';
+
+/** Who asks for an SVID, as proven. */
+export type Attested =
+  /** A node by its key, or by an SVID in hand of the very service. `shown`: the serial of that SVID, which may renew again. */
+  | { readonly kind: 'node-key' | 'svid'; readonly node: NodeRecord; readonly shown: string | undefined }
+  /** `dev`: nobody is asked. */
+  | { readonly kind: 'open' };
+
+/** What a request shows. */
+export interface Evidence {
+  readonly service: string;
+  /** The node proof header. */
+  readonly proof: string | undefined;
+  /** The request's body as received. */
+  readonly body: Uint8Array;
+  /** The client certificate of the connection, verified. */
+  readonly peer: VerifiedPeer | undefined;
+}
+
+/** Attests callers of `POST /v1/identity/svids`, and holds them to their grant. */
+export class Attestation {
+  readonly #nodes: Nodes;
+  readonly #proofs: NodeProofs;
+  readonly #clock: Clock;
+  readonly #open: boolean;
+
+  constructor(options: { nodes: Nodes; proofs: NodeProofs; clock: Clock; open: boolean }) {
+    this.#nodes = options.nodes;
+    this.#proofs = options.proofs;
+    this.#clock = options.clock;
+    this.#open = options.open;
+  }
+
+  /**
+   * Finds out who asks. What it may be is another question: `entitle`.
+   * @throws MeshError SLV-2001 nothing shown, 2110 bad proof, 2111 unknown node, 2120 an SVID of another service, 2122 SVID can't renew
+   */
+  async attest(evidence: Evidence): Promise<Attested> {
+    if (this.#open) return { kind: 'open' };
+    if (evidence.proof !== undefined) return this.#proveByKey(evidence.proof, evidence);
+    if (evidence.peer !== undefined) return this.#proveBySvid(evidence.peer, evidence.service);
+    throw new MeshError('SLV-2001', 'Neither a proof of the node key nor an SVID was shown.');
+  }
+
+  async #proveByKey(proof: string, evidence: Evidence): Promise<Attested> {
+    const nodeId = this.#proofs.claimedNode(proof);
+    const node = (await this.#nodes.get(nodeId))?.node;
+    if (node === undefined) throw new MeshError('SLV-2111', `There is no node ${quote(nodeId)}.`);
+    await this.#proofs.verify(proof, createPublicKey(node.publicKey), { nodeId, content: evidence.body });
+    const lastSeenMs = Math.max(node.joinedAtMs, node.lastIssuedAtMs ?? 0);
+    if (this.#clock() - lastSeenMs > nodeAbsenceMs) {
+      throw new MeshError(
+        'SLV-2111',
+        `Node ${node.name} was last seen at ${new Date(lastSeenMs).toISOString()}, over 30 days ago.`,
+      );
+    }
+    return { kind: 'node-key', node, shown: renewableSerial(node, evidence.service, evidence.peer) };
+  }
+
+  /** Renewal: the newest SVID of that very service, or the one before it. An older one is in hands that it should not be in. */
+  async #proveBySvid(peer: VerifiedPeer, service: string): Promise<Attested> {
+    if (serviceIdentityOf(peer.spiffeId)?.service !== service) {
+      throw new MeshError('SLV-2120', `The SVID of ${peer.spiffeId} renews itself only, not ${quote(service)}.`);
+    }
+    const node = (await this.#nodes.ofSerial(peer.serialHex))?.node;
+    const shown = node === undefined ? undefined : renewableSerial(node, service, peer);
+    if (node === undefined || shown === undefined) {
+      throw new MeshError(
+        'SLV-2122',
+        `The SVID with serial ${peer.serialHex} is neither the newest of its service nor the one before it.`,
+      );
+    }
+    return { kind: 'svid', node, shown };
+  }
+}
+
+/** The serial that was shown, if it is one that may renew `service` for this node. */
+function renewableSerial(node: NodeRecord, service: string, peer: VerifiedPeer | undefined): string | undefined {
+  const serials = renewable(node, service);
+  if (peer === undefined || serials === undefined) return undefined;
+  return [serials.current, serials.previous].includes(peer.serialHex) ? peer.serialHex : undefined;
+}
+
+/**
+ * Holds a caller to its grant.
+ * @throws MeshError SLV-2120 outside of it, 2121 revoked
+ */
+export function entitle(attested: Attested, service: string): void {
+  if (attested.kind !== 'open') requireNotRevoked(attested.node);
+  // In `dev` anybody is anything but the service that signs the trust bundle.
+  const granted = attested.kind === 'open' ? ['*', 'selvedge-*'] : attested.node.services;
+  if (grants(granted, service)) return;
+  const who = attested.kind === 'open' ? 'Nobody may' : `Node ${attested.node.name} may not`;
+  const why = service === identityServiceName ? 'its SVID signs the trust bundle' : 'that is outside of the grant';
+  throw new MeshError('SLV-2120', `${who} be ${quote(service)}: ${why}.`, {
+    detail: { service, granted },
+  });
+}

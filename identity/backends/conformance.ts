@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { after, before, describe, test } from 'node:test';
+import { parseSpiffeId, type TrustDomain } from '#policies/spiffe-id.ts';
+import { readCertificate } from '#policies/svid-leaf.ts';
+import type { Clock } from '#runtime/clock.ts';
+import type { CaBackend } from '../ca-backend.ts';
+import { readCertificateRequest } from '../certificate-request.ts';
+import { forgeRequest, testKey } from '../testing/forge-request.ts';
+import { verifyIssued } from '../verify-issued.ts';
+
+/**
+ * What every CA backend must do, whoever signs. Run by each backend's test on the real thing.
+ *
+ * @param options.open a backend for `trustDomain`, and what to do with it afterwards
+ * @param options.clock the clock that the backend was given
+ */
+export function caBackendConformance(
+  name: string,
+  options: {
+    readonly trustDomain: TrustDomain;
+    readonly clock: Clock;
+    readonly skip?: string | false;
+    open(): Promise<{ backend: CaBackend; close(): Promise<void> }>;
+  },
+): void {
+  const { trustDomain, clock } = options;
+  const id = parseSpiffeId(`spiffe://${trustDomain}/ns/default/dc/dc1/svc/web`);
+
+  describe(`CA backend ${name}`, { skip: options.skip ?? false }, () => {
+    let opened: { backend: CaBackend; close(): Promise<void> } | undefined;
+    const backend = (): CaBackend => opened?.backend ?? assert.fail('not open');
+    before(async () => {
+      opened = await options.open();
+    });
+    after(() => opened?.close());
+
+    for (const ttlSeconds of [60, 3_600, 14_400]) {
+      test(`signs for the asked ID, key and ${ttlSeconds} s, by a chain that peers accept`, async () => {
+        const request = readCertificateRequest(forgeRequest());
+        const order = { request, spiffeId: id, ttlSeconds };
+        const nowMs = clock();
+        const signed = await backend().sign(order);
+        const issued = verifyIssued(signed, order, backend().roots, clock());
+        assert.ok(Math.abs(issued.notAfterMs - (nowMs + ttlSeconds * 1_000)) <= 2_000);
+        assert.ok(Math.abs(issued.notBeforeMs - (nowMs - 30_000)) <= 2_000, 'back-dated by 30 s');
+        const [leaf, ...signers] = signed.chain.map(readCertificate);
+        assert.deepEqual(leaf?.uriSans, [id]);
+        assert.equal(leaf?.subjectEmpty && leaf.sanCritical, true);
+        assert.equal(signers.length > 0 && signers.every((signer) => signer.isCa), true);
+      });
+    }
+
+    test('takes nothing but the key from the request', async () => {
+      const key = testKey();
+      const wishes = {
+        key,
+        commonName: 'admin',
+        dnsSans: ['admin.example'],
+        uriSans: [`${id}-other`, 'spiffe://evil.test/x'],
+        isCa: true,
+      };
+      const order = { request: readCertificateRequest(forgeRequest(wishes)), spiffeId: id, ttlSeconds: 60 };
+      const signed = await backend().sign(order);
+      verifyIssued(signed, order, backend().roots, clock());
+      const leaf = readCertificate(signed.chain[0] ?? new Uint8Array());
+      assert.deepEqual([leaf.uriSans, leaf.dnsSans, leaf.otherSanCount, leaf.isCa], [[id], [], 0, false]);
+      assert.deepEqual(Buffer.from(leaf.spkiDer), key.publicKey.export({ format: 'der', type: 'spki' }));
+    });
+
+    test('gives every leaf a serial number of its own, many at once', async () => {
+      const request = readCertificateRequest(forgeRequest());
+      const signed = await Promise.all(
+        Array.from({ length: 16 }, () => backend().sign({ request, spiffeId: id, ttlSeconds: 60 })),
+      );
+      assert.equal(
+        new Set(signed.map(({ chain }) => readCertificate(chain[0] ?? new Uint8Array()).serialHex)).size,
+        16,
+      );
+    });
+
+    test('hands out no root in the chain, and roots that are CAs of the trust domain', async () => {
+      const request = readCertificateRequest(forgeRequest());
+      const { chain } = await backend().sign({ request, spiffeId: id, ttlSeconds: 60 });
+      for (const der of chain) assert.equal(new X509Certificate(der).checkIssued(new X509Certificate(der)), false);
+      assert.ok(backend().roots.length > 0);
+      for (const root of backend().roots) {
+        const facts = readCertificate(root);
+        assert.deepEqual(
+          [facts.isCa, facts.keyUsage?.keyCertSign, facts.uriSans],
+          [true, true, [`spiffe://${trustDomain}`]],
+        );
+      }
+    });
+
+    test('says that it is well and until when its CA is good', () => {
+      assert.deepEqual(backend().health, { state: 'healthy' });
+      assert.ok((backend().issuingCaNotAfterMs ?? 0) > clock() + 86_400_000);
+    });
+  });
+}

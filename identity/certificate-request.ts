@@ -1,0 +1,194 @@
+import { createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { contextTag, DerReader, derTag, latin1, openDer } from '#policies/der.ts';
+import { toPem } from '#policies/der-writer.ts';
+import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
+import { quote } from '#policies/quote.ts';
+import type { SpiffeId } from '#policies/spiffe-id.ts';
+
+/** A certificate request that was read, bounded and whose signature was verified. Of it only the public key goes into a certificate. */
+export interface CertificateRequest {
+  /** SubjectPublicKeyInfo, DER, in the one form that OpenSSL writes. */
+  readonly spkiDer: Uint8Array;
+  /** The request itself, PEM, encoded anew. */
+  readonly pem: string;
+  /** URI names that it asks for. */
+  readonly uriSans: readonly string[];
+  /** It asks to be a CA: CA:TRUE, or to sign certificates or CRLs. */
+  readonly asksCa: boolean;
+}
+
+/** Largest request, bytes of DER. One with an RSA-4096 key and a 2 KiB ID is below 4 KiB. */
+const maxRequestBytes = 8_192;
+const maxAttributes = 16;
+const maxExtensions = 32;
+const maxNames = 64;
+
+const oid = {
+  extensionRequest: '1.2.840.113549.1.9.14',
+  subjectAltName: '2.5.29.17',
+  basicConstraints: '2.5.29.19',
+  keyUsage: '2.5.29.15',
+} as const;
+
+/** Signature algorithm (by OID) to the key type that it needs and the digest. */
+const signatureAlgorithms: Readonly<Record<string, { readonly key: string; readonly digest: string | null }>> = {
+  '1.2.840.10045.4.3.2': { key: 'ec', digest: 'sha256' },
+  '1.2.840.10045.4.3.3': { key: 'ec', digest: 'sha384' },
+  '1.2.840.10045.4.3.4': { key: 'ec', digest: 'sha512' },
+  '1.3.101.112': { key: 'ed25519', digest: null },
+  '1.2.840.113549.1.1.11': { key: 'rsa', digest: 'sha256' },
+  '1.2.840.113549.1.1.12': { key: 'rsa', digest: 'sha384' },
+  '1.2.840.113549.1.1.13': { key: 'rsa', digest: 'sha512' },
+};
+
+/**
+ * Reads a PKCS#10 request (RFC 2986). Structure first, then bounds on the key, then the signature: a caller must not choose how long we compute.
+ *
+ * @param pem one `CERTIFICATE REQUEST` block
+ * @throws MeshError SLV-2130 saying what is wrong, and nothing else
+ */
+export function readCertificateRequest(pem: string): CertificateRequest {
+  const der = decodePem(pem);
+  try {
+    return readDer(der);
+  } catch (cause) {
+    if (!isMeshError(cause, 'SLV-5007')) throw cause;
+    throw unusable(`it is malformed (${cause.message.replace(/\.$/, '')})`, cause);
+  }
+}
+
+/**
+ * Refuses a request that asks for more than what was decided: another ID, or to be a CA. Nothing that it asks for would be put into the certificate,
+ * but whoever asks is mistaken or up to something, and should hear of it.
+ *
+ * @throws MeshError SLV-2130
+ */
+export function requireNothingElse(request: CertificateRequest, decided: SpiffeId): void {
+  const other = request.uriSans.find((uri) => uri !== decided);
+  if (other !== undefined) throw unusable(`it asks for ${quote(other)}, but its sender is ${decided}`);
+  if (request.asksCa) throw unusable('it asks to be a CA');
+}
+
+function decodePem(pem: string): Uint8Array {
+  const match =
+    /^\s*-----BEGIN ((?:NEW )?CERTIFICATE REQUEST)-----([A-Za-z0-9+/=\s]{1,16384})-----END \1-----\s*$/.exec(pem);
+  const base64 = match?.[2]?.replace(/\s+/g, '');
+  if (base64 === undefined) throw unusable('it is not one CERTIFICATE REQUEST in PEM');
+  const der = Buffer.from(base64, 'base64');
+  if (der.toString('base64') !== base64) throw unusable('its base64 is not exact');
+  if (der.length > maxRequestBytes) throw unusable(`it has ${der.length} bytes, over the limit of ${maxRequestBytes}`);
+  return der;
+}
+
+function readDer(der: Uint8Array): CertificateRequest {
+  const outer = openDer(der);
+  const signed = outer.readWhole(derTag.sequence);
+  const algorithm = outer.enter(derTag.sequence);
+  const algorithmOid = algorithm.oid();
+  if (algorithm.nextTag === derTag.null) algorithm.read(derTag.null); // RSA's, which says nothing
+  algorithm.finish();
+  const { bytes: signature, unusedBits } = outer.bitString();
+  outer.finish();
+
+  const info = openDer(signed);
+  if (info.smallInteger() !== 0) throw unusable('it is not of version 1');
+  info.read(derTag.sequence); // subject: names nobody here
+  const spkiDer = info.readWhole(derTag.sequence);
+  const asked = readAttributes(info.enterOptional(contextTag(0, true)));
+  info.finish();
+
+  const key = boundedKey(spkiDer);
+  const scheme = signatureAlgorithms[algorithmOid];
+  if (scheme === undefined || scheme.key !== key.asymmetricKeyType || unusedBits !== 0) {
+    throw unusable(`it is signed with ${algorithmOid}, which is not accepted for its key`);
+  }
+  if (!signatureFits(scheme.digest, signed, key, signature)) throw unusable('its signature does not fit its key');
+  return { spkiDer: Buffer.from(spkiDer), pem: toPem('CERTIFICATE REQUEST', der), ...asked };
+}
+
+function boundedKey(spkiDer: Uint8Array): KeyObject {
+  let key: KeyObject;
+  let canonical: Buffer;
+  try {
+    key = createPublicKey({ key: Buffer.from(spkiDer), format: 'der', type: 'spki' });
+    canonical = key.export({ format: 'der', type: 'spki' });
+  } catch (cause) {
+    throw unusable('its public key can not be read', cause);
+  }
+  // One key, one encoding: no compressed points, no explicit curve parameters.
+  if (!canonical.equals(spkiDer)) throw unusable('its public key is not encoded in the usual way');
+  const { namedCurve, modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {};
+  switch (key.asymmetricKeyType) {
+    case 'ed25519':
+      return key;
+    case 'ec':
+      if (namedCurve === 'prime256v1' || namedCurve === 'secp384r1') return key;
+      throw unusable(`its key is on the curve ${namedCurve}; P-256 and P-384 are accepted`);
+    case 'rsa':
+      if (modulusLength < 2_048 || modulusLength > 4_096) {
+        throw unusable(`its RSA key has ${modulusLength} bits; 2048 to 4096 are accepted`);
+      }
+      if (publicExponent === 65_537n) return key;
+      throw unusable('its RSA key has an unusual exponent; 65537 is accepted');
+    default:
+      throw unusable(`its key is of type ${key.asymmetricKeyType}; EC, Ed25519 and RSA are accepted`);
+  }
+}
+
+function signatureFits(digest: string | null, signed: Uint8Array, key: KeyObject, signature: Uint8Array): boolean {
+  try {
+    return verify(digest, signed, key, signature);
+  } catch {
+    return false; // OpenSSL throws on signatures that it can't even read
+  }
+}
+
+/** Attributes (RFC 2986 4.1): of them the extension request is looked into, the others need only be well-formed. */
+function readAttributes(attributes: DerReader | undefined): Pick<CertificateRequest, 'uriSans' | 'asksCa'> {
+  const asked = { uriSans: [] as string[], asksCa: false };
+  for (let count = 0; attributes !== undefined && !attributes.atEnd; count++) {
+    if (count === maxAttributes) throw unusable(`it has more than ${maxAttributes} attributes`);
+    const attribute = attributes.enter(derTag.sequence);
+    const type = attribute.oid();
+    const values = attribute.enter(derTag.set);
+    attribute.finish();
+    while (!values.atEnd) {
+      if (type === oid.extensionRequest) readExtensions(values.enter(derTag.sequence), asked);
+      else values.readAny();
+    }
+  }
+  return asked;
+}
+
+function readExtensions(list: DerReader, asked: { uriSans: string[]; asksCa: boolean }): void {
+  for (let count = 0; !list.atEnd; count++) {
+    if (count === maxExtensions) throw unusable(`it asks for more than ${maxExtensions} extensions`);
+    const extension = list.enter(derTag.sequence);
+    const id = extension.oid();
+    if (extension.nextTag === derTag.boolean) extension.boolean();
+    const value = extension.read(derTag.octetString);
+    extension.finish();
+    if (id === oid.subjectAltName) asked.uriSans.push(...readUris(value));
+    if (id === oid.basicConstraints) {
+      const constraints = openDer(value);
+      if (constraints.nextTag === derTag.boolean && constraints.boolean()) asked.asksCa = true;
+    }
+    // keyCertSign is bit 5, cRLSign bit 6 (RFC 5280 4.2.1.3).
+    if (id === oid.keyUsage && ((new DerReader(value).bitString().bytes[0] ?? 0) & 0x06) !== 0) asked.asksCa = true;
+  }
+}
+
+function readUris(san: Uint8Array): string[] {
+  const names = openDer(san);
+  const uris: string[] = [];
+  for (let count = 0; !names.atEnd; count++) {
+    if (count === maxNames) throw unusable(`it asks for more than ${maxNames} names`);
+    const { tag, content } = names.readAny();
+    if (tag === contextTag(6)) uris.push(latin1(content));
+  }
+  return uris;
+}
+
+function unusable(flaw: string, cause?: unknown): MeshError {
+  return new MeshError('SLV-2130', `The certificate request can not be used: ${flaw}.`, { cause });
+}

@@ -1,0 +1,34 @@
+import type { ErrorCode } from '#policies/errors/catalogue.ts';
+import type { CounterCell, Metrics } from '#runtime/metrics.ts';
+import type { CaBackend } from './ca-backend.ts';
+
+/** What was issued and refused since the start; also metrics. */
+export interface IssueCounts {
+  issued(): void;
+  refused(code: ErrorCode): void;
+  readonly totals: { readonly issued: number; readonly refused: number };
+}
+
+/** Counters `selvedge_identity_svids_issued_total` and `selvedge_identity_refused_total` (by code of the catalogue: bounded). */
+export function issueCounts(metrics: Metrics, backend: CaBackend): IssueCounts {
+  const issued = metrics
+    .counter('selvedge_identity_svids_issued_total', 'SVIDs issued.', ['backend'])
+    .cell({ backend: backend.kind });
+  const refusedBy = metrics.counter('selvedge_identity_refused_total', 'Requests refused, by error code.', ['code']);
+  const cells = new Map<ErrorCode, CounterCell>();
+  let refused = 0;
+  return {
+    issued() {
+      issued.value += 1;
+    },
+    refused(code) {
+      const cell = cells.get(code) ?? refusedBy.cell({ code });
+      cells.set(code, cell);
+      cell.value += 1;
+      refused += 1;
+    },
+    get totals() {
+      return { issued: issued.value, refused };
+    },
+  };
+}

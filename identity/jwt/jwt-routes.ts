@@ -1,0 +1,63 @@
+import { createRoute } from '@hono/zod-openapi';
+import { type IssuedJwt, issuedJwtSchema, issueJwtSchema, nodeProofHeader } from '#policies/wire/identity-api.ts';
+import type { Clock } from '#runtime/clock.ts';
+import type { SvidSource } from '#runtime/svid/svid.ts';
+import type { IdentityRates } from '../identity-config.ts';
+import { rateLimit } from '../rate-limit.ts';
+import type { IdentityApp } from '../routes/app.ts';
+import { answerOf, bodyOf, problems } from '../routes/openapi-parts.ts';
+import type { TrustPublication } from '../trust-publication.ts';
+import type { JwtIssuance } from './jwt-issuance.ts';
+
+const path = '/v1/identity/jwt-svids';
+
+const issueRoute = createRoute({
+  method: 'post',
+  path,
+  summary: 'Issue one JWT-SVID for one service',
+  description: `Attested by the header \`${nodeProofHeader}\`, or by mTLS with an SVID of that service.`,
+  request: { body: bodyOf(issueJwtSchema) },
+  responses: {
+    200: answerOf('The token, with the signed trust bundle.', issuedJwtSchema),
+    ...problems(400, 401, 403, 429, 503),
+  },
+});
+
+/** `POST /v1/identity/jwt-svids`. */
+export function addJwtRoutes(
+  app: IdentityApp,
+  parts: {
+    readonly issuance: JwtIssuance;
+    readonly rate: IdentityRates['issue'];
+    readonly trust: TrustPublication;
+    readonly own: SvidSource;
+    readonly clock: Clock;
+  },
+): void {
+  const { issuance, trust, own } = parts;
+  const issuing = rateLimit('JWT-SVIDs', parts.rate, parts.clock);
+  app.use(path, async (c, next) => {
+    issuing.take(c.env.remoteAddress);
+    // The bytes as received: the proof is over them. Hono would else keep the parsed JSON only.
+    await c.req.arrayBuffer();
+    await next();
+  });
+  app.openapi(issueRoute, async (c) => {
+    const issued = await issuance.issue({
+      request: c.req.valid('json'),
+      body: new Uint8Array(await c.req.arrayBuffer()),
+      proof: c.req.header(nodeProofHeader),
+      peer: c.env.peer,
+      remoteAddress: c.env.remoteAddress,
+    });
+    const answer: IssuedJwt = {
+      spiffeId: issued.spiffeId,
+      token: issued.token,
+      issuedAt: new Date(issued.issuedAtMs).toISOString(),
+      expiresAt: new Date(issued.expiresAtMs).toISOString(),
+      bundle: await trust.signed(own),
+    };
+    c.header('cache-control', 'no-store');
+    return c.json(answer, 200);
+  });
+}

@@ -1,0 +1,50 @@
+import { pause } from '#runtime/pause.ts';
+import type { ProcessContext } from '#runtime/process-context.ts';
+import type { SvidSource } from '#runtime/svid/svid.ts';
+import { hangsOn } from '#runtime/svid/tainted.ts';
+import type { AuditLog } from '../audit.ts';
+import type { CaBackend } from '../ca-backend.ts';
+import type { CheckedConfig } from '../identity-config.ts';
+import type { HeldSvids } from '../status/held-svids.ts';
+import type { TrustPublication } from '../trust-publication.ts';
+import { askCatalog } from './catalog-sightings.ts';
+import { superseded } from './rotation.ts';
+import { RotationDriver } from './rotation-driver.ts';
+import { defaultRotationTimes } from './rotation-times.ts';
+
+/** The driver of a backend's rotations, in its surroundings; undefined when the backend does not hold its CA. */
+export function rotationDriver(parts: {
+  readonly config: CheckedConfig;
+  readonly backend: CaBackend;
+  readonly trust: TrustPublication;
+  readonly own: SvidSource;
+  readonly held: HeldSvids;
+  readonly audit: AuditLog;
+  readonly context: ProcessContext;
+  /** Writes the file that `--ca-file` takes. */
+  readonly writeRoots: () => Promise<void>;
+}): RotationDriver | undefined {
+  const { config, backend, trust, own, held, audit, context, writeRoots } = parts;
+  const { rotating } = backend;
+  if (rotating === undefined) return undefined;
+  const { catalogUrl } = config;
+  return new RotationDriver({
+    rotating,
+    times: { ...defaultRotationTimes, ...config.rotation },
+    async publish() {
+      await trust.refresh();
+      await writeRoots();
+    },
+    bundleSequence: () => trust.bundle.sequence,
+    async sightings(signal) {
+      if (catalogUrl === undefined) return { kind: 'by-time' };
+      return askCatalog({ url: catalogUrl, own, trust, clock: context.clock, signal }, trust.bundle.sequence);
+    },
+    held,
+    isOwnFresh: () => own.current !== undefined && !hangsOn(own.current, new Set(superseded(rotating.state))),
+    audit,
+    context,
+    pause,
+    onState: config.onRotation,
+  });
+}

@@ -1,0 +1,138 @@
+/**
+ * The rotation of a CA as a state machine (blueprint section 6): states as a union, transitions as functions, nothing else. What is true of the world is
+ * asked in next-step.ts, what is done about it in rotation-driver.ts, and where a state is kept is the backend's business: each is written down, synced,
+ * before anything acts on it, so a crash at any moment continues where it was.
+ *
+ * idle → prepared → published → seen → activated → idle. Peers get an issuing CA along with the leaf, so its rotation needs no publishing:
+ * idle → prepared → activated → idle.
+ */
+
+/** An authority's name: lower-case hex SHA-256 of its SubjectPublicKeyInfo, as in a pin. */
+export type AuthorityId = string;
+
+/** What is being replaced. A new root always comes with a new issuing CA under it. */
+export type RotationTarget = 'issuing' | 'root';
+
+/** A root and the issuing CA under it that signs leaves. */
+export interface AuthorityPair {
+  readonly root: AuthorityId;
+  readonly issuing: AuthorityId;
+  /** The root certified by its predecessor, DER in base64: by it, who slept through a rotation believes the new root. */
+  readonly cross?: string | undefined;
+}
+
+interface UnderWay {
+  readonly target: RotationTarget;
+  readonly startedAtMs: number;
+  readonly active: AuthorityPair;
+}
+
+/** Where a rotation stands. */
+export type Rotation =
+  | { readonly state: 'idle'; readonly active: AuthorityPair }
+  /** The next authority is made and used for nothing. */
+  | (UnderWay & { readonly state: 'prepared'; readonly next: AuthorityPair })
+  /** Both roots are in the trust bundle; not everybody has it yet. */
+  | (UnderWay & { readonly state: 'published'; readonly next: AuthorityPair; readonly publishedAtMs: number })
+  /** Everybody has it (or an operator goes on without the rest). */
+  | (UnderWay & { readonly state: 'seen'; readonly next: AuthorityPair })
+  /** `active` is the new one; SVIDs under `old` are still good. */
+  | (UnderWay & {
+      readonly state: 'activated';
+      readonly old: AuthorityPair;
+      readonly activatedAtMs: number;
+      /** Whether holders of SVIDs under `old` are asked to renew at once instead of in their time. */
+      readonly tainted: boolean;
+    });
+
+/** A step from one state to the next. */
+export type RotationStep = 'publish' | 'see' | 'activate' | 'retire';
+
+/** Begins. @throws Error when one is under way */
+export function prepare(rotation: Rotation, target: RotationTarget, next: AuthorityPair, nowMs: number): Rotation {
+  if (rotation.state !== 'idle') throw illegal('prepare', rotation);
+  return { state: 'prepared', target, startedAtMs: nowMs, active: rotation.active, next };
+}
+
+/** Takes a step. @throws Error when the state has no such step: a fault of the caller */
+export function take(rotation: Rotation, step: RotationStep, nowMs: number): Rotation {
+  switch (step) {
+    case 'publish':
+      if (rotation.state !== 'prepared' || rotation.target !== 'root') throw illegal(step, rotation);
+      return { ...rotation, state: 'published', publishedAtMs: nowMs };
+    case 'see': {
+      if (rotation.state !== 'published') throw illegal(step, rotation);
+      const { publishedAtMs: _, ...rest } = rotation;
+      return { ...rest, state: 'seen' };
+    }
+    case 'activate': {
+      const isReady = rotation.state === 'seen' || (rotation.state === 'prepared' && rotation.target === 'issuing');
+      if (!isReady) throw illegal(step, rotation);
+      const { next, active, target, startedAtMs } = rotation;
+      // A root can go only when nothing hangs on it; an issuing CA costs nothing while its leaves run out.
+      const tainted = target === 'root';
+      return { state: 'activated', target, startedAtMs, active: next, old: active, activatedAtMs: nowMs, tainted };
+    }
+    case 'retire':
+      if (rotation.state !== 'activated') throw illegal(step, rotation);
+      return { state: 'idle', active: rotation.active };
+  }
+}
+
+/** Asks for the early renewal of all that is under the old authority. @throws Error when there is none */
+export function taint(rotation: Rotation): Rotation {
+  if (rotation.state !== 'activated') throw illegal('taint', rotation);
+  return { ...rotation, tainted: true };
+}
+
+/** Replaces the issuing CA in use at once, whatever is under way: it is about to run out. */
+export function replaceIssuing(rotation: Rotation, issuing: AuthorityId): Rotation {
+  return { ...rotation, active: { ...rotation.active, issuing } };
+}
+
+/** Roots that the trust bundle holds in this state, the one in use first. */
+export function trustedRoots(rotation: Rotation): readonly AuthorityId[] {
+  switch (rotation.state) {
+    case 'idle':
+    case 'prepared':
+      return [rotation.active.root];
+    case 'published':
+    case 'seen':
+      return distinct([rotation.active.root, rotation.next.root]);
+    case 'activated':
+      return distinct([rotation.active.root, rotation.old.root]);
+  }
+}
+
+/** Authorities under which nothing is issued any more; of those that a rotation leaves behind. */
+export function superseded(rotation: Rotation): readonly AuthorityId[] {
+  if (rotation.state !== 'activated') return [];
+  const { old, active } = rotation;
+  return [old.root, old.issuing].filter((id) => id !== active.root && id !== active.issuing);
+}
+
+/** Authorities whose SVIDs are to be renewed now. */
+export function taintedAuthorities(rotation: Rotation): readonly AuthorityId[] {
+  return rotation.state === 'activated' && rotation.tainted ? superseded(rotation) : [];
+}
+
+/** Every authority whose key is still needed. */
+export function heldAuthorities(rotation: Rotation): {
+  roots: readonly AuthorityId[];
+  issuing: readonly AuthorityId[];
+} {
+  const pairs = [
+    rotation.active,
+    ...('next' in rotation ? [rotation.next] : []),
+    ...('old' in rotation ? [rotation.old] : []),
+  ];
+  return { roots: distinct(pairs.map(({ root }) => root)), issuing: distinct(pairs.map(({ issuing }) => issuing)) };
+}
+
+function distinct(ids: readonly AuthorityId[]): AuthorityId[] {
+  return [...new Set(ids)];
+}
+
+function illegal(what: string, { state }: Rotation): Error {
+  return new Error(`a rotation that is ${state} can not ${what}`);
+}

@@ -1,0 +1,36 @@
+import { z } from '@hono/zod-openapi';
+import { problemMediaType } from '#runtime/problem.ts';
+
+const problemSchema = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.number(),
+  detail: z.string(),
+  instance: z.string().optional(),
+  code: z.string().regex(/^SLV-\d{4}$/),
+  fix: z.string(),
+  context: z.record(z.string(), z.unknown()).optional(),
+});
+
+/** A JSON request body that must be there. */
+export function bodyOf<T extends z.ZodType>(schema: T) {
+  return { required: true, content: { 'application/json': { schema } } } as const;
+}
+
+/** A JSON answer. */
+export function answerOf<T extends z.ZodType>(description: string, schema: T) {
+  return { description, content: { 'application/json': { schema } } } as const;
+}
+
+/** What a route may answer instead: RFC 9457 problem details with an error code of Selvedge's catalogue. */
+export function problems(...statuses: readonly number[]) {
+  return Object.fromEntries(
+    statuses.map((status) => [
+      status,
+      {
+        description: 'Refused or failed; the code says why.',
+        content: { [problemMediaType]: { schema: problemSchema } },
+      },
+    ]),
+  );
+}

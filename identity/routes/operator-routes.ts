@@ -1,0 +1,129 @@
+import { createRoute, z } from '@hono/zod-openapi';
+import {
+  createJoinTokenSchema,
+  type JoinTokenView,
+  joinTokenSchema,
+  type NodeView,
+  nodeSchema,
+} from '#policies/wire/identity-api.ts';
+import type { OperatorToken } from '#runtime/operator-token.ts';
+import type { AuditLog } from '../audit.ts';
+import type { JoinTokenRecord, JoinTokens } from '../join-tokens.ts';
+import type { NodeRecord, Nodes } from '../nodes.ts';
+import type { HeldSvids } from '../status/held-svids.ts';
+import type { TrustPublication } from '../trust-publication.ts';
+import type { IdentityApp } from './app.ts';
+import { answerOf, bodyOf, problems } from './openapi-parts.ts';
+import { operatorsOnly } from './operators-only.ts';
+
+/** What operators use is made of. */
+export interface OperatorRouteParts {
+  /** Undefined in `dev`: nobody is asked. */
+  readonly operator: OperatorToken | undefined;
+  readonly tokens: JoinTokens;
+  readonly nodes: Nodes;
+  readonly held: HeldSvids;
+  readonly trust: TrustPublication;
+  readonly audit: AuditLog;
+}
+
+const idParameter = z.object({ id: z.string().min(1).max(128) });
+const done = { description: 'Done.' } as const;
+
+const createTokenRoute = createRoute({
+  method: 'post',
+  path: '/v1/identity/join-tokens',
+  summary: 'Make a join token; the answer shows it, once',
+  request: { body: bodyOf(createJoinTokenSchema) },
+  responses: { 200: answerOf('The token.', joinTokenSchema), ...problems(400, 401, 403) },
+});
+const listTokensRoute = createRoute({
+  method: 'get',
+  path: '/v1/identity/join-tokens',
+  summary: 'List join tokens, without the secrets',
+  responses: { 200: answerOf('The tokens.', z.array(joinTokenSchema)), ...problems(401) },
+});
+const withdrawTokenRoute = createRoute({
+  method: 'delete',
+  path: '/v1/identity/join-tokens/{id}',
+  summary: 'Withdraw a join token',
+  request: { params: idParameter },
+  responses: { 204: done, ...problems(401, 404) },
+});
+const listNodesRoute = createRoute({
+  method: 'get',
+  path: '/v1/identity/nodes',
+  summary: 'List nodes and what they may be',
+  responses: { 200: answerOf('The nodes.', z.array(nodeSchema)), ...problems(401) },
+});
+const revokeNodeRoute = createRoute({
+  method: 'delete',
+  path: '/v1/identity/nodes/{id}',
+  summary: 'Revoke a node: it gets no more SVIDs, and those that it holds are taken back with the next trust bundle',
+  request: { params: idParameter },
+  responses: { 204: done, ...problems(401, 404) },
+});
+
+/** `/v1/identity/join-tokens` and `/v1/identity/nodes`, for operators only. */
+export function addOperatorRoutes(app: IdentityApp, parts: OperatorRouteParts): void {
+  const { operator, tokens, nodes, held, trust, audit } = parts;
+  operatorsOnly(app, operator, ['/v1/identity/join-tokens', '/v1/identity/nodes']);
+
+  app.openapi(createTokenRoute, async (c) => {
+    const { token, record } = await tokens.create(c.req.valid('json'));
+    const { id, services, node } = record;
+    await audit.append({
+      event: 'join-token-created',
+      joinToken: id,
+      services,
+      name: node,
+      remote: c.env.remoteAddress,
+    });
+    return c.json({ ...tokenView(record), token }, 200);
+  });
+  app.openapi(listTokensRoute, async (c) => c.json((await tokens.list()).map(tokenView), 200));
+  app.openapi(withdrawTokenRoute, async (c) => {
+    const { id } = c.req.valid('param');
+    await tokens.withdraw(id);
+    await audit.append({ event: 'join-token-withdrawn', joinToken: id, remote: c.env.remoteAddress });
+    return c.body(null, 204);
+  });
+  app.openapi(listNodesRoute, async (c) => c.json((await nodes.list()).map(nodeView), 200));
+  app.openapi(revokeNodeRoute, async (c) => {
+    const { id, name } = await nodes.revoke(c.req.valid('param').id);
+    held.forget(id);
+    await trust.refresh();
+    await audit.append({ event: 'node-revoked', node: id, name, remote: c.env.remoteAddress });
+    return c.body(null, 204);
+  });
+}
+
+function tokenView(record: JoinTokenRecord): JoinTokenView {
+  const { id, services, node, description, createdAtMs, expiresAtMs, redeemed } = record;
+  return {
+    id,
+    services,
+    ...(node === undefined ? {} : { node }),
+    ...(description === undefined ? {} : { description }),
+    createdAt: iso(createdAtMs),
+    expiresAt: iso(expiresAtMs),
+    ...(redeemed === undefined ? {} : { redeemedBy: redeemed.node }),
+  };
+}
+
+function nodeView(node: NodeRecord): NodeView {
+  const { id, name, services, attestation, joinedAtMs, lastIssuedAtMs, revokedAtMs } = node;
+  return {
+    id,
+    name,
+    services,
+    attestation,
+    joinedAt: iso(joinedAtMs),
+    ...(lastIssuedAtMs === undefined ? {} : { lastIssuedAt: iso(lastIssuedAtMs) }),
+    ...(revokedAtMs === undefined ? {} : { revokedAt: iso(revokedAtMs) }),
+  };
+}
+
+function iso(timeMs: number): string {
+  return new Date(timeMs).toISOString();
+}

@@ -1,0 +1,59 @@
+import { createRoute } from '@hono/zod-openapi';
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import { type RotationView, rotateSchema, rotationViewSchema } from '#policies/wire/rotation-api.ts';
+import type { OperatorToken } from '#runtime/operator-token.ts';
+import type { RotationDriver } from '../rotation/rotation-driver.ts';
+import type { IdentityApp } from './app.ts';
+import { answerOf, bodyOf, problems } from './openapi-parts.ts';
+import { operatorsOnly } from './operators-only.ts';
+
+/** What rotation is asked for. */
+export interface RotationRouteParts {
+  readonly operator: OperatorToken | undefined;
+  /** Undefined: the CA is rotated where it lives. */
+  readonly driver: RotationDriver | undefined;
+}
+
+const path = '/v1/identity/rotation';
+const view = answerOf('Where the rotation stands.', rotationViewSchema);
+const showRoute = createRoute({
+  method: 'get',
+  path,
+  summary: 'Where the rotation of the CA stands, and whom it waits for',
+  responses: { 200: view, ...problems(401, 409) },
+});
+const rotateRoute = createRoute({
+  method: 'post',
+  path,
+  summary: 'Rotate the issuing CA or the root, or force the rotation under way past what it waits for',
+  request: { body: bodyOf(rotateSchema) },
+  responses: { 200: view, ...problems(400, 401, 409) },
+});
+const taintRoute = createRoute({
+  method: 'post',
+  path: `${path}/taint`,
+  summary:
+    'Have every SVID under the old CA renewed at once; with no rotation under way, every SVID, under a new issuing CA',
+  responses: { 200: view, ...problems(401, 409) },
+});
+
+/** `/v1/identity/rotation`, for operators only. */
+export function addRotationRoutes(app: IdentityApp, { operator, driver }: RotationRouteParts): void {
+  operatorsOnly(app, operator, [path]);
+  const known = (): RotationDriver => {
+    if (driver === undefined)
+      throw new MeshError('SLV-2181', 'This identity service does not hold the keys of its CA.');
+    return driver;
+  };
+  const viewNow = (): RotationView => known().view();
+  app.openapi(showRoute, (c) => c.json(viewNow(), 200));
+  app.openapi(rotateRoute, async (c) => {
+    const { target, force } = c.req.valid('json');
+    await known().rotate(target, { force, by: c.env.remoteAddress });
+    return c.json(viewNow(), 200);
+  });
+  app.openapi(taintRoute, async (c) => {
+    await known().taint(c.env.remoteAddress);
+    return c.json(viewNow(), 200);
+  });
+}

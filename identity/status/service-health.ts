@@ -1,0 +1,64 @@
+import { readCertificate } from '#policies/svid-leaf.ts';
+import type { Clock } from '#runtime/clock.ts';
+import type { SvidSource } from '#runtime/svid/svid.ts';
+import type { CaBackend } from '../ca-backend.ts';
+import type { HeldSvids } from './held-svids.ts';
+import { type Outage, outageOf } from './outage.ts';
+
+/** An end that is coming. */
+export interface Ending {
+  readonly what: 'issuing-ca' | 'own-svid' | 'root';
+  readonly endMs: number;
+}
+
+/** How the service is, for status, readiness and metrics alike. */
+export class ServiceHealth {
+  readonly #parts: { backend: CaBackend; own: SvidSource; held: HeldSvids; clock: Clock };
+
+  constructor(parts: { backend: CaBackend; own: SvidSource; held: HeldSvids; clock: Clock }) {
+    this.#parts = parts;
+  }
+
+  get outage(): Outage {
+    const { backend, held, clock } = this.#parts;
+    const { health } = backend;
+    return outageOf(held.all(), clock(), health.state === 'unhealthy' ? health.sinceMs : undefined);
+  }
+
+  /** Why the service is not ready, in words; empty: it is. A CA that is away becomes one at half of the outage budget: until then nobody lacks anything. */
+  get reasons(): readonly string[] {
+    const { backend, own } = this.#parts;
+    const { health } = backend;
+    const reasons: string[] = [];
+    if (health.state === 'ending' || (health.state === 'unhealthy' && this.outage.state === 'red'))
+      reasons.push(`since ${new Date(health.sinceMs).toISOString()}: ${health.reason}`);
+    if (own.current === undefined) reasons.push('the own SVID has run out');
+    return reasons;
+  }
+
+  /** What ends when, of what the service itself lives by. */
+  get endings(): readonly Ending[] {
+    const { backend, own } = this.#parts;
+    const known = [
+      { what: 'issuing-ca', endMs: backend.issuingCaNotAfterMs },
+      { what: 'own-svid', endMs: own.current?.notAfterMs },
+      { what: 'root', endMs: Math.min(...backend.roots.map((root) => readCertificate(root).notAfterMs)) },
+    ] as const;
+    return known.flatMap(({ what, endMs }) => (endMs === undefined ? [] : [{ what, endMs }]));
+  }
+
+  /** The first of those ends, ms since the epoch. */
+  get earliestEndMs(): number {
+    return Math.min(...this.endings.map(({ endMs }) => endMs));
+  }
+
+  get issuedLastMinute(): number {
+    return this.#parts.held.issuedLastMinute;
+  }
+
+  /** Until the token of the CA ends, ms; undefined: there is none, or it does not end. */
+  get tokenLeftMs(): number | undefined {
+    const { backend, clock } = this.#parts;
+    return backend.tokenEndsAtMs === undefined ? undefined : Math.max(0, backend.tokenEndsAtMs - clock());
+  }
+}

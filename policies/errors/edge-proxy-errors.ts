@@ -1,0 +1,150 @@
+/** SLV-4nnn: the edge proxy. 40nn: requests and connections. 41nn: the tunnel. 42nn: the HTTP/1.1 codec. 43nn: the local agent. */
+export const edgeProxyErrors = {
+  'SLV-4001': {
+    status: 403,
+    title: 'Denied by intention',
+    fix: 'If this call is meant to be, allow it: `selvedge intention create SOURCE DESTINATION --allow`. The decision id names the rule: see /decisions/ID at the admin address of the refusing proxy.',
+  },
+  'SLV-4002': {
+    status: 503,
+    title: 'No endpoint available',
+    fix: 'No healthy instance of the upstream is known. Check that it is registered and passing: GET /v1/health/connect/NAME.',
+  },
+  'SLV-4003': {
+    status: 503,
+    title: 'Circuit breaker open',
+    fix: 'Calls to this upstream failed lately, so it is left in peace; it is probed again by itself. /breakers at the admin address shows when.',
+  },
+  'SLV-4004': {
+    status: 504,
+    title: 'Upstream timed out',
+    fix: 'The upstream did not answer within the timeout of its resilience policy. Look at the upstream, or raise the timeout: PUT /v1/mesh/resilience/NAME.',
+  },
+  'SLV-4005': {
+    status: 502,
+    title: 'Upstream failed',
+    fix: 'The upstream broke the connection or answered with something that is not HTTP/1.1; the message says which. Its own log knows more.',
+  },
+  'SLV-4006': {
+    status: 503,
+    title: 'Too many calls in flight',
+    fix: 'The bulkhead of this upstream is full. Call less at once, or raise maxConcurrent: PUT /v1/mesh/resilience/NAME.',
+  },
+  'SLV-4007': {
+    status: 503,
+    title: 'Application not reachable',
+    fix: 'The edge proxy could not connect to its local application. Check that it runs and listens at the --local address.',
+  },
+  'SLV-4008': {
+    status: 503,
+    title: 'Edge proxy not ready',
+    fix: 'The proxy has no certificate or no intentions yet, so it lets nothing through. Check that identity and catalog are reachable: /readyz at the admin address.',
+  },
+  'SLV-4011': {
+    status: 400,
+    title: 'Ambiguous request target',
+    fix: 'The path can be read in more than one way, so it is not forwarded. The message says why; send it in its plain form.',
+  },
+  'SLV-4101': {
+    status: 502,
+    title: 'Tunnel broken by its peer',
+    fix: 'The peer broke HTTP/2; the message says which rule. Check what listens at that address, and report it if it is Selvedge.',
+  },
+  'SLV-4102': {
+    status: 504,
+    title: 'Tunnel peer silent',
+    fix: 'The peer stopped answering. Check that its host runs and that the network between passes packets both ways.',
+  },
+  'SLV-4103': {
+    status: 502,
+    title: 'Tunnel connection lost',
+    fix: 'The connection ended without a farewell; the peer probably stopped. A new tunnel opens by itself.',
+  },
+  'SLV-4104': {
+    status: 503,
+    title: 'Tunnel takes no more streams',
+    fix: 'The tunnel is full or draining. Nothing was sent: open another tunnel and try again.',
+  },
+  'SLV-4105': {
+    status: 502,
+    title: 'Tunnel closed by its peer',
+    fix: 'The peer ended the tunnel with an error; the message gives its code and words. Its log has the cause.',
+  },
+  'SLV-4106': {
+    status: 429,
+    title: 'Tunnel flooded by its peer',
+    fix: 'The peer sent more control frames, resets or headers than the bounds allow. Find out who it is in the log; a peer of ours never does this.',
+  },
+  'SLV-4200': {
+    status: 400,
+    title: 'Malformed request line',
+    fix: 'Send `METHOD target HTTP/1.1` with single spaces and CRLF line ends.',
+  },
+  'SLV-4201': {
+    status: 400,
+    title: 'Malformed header',
+    fix: 'Send `Name: value` lines with CRLF ends, without folding, control characters or underscores in names; the detail says which rule was broken.',
+  },
+  'SLV-4202': {
+    status: 400,
+    title: 'Ambiguous message length',
+    fix: 'Send exactly one Content-Length of digits only, or `Transfer-Encoding: chunked` alone, never both.',
+  },
+  'SLV-4203': {
+    status: 400,
+    title: 'Malformed chunked body',
+    fix: 'Chunk sizes are 1 to 16 hexadecimal digits followed by CRLF; trailers are well-formed headers.',
+  },
+  'SLV-4204': {
+    status: 400,
+    title: 'Host missing or invalid',
+    fix: 'Send exactly one Host header with a name or address and, if need be, a port; it must agree with an absolute target.',
+  },
+  'SLV-4205': {
+    status: 505,
+    title: 'HTTP version not supported',
+    fix: 'Use HTTP/1.1 or HTTP/1.0 on this port.',
+  },
+  'SLV-4206': {
+    status: 431,
+    title: 'Request head too large',
+    fix: 'Send fewer or shorter headers; the detail names the limit.',
+  },
+  'SLV-4207': { status: 414, title: 'Request target too long', fix: 'Send a shorter path and query.' },
+  'SLV-4208': {
+    status: 501,
+    title: 'Method not offered',
+    fix: 'CONNECT and TRACE do not pass the mesh, and method names have at most 32 characters.',
+  },
+  'SLV-4209': {
+    status: 400,
+    title: 'Upgrade refused',
+    fix: 'Speak HTTP/2 directly instead of upgrading to h2c; ask for an upgrade without a request body.',
+  },
+  'SLV-4210': { status: 417, title: 'Expectation not supported', fix: 'Only `Expect: 100-continue` is understood.' },
+  'SLV-4211': {
+    status: 400,
+    title: 'Request ended early',
+    fix: 'Send the whole request before closing the connection.',
+  },
+  'SLV-4220': {
+    status: 502,
+    title: 'Malformed answer from the application',
+    fix: 'The application answered with something that is not strict HTTP/1.1; the detail says which rule it broke.',
+  },
+  'SLV-4221': {
+    status: 502,
+    title: 'Ambiguous or broken answer body',
+    fix: 'The application must send one Content-Length, or `Transfer-Encoding: chunked` alone with valid chunks.',
+  },
+  'SLV-4222': {
+    status: 502,
+    title: 'Answer ended early',
+    fix: 'The application closed the connection before its answer was complete; look at its log.',
+  },
+  'SLV-4301': {
+    status: 502,
+    title: 'Registration refused by the catalog',
+    fix: "The message has the catalog's words. If the grant of this node does not hold the service, ask an operator for a join token that does.",
+  },
+} as const;

@@ -1,0 +1,61 @@
+/**
+ * The model of intentions: who may call whom, in Consul's words. Parsing and validation: intention-form.ts;
+ * the decision: intention-decision.ts. Field names are ours (camelCase); Consul's PascalCase is made at the API.
+ */
+
+/** What a rule says. */
+export type IntentionAction = 'allow' | 'deny';
+
+/** One header condition; exactly one of the matchers is set. Consul: `HTTP.Header[]`. */
+export interface HeaderMatch {
+  readonly name: string;
+  readonly present?: true;
+  readonly exact?: string;
+  readonly prefix?: string;
+  readonly suffix?: string;
+  readonly contains?: string;
+  /** RE2 syntax, matched against the whole value. */
+  readonly regex?: string;
+  readonly invert?: boolean;
+  readonly ignoreCase?: boolean;
+}
+
+/** The HTTP condition of a permission: path and every header and one of the methods must match. */
+export interface HttpMatch {
+  readonly pathExact?: string;
+  readonly pathPrefix?: string;
+  /** RE2 syntax, matched against the whole path without query. */
+  readonly pathRegex?: string;
+  readonly headers?: readonly HeaderMatch[];
+  /** Upper case. Absent or empty: any method. */
+  readonly methods?: readonly string[];
+}
+
+/** One L7 rule. Rules are tried in order, the first that matches decides (Consul). */
+export interface Permission {
+  readonly action: IntentionAction;
+  readonly http: HttpMatch;
+}
+
+/**
+ * From one source to one destination. Exactly one of `action` (L4) and `permissions` (L7) is set.
+ * `source` and `destination` are service names or `*`.
+ */
+export interface Intention {
+  readonly source: string;
+  readonly destination: string;
+  readonly action?: IntentionAction;
+  readonly permissions?: readonly Permission[];
+  readonly description?: string;
+  readonly meta?: Readonly<Record<string, string>>;
+  /** Consul's precedence, computed: 9 name to name, 8 `*` to name, 6 name to `*`, 5 `*` to `*`. */
+  readonly precedence: number;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+  /** Store revisions (Consul's CreateIndex, ModifyIndex). */
+  readonly createIndex: number;
+  readonly modifyIndex: number;
+}
+
+/** Application protocol of a service, from service-defaults. http2 and grpc come with a later issue. */
+export type ServiceProtocol = 'tcp' | 'http' | 'http2' | 'grpc';

@@ -1,0 +1,102 @@
+/**
+ * How a proxy calls one upstream: timeouts, retries, breaker, bulkhead, balancing. Pure data with safe defaults; pushed live in the feed.
+ * Every duration is in milliseconds. The parser of a partial policy (`parseResiliencePolicy`) stands in resilience-form.ts.
+ */
+
+/** When a failed try may be tried again. `reset` and statuses only for idempotent methods unless `retryNonIdempotent`. */
+export type RetryCondition = 'connect-failure' | 'refused' | 'reset' | 'timeout' | '5xx' | 'gateway-error';
+
+/** Retries: never once a byte of the answer went down. */
+export interface RetryPolicy {
+  /** Tries beyond the first; 0 turns retries off. */
+  readonly attempts: number;
+  readonly on: readonly RetryCondition[];
+  readonly backoffBaseMs: number;
+  readonly backoffMaxMs: number;
+  /** Share of requests that may be retries, 0..1 (Envoy's retry budget, 0.2). */
+  readonly budgetRatio: number;
+  /** Retries per second that are always allowed, so that a quiet service can retry at all. */
+  readonly budgetMinPerSecond: number;
+  /** A request body longer than this is not replayed. */
+  readonly maxBodyBytes: number;
+  readonly retryNonIdempotent: boolean;
+}
+
+/** The opossum breaker of one endpoint. */
+export interface BreakerPolicy {
+  readonly enabled: boolean;
+  /** Opens when this share of calls in the window failed, 0..1. */
+  readonly errorRate: number;
+  /** Calls in the window below which it never opens. */
+  readonly volumeThreshold: number;
+  readonly windowMs: number;
+  /** How long it stays open before a probe. */
+  readonly openMs: number;
+  /** Successful probes in a row that close it. */
+  readonly closeAfterSuccesses: number;
+  /** Answer statuses that count as failures. */
+  readonly failureStatuses: readonly number[];
+}
+
+/** Passive health checking of endpoints, in Envoy's and Consul's words. */
+export interface OutlierPolicy {
+  readonly enabled: boolean;
+  readonly consecutiveFailures: number;
+  readonly baseEjectionMs: number;
+  readonly maxEjectionMs: number;
+  /** Share of endpoints that may be ejected at once, 0..1; at least one endpoint stays. */
+  readonly maxEjectedRatio: number;
+}
+
+/** All of it for one upstream. */
+export interface ResiliencePolicy {
+  readonly connectTimeoutMs: number;
+  /** For one try: until the head of the answer. */
+  readonly perTryTimeoutMs: number;
+  /** For the request with all its tries: until the head of the answer. */
+  readonly requestTimeoutMs: number;
+  /** No byte either way on a connection or stream for this long ends it. */
+  readonly idleTimeoutMs: number;
+  readonly retries: RetryPolicy;
+  readonly breaker: BreakerPolicy;
+  readonly outlier: OutlierPolicy;
+  /** Requests (or TCP connections) in flight to one upstream at once; above it: refused at once. */
+  readonly maxConcurrent: number;
+  readonly balancer: 'round-robin' | 'least-request';
+}
+
+/** Defaults: Consul's 5 s connect and 15 s request timeout; Envoy's 20 % budget; a breaker that needs evidence before it opens. */
+export const defaultResiliencePolicy: ResiliencePolicy = {
+  connectTimeoutMs: 5_000,
+  perTryTimeoutMs: 15_000,
+  requestTimeoutMs: 15_000,
+  idleTimeoutMs: 3_600_000,
+  retries: {
+    attempts: 2,
+    on: ['connect-failure', 'refused', 'reset', 'gateway-error'],
+    backoffBaseMs: 25,
+    backoffMaxMs: 250,
+    budgetRatio: 0.2,
+    budgetMinPerSecond: 3,
+    maxBodyBytes: 65_536,
+    retryNonIdempotent: false,
+  },
+  breaker: {
+    enabled: true,
+    errorRate: 0.5,
+    volumeThreshold: 20,
+    windowMs: 10_000,
+    openMs: 5_000,
+    closeAfterSuccesses: 3,
+    failureStatuses: [500, 502, 503, 504],
+  },
+  outlier: {
+    enabled: true,
+    consecutiveFailures: 5,
+    baseEjectionMs: 10_000,
+    maxEjectionMs: 300_000,
+    maxEjectedRatio: 0.5,
+  },
+  maxConcurrent: 1_024,
+  balancer: 'round-robin',
+};

@@ -1,0 +1,128 @@
+import { z } from 'zod';
+
+/**
+ * The contract between the catalog and the edge proxies.
+ *
+ * `GET /v1/mesh/feed?proxy=ID&service=web&upstream=db[&since=REV]` answers `application/x-ndjson`: one FeedMessage a line, for as long as the
+ * connection lives. `service` (own services: their intentions) and `upstream` may repeat. The first update after connecting either continues from
+ * `since` or has `reset: true` and holds everything asked for; it comes also when nothing changed. A bundle is sent at each connect. `since` is
+ * the revision of the last update; the catalog continues only a line that it remembers and that asked for no less. Outside of dev the caller shows an
+ * SVID of each `service` it names (one connection per SVID), and the feed ends with that SVID.
+ * `POST /v1/mesh/feed/ack` tells what a proxy has applied.
+ */
+
+const action = z.enum(['allow', 'deny']);
+const headerMatch = z.strictObject({
+  name: z.string(),
+  present: z.literal(true).exactOptional(),
+  exact: z.string().exactOptional(),
+  prefix: z.string().exactOptional(),
+  suffix: z.string().exactOptional(),
+  contains: z.string().exactOptional(),
+  regex: z.string().exactOptional(),
+  invert: z.boolean().exactOptional(),
+  ignoreCase: z.boolean().exactOptional(),
+});
+const httpMatch = z.strictObject({
+  pathExact: z.string().exactOptional(),
+  pathPrefix: z.string().exactOptional(),
+  pathRegex: z.string().exactOptional(),
+  headers: z.array(headerMatch).exactOptional(),
+  methods: z.array(z.string()).exactOptional(),
+});
+/** An intention as it travels: policies/intention.ts. Unknown fields are refused, so that a newer rule is never half understood. */
+export const feedIntentionSchema = z.strictObject({
+  source: z.string(),
+  destination: z.string(),
+  action: action.exactOptional(),
+  permissions: z.array(z.strictObject({ action, http: httpMatch })).exactOptional(),
+  description: z.string().exactOptional(),
+  meta: z.record(z.string(), z.string()).exactOptional(),
+  precedence: z.number(),
+  createdAtMs: z.number(),
+  updatedAtMs: z.number(),
+  createIndex: z.number(),
+  modifyIndex: z.number(),
+});
+
+const protocol = z.enum(['tcp', 'http', 'http2', 'grpc']);
+
+/** What decides who may call one of the proxy's own services. */
+export const feedIntentionsSchema = z.strictObject({
+  kind: z.literal('intentions'),
+  /** The destination: a service of this proxy. */
+  name: z.string(),
+  protocol,
+  defaultAction: action,
+  /** All whose destination is `name` or `*`, in no particular order. */
+  intentions: z.array(feedIntentionSchema),
+});
+
+/** One instance of an upstream: where its edge proxy listens and who must answer there. */
+export const feedEndpointSchema = z.strictObject({
+  /** Stable: `<node>/<service id>`. */
+  id: z.string(),
+  node: z.string(),
+  address: z.string(),
+  port: z.number(),
+  spiffeId: z.string(),
+  status: z.enum(['passing', 'warning', 'critical']),
+  weight: z.number(),
+});
+
+/** How to reach one upstream. `resilience` is a whole policy (policies/resilience.ts), checked by resilience-form.ts on arrival. */
+export const feedUpstreamSchema = z.strictObject({
+  kind: z.literal('upstream'),
+  name: z.string(),
+  protocol,
+  endpoints: z.array(feedEndpointSchema),
+  resilience: z.unknown(),
+});
+
+/** The trust bundle and revocation list of the own trust domain, signed by identity (policies/wire/signed-bundle.ts). */
+export const feedBundleSchema = z.strictObject({ kind: z.literal('bundle'), name: z.string(), jws: z.string() });
+
+/** One thing that a proxy holds, whole. A resource that ends is sent with its empty value, never left out. */
+export const feedResourceSchema = z.discriminatedUnion('kind', [
+  feedIntentionsSchema,
+  feedUpstreamSchema,
+  feedBundleSchema,
+]);
+
+/** One line of the feed. `revision` is the catalog's store revision. */
+export const feedMessageSchema = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('hello'),
+    catalog: z.string(),
+    datacenter: z.string(),
+    trustDomain: z.string(),
+    /** A line comes at least this often; twice this long without one means that the feed is dead. */
+    keepAliveMs: z.number(),
+  }),
+  z.strictObject({
+    type: z.literal('update'),
+    revision: z.number(),
+    /** True: forget what is not in this message. */
+    reset: z.boolean(),
+    resources: z.array(feedResourceSchema),
+  }),
+  z.strictObject({ type: z.literal('keepalive'), revision: z.number() }),
+]);
+
+/** Body of `POST /v1/mesh/feed/ack`. */
+export const feedAckSchema = z.strictObject({
+  proxy: z.string().max(256),
+  revision: z.number(),
+  /** Resources that the proxy refused, and why; it keeps the last good one, or denies where it had none. */
+  rejected: z.array(z.strictObject({ kind: z.string(), name: z.string(), reason: z.string() })).max(100),
+  /** Sequence of the trust bundle in use: rotation waits for it. */
+  bundleSequence: z.number(),
+});
+
+export type FeedIntentions = z.infer<typeof feedIntentionsSchema>;
+export type FeedEndpoint = z.infer<typeof feedEndpointSchema>;
+export type FeedUpstream = z.infer<typeof feedUpstreamSchema>;
+export type FeedBundle = z.infer<typeof feedBundleSchema>;
+export type FeedResource = z.infer<typeof feedResourceSchema>;
+export type FeedMessage = z.infer<typeof feedMessageSchema>;
+export type FeedAck = z.infer<typeof feedAckSchema>;

@@ -1,0 +1,208 @@
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import type { Server, Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { getRequestListener } from '@hono/node-server';
+import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
+import type { Clock } from './clock.ts';
+import { readRequestBody, refuseUnread } from './http-body.ts';
+import type { Logger } from './logging.ts';
+import { problemResponse } from './problem.ts';
+import { formatSocketAddress } from './socket-address.ts';
+import type { SvidSource } from './svid/svid.ts';
+import type { TrustSource } from './svid/trust.ts';
+import type { VerifiedPeer } from './svid/verify-peer.ts';
+import { secureContextOptions, serverTlsOptions } from './tls-identity.ts';
+import { TlsPeers } from './tls-peers.ts';
+
+/** What an application gets with a request: Hono's `c.env`. */
+export interface PeerEnv {
+  /** Who the caller proved to be by its SVID; undefined for a stranger, and always without TLS. */
+  readonly peer?: VerifiedPeer;
+  readonly remoteAddress: string;
+  readonly incoming: IncomingMessage;
+  readonly outgoing: ServerResponse;
+}
+
+/** A listening HTTP service. */
+export interface ServedHttp {
+  /** `http://127.0.0.1:8500`, with the port that was given or found. */
+  readonly url: string;
+  readonly port: number;
+  /** Stops accepting, lets requests in flight finish for up to `graceMs` (default 5 s), then destroys what is left (blocking queries, feeds). */
+  close(graceMs?: number): Promise<void>;
+}
+
+/** What serveHttp needs. */
+export interface ServeHttpOptions {
+  readonly app: { fetch(request: Request, env: PeerEnv): Response | Promise<Response> };
+  /** IP literal to listen on. */
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /**
+   * Serves https with this SVID, rotated as it changes. Client certificates are optional; one that is presented and does not verify ends the
+   * connection before a byte is read.
+   */
+  readonly tls?: { readonly svid: SvidSource; readonly trust: TrustSource };
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** Larger request bodies are answered with 413, SLV-1008. Default 1 MiB. */
+  readonly maxBodyBytes?: number;
+}
+
+const defaultMaxBodyBytes = 1_048_576;
+const maxConnections = 10_000;
+
+/** Deadlines are for receiving a request; an answer may take as long as it takes (blocking queries last ten minutes, feeds for ever). */
+const limits: ServerOptions = {
+  maxHeaderSize: 16_384,
+  headersTimeout: 10_000,
+  requestTimeout: 60_000,
+  keepAliveTimeout: 30_000,
+  connectionsCheckingInterval: 5_000,
+};
+
+/**
+ * Serves an application over HTTP/1.1. Bodies are read whole and bounded before the application is called; its Request's signal aborts when the client
+ * goes away; a Response with a stream is streamed. Throws SLV-1004 when the address can't be had, SLV-2011 when there is no SVID to serve TLS with.
+ */
+export async function serveHttp(options: ServeHttpOptions): Promise<ServedHttp> {
+  const { app, host, tls, log, clock } = options;
+  const maxBodyBytes = options.maxBodyBytes ?? defaultMaxBodyBytes;
+  const peers = tls === undefined ? undefined : new TlsPeers({ trust: tls.trust, clock, log });
+  const bodies = new WeakMap<object, Buffer>();
+
+  const fetch = async (request: Request, node: { incoming: object; outgoing: object }): Promise<Response> => {
+    const { incoming, outgoing } = node as { incoming: IncomingMessage; outgoing: ServerResponse };
+    try {
+      const peer = incoming.socket instanceof TLSSocket ? peers?.of(incoming.socket) : undefined;
+      return await app.fetch(withBody(request, bodies.get(incoming)), {
+        ...(peer === undefined ? {} : { peer }),
+        remoteAddress: incoming.socket.remoteAddress ?? '',
+        incoming,
+        outgoing,
+      });
+    } catch (error) {
+      return problemResponse(error, log, pathOf(incoming));
+    }
+  };
+  const listener = getRequestListener(fetch, {
+    // Our Request and Response stay the platform's: replacing globals is a process's business, not a listener's.
+    overrideGlobalObjects: false,
+    errorHandler: (error) =>
+      problemResponse(new MeshError('SLV-1009', 'The request is malformed.', { cause: error }), log),
+  });
+  let draining = false;
+  const onRequest = async (incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> => {
+    if (draining) outgoing.shouldKeepAlive = false;
+    // A request that came before the drain leaves its connection idle, which nobody else would close.
+    outgoing.once('close', () => {
+      if (draining) server.closeIdleConnections();
+    });
+    try {
+      const body = await readRequestBody(incoming, maxBodyBytes);
+      if (body !== undefined) bodies.set(incoming, body);
+    } catch (error) {
+      if (isMeshError(error, 'SLV-1008'))
+        await refuseUnread(incoming, outgoing, problemResponse(error, log, pathOf(incoming)));
+      else incoming.destroy();
+      return;
+    }
+    await listener(incoming, outgoing);
+  };
+  const handle = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+    onRequest(incoming, outgoing).catch((err: unknown) => {
+      log.error({ err }, 'request failed');
+      outgoing.destroy();
+    });
+  };
+
+  const secure = tls === undefined || peers === undefined ? undefined : tlsServer(tls, peers, handle);
+  const server = secure ?? createHttpServer(limits, handle);
+  server.maxConnections = maxConnections;
+  // Whoever asks "may I send?" is answered by the length it announces.
+  server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    if (Number(incoming.headers['content-length'] ?? 0) <= maxBodyBytes) outgoing.writeContinue();
+    handle(incoming, outgoing);
+  });
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  const stopRotating = tls?.svid.onChange((svid) => secure?.setSecureContext(secureContextOptions(svid)));
+  const port = await listen(server, host, options.port);
+
+  return {
+    url: `${tls === undefined ? 'http' : 'https'}://${formatSocketAddress({ host, port })}`,
+    port,
+    async close(graceMs = 5_000) {
+      draining = true;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      server.close(() => resolve()); // closes idle connections too
+      const deadline = setTimeout(() => {
+        for (const socket of sockets) socket.destroy();
+      }, graceMs);
+      await promise;
+      clearTimeout(deadline);
+      stopRotating?.();
+      peers?.close();
+    },
+  };
+}
+
+type RequestHandler = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
+
+/** An https server whose HTTP side sees a connection only when its peer has been judged. */
+function tlsServer(tls: NonNullable<ServeHttpOptions['tls']>, peers: TlsPeers, handle: RequestHandler) {
+  const svid = tls.svid.current;
+  if (svid === undefined) throw new MeshError('SLV-2011', 'There is no SVID to serve TLS with.');
+  const server = createHttpsServer({ ...limits, ...serverTlsOptions(svid), ALPNProtocols: ['http/1.1'] }, handle);
+  const serveConnection = server.listeners('secureConnection');
+  server.removeAllListeners('secureConnection');
+  server.on('secureConnection', (socket: TLSSocket) => {
+    if (!peers.admit(socket)) return;
+    for (const serve of serveConnection) serve.call(server, socket);
+  });
+  return server;
+}
+
+/** The request with its body already in memory: no stream left that could be unbounded or break off. */
+function withBody(request: Request, body: Buffer | undefined): Request {
+  if (body === undefined || request.method === 'GET' || request.method === 'HEAD') return request;
+  return new Request(request.url, {
+    method: request.method,
+    headers: request.headers,
+    signal: request.signal,
+    body: new Uint8Array(body),
+  });
+}
+
+/** The path without its query, which may hold what is not for logs. */
+function pathOf(incoming: IncomingMessage): string {
+  return (incoming.url ?? '').split('?', 1)[0]?.slice(0, 256) ?? '';
+}
+
+async function listen(server: Server, host: string, port: number): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', reject);
+  server.listen({ host, port }, resolve);
+  try {
+    await promise;
+  } catch (cause) {
+    const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : 'failed';
+    throw new MeshError('SLV-1004', `Cannot listen on ${formatSocketAddress({ host, port })}: ${reason}.`, {
+      detail: { host, port, reason },
+      cause,
+    });
+  }
+  server.off('error', reject);
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address.port : port;
+}

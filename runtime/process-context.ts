@@ -1,0 +1,16 @@
+import type { Clock, Random, RandomBytes } from './clock.ts';
+import { systemClock, systemRandom, systemRandomBytes } from './clock.ts';
+import type { Logger } from './logging.ts';
+
+/** What every process is given of the world (invariant 9): tests pass their own. */
+export interface ProcessContext {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly randomBytes: RandomBytes;
+  readonly log: Logger;
+}
+
+/** The real world with a given logger. */
+export function systemContext(log: Logger): ProcessContext {
+  return { clock: systemClock, random: systemRandom, randomBytes: systemRandomBytes, log };
+}

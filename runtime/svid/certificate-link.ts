@@ -1,0 +1,130 @@
+import { type KeyObject, X509Certificate } from 'node:crypto';
+import { contextTag, derTag, openDer } from '#policies/der.ts';
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import { type LeafFacts, readCertificate } from '#policies/svid-leaf.ts';
+import { type NameConstraints, readNameConstraints } from './name-constraints.ts';
+
+/** Largest certificate that is looked at, in bytes of DER. */
+export const maxCertificateBytes = 16_384;
+
+/** One certificate of a chain, with all that path validation (RFC 5280 6.1) asks of it. Nothing in it has been verified. */
+export interface CertificateLink {
+  readonly facts: LeafFacts;
+  /** The public key; of an accepted type and size. */
+  readonly key: KeyObject;
+  readonly x509: X509Certificate;
+  /** Distinguished names, DER, compared byte by byte. */
+  readonly subject: Buffer;
+  readonly issuer: Buffer;
+  /** pathLenConstraint of basicConstraints: how many intermediates may follow. */
+  readonly pathLength: number | undefined;
+  readonly nameConstraints: NameConstraints | undefined;
+}
+
+/** Extensions that are understood here or in svid-leaf.ts; any other that is critical refuses the certificate (RFC 5280 4.2). */
+const oid = {
+  keyUsage: '2.5.29.15',
+  san: '2.5.29.17',
+  basicConstraints: '2.5.29.19',
+  nameConstraints: '2.5.29.30',
+  eku: '2.5.29.37',
+};
+const understood: ReadonlySet<string> = new Set(Object.values(oid));
+
+/** ECDSA and RSA PKCS#1 with SHA-256/384/512, Ed25519. Not SHA-1, not MD5, and not RSA-PSS, whose parameters can name them. */
+const signatureAlgorithms: ReadonlySet<string> = new Set([
+  '1.2.840.10045.4.3.2',
+  '1.2.840.10045.4.3.3',
+  '1.2.840.10045.4.3.4',
+  '1.2.840.113549.1.1.11',
+  '1.2.840.113549.1.1.12',
+  '1.2.840.113549.1.1.13',
+  '1.3.101.112',
+]);
+
+/**
+ * Reads a certificate and bounds its key and algorithms before anything is computed with them: a peer must not choose how long we compute.
+ *
+ * @param der X.509 certificate
+ * @throws MeshError SLV-5003, SLV-5007 when malformed or outside of the bounds
+ */
+export function readCertificateLink(der: Uint8Array): CertificateLink {
+  if (der.length > maxCertificateBytes)
+    throw unusable(`it has ${der.length} bytes, over the limit of ${maxCertificateBytes}`);
+  const facts = readCertificate(der);
+  const x509 = openssl(der);
+  const algorithm = x509.signatureAlgorithmOid;
+  if (algorithm === undefined || !signatureAlgorithms.has(algorithm))
+    throw unusable(`it is signed with ${algorithm}, which is not accepted`);
+  return { facts, key: boundedKey(x509), x509, ...readFields(der) };
+}
+
+/** OpenSSL's reading of what our strict reader has accepted. */
+function openssl(der: Uint8Array): X509Certificate {
+  try {
+    return new X509Certificate(der);
+  } catch (cause) {
+    throw new MeshError('SLV-5003', 'The certificate cannot be read by OpenSSL.', { cause });
+  }
+}
+
+function boundedKey(x509: X509Certificate): KeyObject {
+  let key: KeyObject;
+  try {
+    key = x509.publicKey;
+  } catch (cause) {
+    throw new MeshError('SLV-5003', 'The certificate cannot be used: its key cannot be read.', { cause });
+  }
+  const { namedCurve, modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {};
+  switch (key.asymmetricKeyType) {
+    case 'ed25519':
+      return key;
+    case 'ec':
+      if (namedCurve === 'prime256v1' || namedCurve === 'secp384r1') return key;
+      throw unusable(`its key is on the curve ${namedCurve}; P-256 and P-384 are accepted`);
+    case 'rsa':
+      if (modulusLength >= 2_048 && modulusLength <= 4_096 && publicExponent <= 0xffff_ffffn) return key;
+      throw unusable(`its RSA key has ${modulusLength} bits; 2048 to 4096 with a small exponent are accepted`);
+    default:
+      throw unusable(`its key is of type ${key.asymmetricKeyType}; EC, Ed25519 and RSA are accepted`);
+  }
+}
+
+type Fields = Pick<CertificateLink, 'subject' | 'issuer' | 'pathLength' | 'nameConstraints'>;
+
+/** TBSCertificate (RFC 5280 4.1) once more, for the fields that matter to signers only. */
+function readFields(der: Uint8Array): Fields {
+  const tbs = openDer(der).enter(derTag.sequence);
+  tbs.enterOptional(contextTag(0, true));
+  tbs.integerBytes();
+  tbs.read(derTag.sequence);
+  const issuer = Buffer.from(tbs.readWhole(derTag.sequence));
+  tbs.read(derTag.sequence);
+  const subject = Buffer.from(tbs.readWhole(derTag.sequence));
+  tbs.read(derTag.sequence);
+  // Unique identifiers may stand between; passing over them must not make us miss the extensions.
+  for (const number of [1, 2]) if (tbs.nextTag === contextTag(number)) tbs.read(contextTag(number));
+  const extensions = tbs.enterOptional(contextTag(3, true))?.enter(derTag.sequence);
+  let pathLength: number | undefined;
+  let nameConstraints: NameConstraints | undefined;
+  while (extensions !== undefined && !extensions.atEnd) {
+    const extension = extensions.enter(derTag.sequence);
+    const id = extension.oid();
+    const critical = extension.nextTag === derTag.boolean && extension.boolean();
+    const value = extension.read(derTag.octetString);
+    if (critical && !understood.has(id)) throw unusable(`its critical extension ${id} is not understood`);
+    if (id === oid.basicConstraints) pathLength = readPathLength(value);
+    if (id === oid.nameConstraints) nameConstraints = readNameConstraints(value);
+  }
+  return { subject, issuer, pathLength, nameConstraints };
+}
+
+function readPathLength(basicConstraints: Uint8Array): number | undefined {
+  const fields = openDer(basicConstraints);
+  if (fields.nextTag === derTag.boolean) fields.boolean();
+  return fields.nextTag === derTag.integer ? fields.smallInteger() : undefined;
+}
+
+function unusable(flaw: string): MeshError {
+  return new MeshError('SLV-5003', `The certificate cannot be used: ${flaw}.`);
+}

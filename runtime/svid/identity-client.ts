@@ -1,0 +1,166 @@
+import type { z } from 'zod';
+import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
+import { type SpiffeId, serviceIdentityOf, trustDomainOf } from '#policies/spiffe-id.ts';
+import {
+  type Issued,
+  type IssuedJwt,
+  type IssueJwtRequest,
+  type IssueRequest,
+  issuedJwtSchema,
+  issuedSchema,
+  type JoinRequest,
+  joinedSchema,
+  nodeProofHeader,
+  signedBundleAnswerSchema,
+} from '#policies/wire/identity-api.ts';
+import { type MeshRequest, type MeshResponse, meshRequest } from '../mesh-http.ts';
+import { readProblem } from '../problem.ts';
+import type { ProcessContext } from '../process-context.ts';
+import { publicKeyPem } from './node-key.ts';
+import { signNodeProof } from './node-proof.ts';
+import type { NodeState } from './node-state.ts';
+import { identityServiceName } from './open-bundle.ts';
+import type { Svid } from './svid.ts';
+import type { TrustSource } from './trust.ts';
+
+/** A slow Vault behind the identity service is given this long. */
+export const identityTimeoutMs = 15_000;
+
+/** `expect` for the identity service of whatever trust domain an operator vouched for the roots of: first contact. */
+export function isIdentityService(id: SpiffeId): boolean {
+  return serviceIdentityOf(id)?.service === identityServiceName;
+}
+
+/** What a node shows for one of its services. */
+export interface Attestation {
+  readonly nodeId?: string | undefined;
+  readonly svid?: Svid | undefined;
+}
+
+/** The routes of the identity service that a node uses. Every method rejects with SLV-1006 (unreachable), SLV-2014 (refused), SLV-2010 or SLV-2020. */
+export class IdentityClient {
+  readonly #url: string;
+  readonly #trust: TrustSource;
+  readonly #state: NodeState;
+  readonly #context: ProcessContext;
+  readonly #signal: AbortSignal;
+  /** Of the own trust domain: one that we federate with has an identity service of the same name. One object, so that connections are shared. */
+  readonly #expect: (id: SpiffeId) => boolean;
+
+  /** @param options.url `https://host:port`, or in `dev` `http://host:port` */
+  constructor(options: {
+    url: string;
+    trust: TrustSource;
+    state: NodeState;
+    context: ProcessContext;
+    signal: AbortSignal;
+  }) {
+    this.#url = options.url.replace(/\/+$/, '');
+    this.#trust = options.trust;
+    this.#state = options.state;
+    this.#context = options.context;
+    this.#signal = options.signal;
+    this.#expect = (id) => isIdentityService(id) && trustDomainOf(id) === this.#trust.own;
+  }
+
+  /**
+   * The signed trust bundle, unopened.
+   * @param after answer only when the bundle has another sequence than this, or after `waitSeconds` (at most 60)
+   */
+  async signedBundle(after?: { sequence: number; waitSeconds: number }): Promise<string> {
+    const query = after === undefined ? '' : `?sequence=${after.sequence}&wait=${after.waitSeconds}`;
+    const timeoutMs = identityTimeoutMs + (after?.waitSeconds ?? 0) * 1_000;
+    const answer = await this.#send(`/v1/identity/bundle/signed${query}`, { timeoutMs });
+    return parseAnswer(answer, signedBundleAnswerSchema, this.#url).jws;
+  }
+
+  /**
+   * Redeems a join token for this node's key. Having joined before with this very key counts as success (SLV-2103): an answer may have been lost.
+   *
+   * @returns the node's id
+   */
+  async join(token: string, node: string): Promise<string> {
+    const { key } = this.#state;
+    const proof = await signNodeProof(key, { content: token }, this.#context);
+    const request: JoinRequest = { token, node, publicKey: publicKeyPem(key), proof };
+    const answer = await this.#send('/v1/identity/join', { method: 'POST', body: JSON.stringify(request) }, [409]);
+    if (answer.status !== 409) return parseAnswer(answer, joinedSchema, this.#url).nodeId;
+    const problem = readProblem(answer.body);
+    const nodeId = problem?.context?.['nodeId'];
+    if (problem?.code === 'SLV-2103' && typeof nodeId === 'string') return nodeId;
+    throw refusal(answer, this.#url);
+  }
+
+  /**
+   * Asks for an SVID, attested by the node's key where the node has joined, and by `svid` (mTLS) where one is given.
+   *
+   * @returns what came back, unverified
+   */
+  async issue(request: IssueRequest, attestation: Attestation): Promise<Issued> {
+    return parseAnswer(await this.#attested('/v1/identity/svids', request, attestation), issuedSchema, this.#url);
+  }
+
+  /** As `issue`, for a JWT-SVID. */
+  async issueJwt(request: IssueJwtRequest, attestation: Attestation): Promise<IssuedJwt> {
+    return parseAnswer(
+      await this.#attested('/v1/identity/jwt-svids', request, attestation),
+      issuedJwtSchema,
+      this.#url,
+    );
+  }
+
+  async #attested(path: string, request: object, { nodeId, svid }: Attestation): Promise<MeshResponse> {
+    const body = JSON.stringify(request);
+    const headers =
+      nodeId === undefined
+        ? {}
+        : { [nodeProofHeader]: await signNodeProof(this.#state.key, { nodeId, content: body }, this.#context) };
+    return this.#send(path, { method: 'POST', body, headers, ...(svid === undefined ? {} : { svid }) });
+  }
+
+  async #send(path: string, request: Partial<MeshRequest>, alsoFine: readonly number[] = []): Promise<MeshResponse> {
+    const answer = await meshRequest({
+      ...request,
+      url: `${this.#url}${path}`,
+      headers: { ...request.headers, ...(request.body === undefined ? {} : { 'content-type': 'application/json' }) },
+      trust: this.#trust,
+      expect: this.#expect,
+      clock: this.#context.clock,
+      timeoutMs: request.timeoutMs ?? identityTimeoutMs,
+      signal: this.#signal,
+    });
+    if (answer.status >= 300 && !alsoFine.includes(answer.status)) throw refusal(answer, this.#url);
+    return answer;
+  }
+}
+
+/** Whether asking again, without a change on either side, is pointless: a refusal (4xx) that is no matter of load or time. */
+export function isLastingRefusal(error: unknown): boolean {
+  if (!isMeshError(error, 'SLV-2014')) return false;
+  const status = Number(error.detail['status']);
+  return status >= 400 && status < 500 && status !== 408 && status !== 429;
+}
+
+/** @returns the body of a good answer. Throws SLV-2014 when it is none that was agreed on */
+export function parseAnswer<T>(answer: MeshResponse, schema: z.ZodType<T>, url: string): T {
+  try {
+    return schema.parse(JSON.parse(answer.body.toString('utf8')));
+  } catch (cause) {
+    throw new MeshError('SLV-2014', `The identity service at ${url} answered with what is not of its contract.`, {
+      detail: { status: answer.status },
+      cause,
+    });
+  }
+}
+
+/** The remote service's own words, with its code. */
+export function refusal(answer: MeshResponse, url: string): MeshError {
+  const problem = readProblem(answer.body);
+  const words =
+    problem === undefined
+      ? `HTTP ${answer.status}`
+      : `${problem.code ?? answer.status} ${problem.title}: ${problem.detail ?? ''} ${problem.fix ?? ''}`;
+  return new MeshError('SLV-2014', `The identity service at ${url} refused: ${words.trim()}`, {
+    detail: { status: answer.status, ...(problem?.code === undefined ? {} : { remoteCode: problem.code }) },
+  });
+}

@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { describe, test } from 'node:test';
+
+/**
+ * The shape of the house (blueprint section 3): who may import whom, what `policies/` may touch, which libraries have one door. Imports are read as text: what
+ * counts is what is written in the file, types included.
+ */
+
+const root = normalize(join(import.meta.dirname, '..'));
+
+/** Folder -> folders it may import from besides itself. */
+const arrows: Readonly<Record<string, readonly string[]>> = {
+  policies: [],
+  runtime: ['policies'],
+  store: ['policies', 'runtime'],
+  identity: ['policies', 'runtime', 'store'],
+  catalog: ['policies', 'runtime', 'store'],
+  'edge-proxy': ['policies', 'runtime'],
+  cli: ['policies', 'runtime', 'store', 'identity', 'catalog', 'edge-proxy'],
+};
+
+/** Library -> the only files that may import it (production code). */
+const singleImporters: Readonly<Record<string, readonly string[]>> = {
+  opossum: ['edge-proxy/resilience/breaker.ts'],
+  'node-vault': ['identity/vault/transport.ts'],
+  '@peculiar/x509': ['identity/x509-authority.ts'],
+  re2js: ['policies/regular-expression.ts'],
+  pino: ['runtime/logging.ts'],
+  'prom-client': ['runtime/metrics.ts'],
+};
+
+interface Import {
+  readonly file: string;
+  readonly specifier: string;
+}
+
+const productionFiles = Object.keys(arrows).flatMap((folder) =>
+  globSync(`${folder}/**/*.ts`, { cwd: root }).filter(
+    (file) => !file.endsWith('.test.ts') && !file.endsWith('.fixture.ts') && !file.includes('/testing/'),
+  ),
+);
+const allFiles = Object.keys(arrows).flatMap((folder) => globSync(`${folder}/**/*.ts`, { cwd: root }));
+
+function importsOf(file: string): Import[] {
+  const text = readFileSync(join(root, file), 'utf8');
+  const pattern =
+    /^\s*(?:import|export)\b[^;]*?\bfrom\s+'([^']+)'|^\s*import\s+'([^']+)'|\bimport\(\s*'([^']+)'\s*\)/gm;
+  return [...text.matchAll(pattern)].map((match) => ({ file, specifier: match[1] ?? match[2] ?? match[3] ?? '' }));
+}
+
+/** The project file that an import means, or undefined for a package. */
+function target({ file, specifier }: Import): string | undefined {
+  if (specifier.startsWith('#')) return specifier.slice(1);
+  if (specifier.startsWith('.')) return normalize(join(dirname(file), specifier));
+  return undefined;
+}
+
+const folderOf = (file: string): string => file.split('/')[0] ?? '';
+
+describe('architecture', () => {
+  test('there is something to look at', () => {
+    assert.ok(productionFiles.length > 100, `${productionFiles.length} files`);
+  });
+
+  test('imports point one way', () => {
+    const wrong = productionFiles.flatMap(importsOf).filter((found) => {
+      const to = target(found);
+      if (to === undefined) return false;
+      const from = folderOf(found.file);
+      return folderOf(to) !== from && !(arrows[from] ?? []).includes(folderOf(to));
+    });
+    assert.deepEqual(wrong, []);
+  });
+
+  test('across folders by #name, within a folder by relative path', () => {
+    const wrong = productionFiles.flatMap(importsOf).filter((found) => {
+      const to = target(found);
+      if (to === undefined) return false;
+      const crosses = folderOf(to) !== folderOf(found.file);
+      return crosses !== found.specifier.startsWith('#');
+    });
+    assert.deepEqual(wrong, []);
+  });
+
+  test('policies import only themselves, zod and the regular expression engine: no clock, socket, environment or chance', () => {
+    const files = productionFiles.filter((file) => folderOf(file) === 'policies');
+    const packages = files.flatMap(importsOf).filter((found) => target(found) === undefined);
+    assert.deepEqual(
+      packages.filter(({ specifier }) => specifier !== 'zod' && specifier !== 're2js'),
+      [],
+    );
+    const impure =
+      /\bDate\.now\(|\bnew Date\(\)|\bMath\.random\(|\bprocess\.|\bsetTimeout\(|\bsetInterval\(|\bperformance\.|\bfetch\(/;
+    assert.deepEqual(
+      files.filter((file) => impure.test(withoutComments(readFileSync(join(root, file), 'utf8')))),
+      [],
+    );
+  });
+
+  for (const [library, doors] of Object.entries(singleImporters)) {
+    test(`${library} is imported in ${doors.join(', ')} only`, () => {
+      const importers = productionFiles
+        .flatMap(importsOf)
+        .filter(({ specifier }) => specifier === library || specifier.startsWith(`${library}/`));
+      assert.deepEqual([...new Set(importers.map(({ file }) => file))].sort(), [...doors].sort());
+    });
+  }
+
+  test('no import goes in a circle', () => {
+    const graph = new Map(
+      productionFiles.map((file) => [
+        file,
+        valueImportsOf(file)
+          .map(target)
+          .filter((to): to is string => to !== undefined),
+      ]),
+    );
+    const done = new Set<string>();
+    const circles: string[] = [];
+    const visit = (file: string, path: readonly string[]): void => {
+      if (path.includes(file)) {
+        circles.push([...path.slice(path.indexOf(file)), file].join(' -> '));
+        return;
+      }
+      if (done.has(file)) return;
+      for (const next of graph.get(file) ?? []) visit(next, [...path, file]);
+      done.add(file);
+    };
+    for (const file of graph.keys()) visit(file, []);
+    assert.deepEqual(circles, []);
+  });
+
+  test('files are small; one over 400 lines says at its head why', () => {
+    const lines = (file: string): string[] => readFileSync(join(root, file), 'utf8').split('\n');
+    const unexplained = productionFiles.filter((file) => {
+      const text = lines(file);
+      return text.length > 400 && !/400 lines/.test(text.slice(0, 30).join('\n'));
+    });
+    assert.deepEqual(unexplained, []);
+    const sizes = productionFiles.map((file) => lines(file).length).sort((a, b) => a - b);
+    const median = sizes[Math.floor(sizes.length / 2)] ?? 0;
+    assert.ok(median <= 120, `median ${median} lines`);
+  });
+
+  test('no drawers: utils, helpers, common, types', () => {
+    assert.deepEqual(
+      allFiles.filter((file) => /(^|[/-])(utils?|helpers?|common|types|misc)(\.|\/|-)/.test(file)),
+      [],
+    );
+  });
+
+  test('every environment variable has one reader', () => {
+    const readers = productionFiles.filter((file) =>
+      /\bprocess\.env\b/.test(withoutComments(readFileSync(join(root, file), 'utf8'))),
+    );
+    // transport.ts takes VAULT_* out of node-vault's reach.
+    const allowed = ['cli/define-command.ts', 'identity/vault/transport.ts'];
+    assert.deepEqual(
+      readers.filter((file) => !allowed.includes(file)),
+      [],
+    );
+  });
+});
+
+/** Type-only imports vanish at run time: they may point back. */
+function valueImportsOf(file: string): Import[] {
+  const text = readFileSync(join(root, file), 'utf8').replace(/^\s*(?:import|export)\s+type\b[^;]*;/gm, '');
+  const pattern = /^\s*(?:import|export)\b[^;]*?\bfrom\s+'([^']+)'|^\s*import\s+'([^']+)'/gm;
+  return [...text.matchAll(pattern)].map((match) => ({ file, specifier: match[1] ?? match[2] ?? '' }));
+}
+
+function withoutComments(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/\/\/.*$/gm, '');
+}

@@ -1,0 +1,92 @@
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { after } from 'node:test';
+
+/** A request as the application saw it. */
+export interface SeenRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: string;
+}
+
+/** How an application answers one request. */
+export type Answer = (outgoing: ServerResponse, request: SeenRequest) => void;
+
+/** 200 with the name of the instance. */
+export const well: Answer = (outgoing) => outgoing.end('well\n');
+
+/** A status and nothing else. */
+export function status(code: number): Answer {
+  return (outgoing) => outgoing.writeHead(code).end();
+}
+
+/** An application behind the mesh, in this process so that the test sees what it sees. Nothing in it knows of the mesh. */
+export interface HttpApplication {
+  /** `host:port` */
+  readonly address: string;
+  /** Requests since the last `clear`. */
+  readonly seen: readonly SeenRequest[];
+  /** How many since the last `clear`: also where they are too many to be kept. */
+  readonly count: number;
+  /** How it answers from now on. */
+  answer: Answer;
+  clear(): void;
+}
+
+const keptRequests = 1_000;
+
+/** Starts an HTTP application that answers well until told otherwise; it ends with the file's tests. */
+export async function startHttpApplication(): Promise<HttpApplication> {
+  let seen: SeenRequest[] = [];
+  let count = 0;
+  const application = {
+    address: '',
+    get seen() {
+      return seen;
+    },
+    get count() {
+      return count;
+    },
+    answer: well,
+    clear() {
+      seen = [];
+      count = 0;
+    },
+  };
+  const server = createHttpServer({ keepAliveTimeout: 120_000 }, (incoming, outgoing) => {
+    const chunks: Buffer[] = [];
+    incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+    incoming.on('end', () => {
+      const { method = '', url = '', headers } = incoming;
+      const request = { method, path: url, headers, body: Buffer.concat(chunks).toString('utf8') };
+      count += 1;
+      if (seen.length < keptRequests) seen.push(request);
+      application.answer(outgoing, request);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  application.address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return application;
+}
+
+/** Starts a TCP application that sends back what it gets. @returns its address, `host:port`, and the connections that are open */
+export async function startEcho(): Promise<{ readonly address: string; readonly open: ReadonlySet<Socket> }> {
+  const open = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: false }, (socket) => {
+    open.add(socket);
+    socket.on('error', () => undefined); // a cut connection is what some tests are about
+    socket.once('close', () => open.delete(socket));
+    socket.pipe(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  after(() => {
+    server.close();
+    for (const socket of open) socket.destroy();
+  });
+  return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, open };
+}
