@@ -20,6 +20,8 @@ async function stage(times: Partial<RotationTimes> = {}) {
     sightings: { kind: 'proxies', missing: [] } as Sightings,
     published: 0,
     publishFails: false,
+    /** What a step still does after its state is in force. */
+    afterStep: Promise.resolve() as Promise<void>,
   };
   const context = { ...system, clock: () => world.nowMs };
   const ca = await openEmbeddedCa({ dataDir: undefined, trustDomain: parseTrustDomain('mesh.test') }, context);
@@ -27,7 +29,20 @@ async function stage(times: Partial<RotationTimes> = {}) {
   const states: string[] = [];
   const events: string[] = [];
   const driver = new RotationDriver({
-    rotating: ca.rotating,
+    rotating: {
+      get state() {
+        return ca.rotating.state;
+      },
+      get validity() {
+        return ca.rotating.validity;
+      },
+      prepare: (target) => ca.rotating.prepare(target),
+      taint: () => ca.rotating.taint(),
+      async take(step) {
+        await ca.rotating.take(step);
+        await world.afterStep;
+      },
+    },
     times: { ...defaultRotationTimes, ...times },
     async publish() {
       if (world.publishFails) throw new Error('the disk is full');
@@ -158,5 +173,24 @@ describe('driving a rotation', () => {
     assert.equal(on.driver.state.state, 'prepared');
     on.world.publishFails = false;
     await on.until('idle');
+  });
+
+  test('is not shown as done while the step that ends it still works: its bundle is not out', async () => {
+    await using on = await stage();
+    await waitFor('the first bundle', () => on.driver.view().waitingFor === undefined, 5_000);
+    const gate = Promise.withResolvers<void>();
+    const notAfterMs = on.world.nowMs + 3_600_000;
+    const authority = on.ca.rotating.state.active.issuing;
+    on.held.issued({ node: 'n', holder: 'vm/web' }, { issuedAtMs: on.world.nowMs, notAfterMs, authority });
+    await on.driver.rotate('root', { force: false, by: 'test' });
+    await on.until('activated');
+    on.world.afterStep = gate.promise;
+    on.world.nowMs = notAfterMs + defaultRotationTimes.settleMs;
+    await on.until('idle');
+    const [{ published }, seen] = [on.world, on.driver.view().waitingFor];
+    gate.resolve();
+    assert.match(seen?.reason ?? '', /not published yet/);
+    await waitFor('the bundle to be out', () => on.driver.view().waitingFor === undefined, 5_000);
+    assert.equal(on.world.published, published + 1);
   });
 });

@@ -47,8 +47,8 @@ export class RotationDriver {
   /** An operator does not want to wait in this state. */
   #forced: Rotation | undefined;
   #settledSinceMs: number | undefined;
-  /** The state changed and its bundle may not be out yet. */
-  #unpublished = true;
+  /** Whose bundle is out. Compared, not flagged: the state changes within a step, before that step returns. */
+  #published: Rotation | undefined;
   #wake = new AbortController();
   #warnedOverdue = false;
   /** One thing at a time: a step, or an operator's word. */
@@ -60,6 +60,10 @@ export class RotationDriver {
 
   get state(): Rotation {
     return this.#parts.rotating.state;
+  }
+
+  get #unpublished(): boolean {
+    return this.state !== this.#published;
   }
 
   /** Where it stands and whom it waits for, as last looked at. */
@@ -160,14 +164,14 @@ export class RotationDriver {
   }
 
   async #publish(): Promise<void> {
+    const { state } = this;
     await this.#parts.publish();
-    this.#unpublished = false;
+    this.#published = state;
   }
 
   /** A state was written down. */
   #changed(): void {
     const { context, rotating, onState } = this.#parts;
-    this.#unpublished = true;
     this.#decision = { kind: 'rest' };
     this.#forced = undefined;
     this.#settledSinceMs = undefined;
