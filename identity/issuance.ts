@@ -5,7 +5,7 @@ import { type SpiffeId, serviceSpiffeId } from '#policies/spiffe-id.ts';
 import type { IssueRequest } from '#policies/wire/identity-api.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { type Attestation, type Attested, type Evidence, entitle } from './attestation.ts';
-import type { AuditLog } from './audit.ts';
+import type { IdentityAudit } from './audit-events.ts';
 import type { CaBackend } from './ca-backend.ts';
 import { type CertificateRequest, readCertificateRequest, requireNothingElse } from './certificate-request.ts';
 import { type CheckedConfig, svidTtlBounds } from './identity-config.ts';
@@ -35,7 +35,7 @@ export interface IssuanceParts {
   readonly backend: CaBackend;
   readonly attestation: Attestation;
   readonly nodes: Nodes;
-  readonly audit: AuditLog;
+  readonly audit: IdentityAudit;
   readonly counts: IssueCounts;
   readonly held: HeldSvids;
   /** Whether an operator revoked this SPIFFE ID. */

@@ -4,6 +4,7 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { SpiffeId } from '#policies/spiffe-id.ts';
 import { formatSpiffeBundle } from '#policies/trust-bundle.ts';
 import { ensurePrivateDirectory, readFileBounded, writeFileAtomic } from '#runtime/atomic-file.ts';
+import { openAuditLog } from '#runtime/audit/audit-log.ts';
 import { serveHttp } from '#runtime/http-service.ts';
 import type { Logger } from '#runtime/logging.ts';
 import { createMetrics } from '#runtime/metrics.ts';
@@ -12,7 +13,7 @@ import type { ProcessContext } from '#runtime/process-context.ts';
 import { spkiPin } from '#runtime/svid/first-contact.ts';
 import type { Store } from '#store/contract.ts';
 import { Attestation } from './attestation.ts';
-import { openAuditLog } from './audit.ts';
+import type { IdentityEvent } from './audit-events.ts';
 import { openEmbeddedCa } from './backends/embedded.ts';
 import { openVaultIntermediate } from './backends/vault-intermediate.ts';
 import { openVaultLeaf } from './backends/vault-leaf.ts';
@@ -85,7 +86,7 @@ export async function startIdentity(
   if (dataDir !== undefined) await ensurePrivateDirectory(dataDir);
 
   const auditPath = dataDir === undefined ? undefined : join(dataDir, 'audit.jsonl');
-  const audit = await openAuditLog(auditPath, context, { sync: checked.auditSync ?? false });
+  const audit = await openAuditLog<IdentityEvent>(auditPath, context, { sync: checked.auditSync ?? false });
   cleanup.defer(() => audit.close());
   const backend = await openBackend(checked, context, store);
   cleanup.defer(() => backend.close());

@@ -4,7 +4,7 @@ import { defaultRefreshHintSeconds, type TrustBundle } from '#policies/trust-bun
 import type { CreateFederation } from '#policies/wire/federation-api.ts';
 import { pause as realPause } from '#runtime/pause.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
-import type { AuditLog } from '../audit.ts';
+import type { IdentityAudit } from '../audit-events.ts';
 import { fetchBundle } from './fetch-bundle.ts';
 import { newRelationship, type Relationship } from './relationship.ts';
 import { type Relationships, reasonOf } from './relationships.ts';
@@ -16,7 +16,7 @@ export interface FederationParts {
   readonly trust: { readonly bundle: TrustBundle; refresh(): Promise<void> };
   /** PEM; more roots of Web PKI for https_web endpoints. */
   readonly webRoots: string | undefined;
-  readonly audit: AuditLog;
+  readonly audit: IdentityAudit;
   readonly context: ProcessContext;
   /** How to wait; tests pass their own. */
   readonly pause?: typeof realPause;

@@ -8,7 +8,7 @@ import { systemContext } from '#runtime/process-context.ts';
 import { serverTlsOptions } from '#runtime/tls-identity.ts';
 import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
 import { makeCa } from '#test/mini-ca.ts';
-import { openAuditLog } from '../audit.ts';
+import { openAuditLog } from '#runtime/audit/audit-log.ts';
 import { Federation } from './federation.ts';
 import { Relationships } from './relationships.ts';
 

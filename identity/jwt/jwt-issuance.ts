@@ -5,7 +5,7 @@ import type { SpiffeId } from '#policies/spiffe-id.ts';
 import type { IssueJwtRequest } from '#policies/wire/identity-api.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { type Attestation, type Evidence, entitle } from '../attestation.ts';
-import type { AuditLog } from '../audit.ts';
+import type { IdentityAudit } from '../audit-events.ts';
 import type { IssueCounts } from '../issue-counts.ts';
 import type { SigningKeys } from './signing-keys.ts';
 
@@ -31,7 +31,7 @@ export interface JwtIssuanceParts {
   readonly idOf: (service: string) => SpiffeId;
   readonly keys: Pick<SigningKeys, 'active'>;
   readonly attestation: Attestation;
-  readonly audit: AuditLog;
+  readonly audit: IdentityAudit;
   readonly counts: Pick<IssueCounts, 'refused'>;
   /** Whether an operator revoked this SPIFFE ID. */
   readonly isRevoked: (id: SpiffeId) => boolean;

@@ -7,7 +7,7 @@ import { readFileBounded, writeFileAtomic } from '#runtime/atomic-file.ts';
 import { pause as realPause } from '#runtime/pause.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { makeKeyPair, privateKeyPem } from '#runtime/svid/node-key.ts';
-import type { AuditLog } from '../audit.ts';
+import type { IdentityAudit } from '../audit-events.ts';
 import { afterStep, type KeyState, type KeyStep, keyTiming, nextKeyStep } from './key-plan.ts';
 
 const sinceMs = z.number();
@@ -41,7 +41,7 @@ interface SigningKey {
 export interface SigningKeysOptions {
   /** Where `jwt-keys.json` is kept, 0600; undefined: in memory. */
   readonly dataDir: string | undefined;
-  readonly audit: AuditLog;
+  readonly audit: IdentityAudit;
   readonly context: ProcessContext;
   /** How to wait; tests pass their own. */
   readonly pause?: typeof realPause;

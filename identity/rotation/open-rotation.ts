@@ -2,7 +2,7 @@ import { pause } from '#runtime/pause.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import type { SvidSource } from '#runtime/svid/svid.ts';
 import { hangsOn } from '#runtime/svid/tainted.ts';
-import type { AuditLog } from '../audit.ts';
+import type { IdentityAudit } from '../audit-events.ts';
 import type { CaBackend } from '../ca-backend.ts';
 import type { CheckedConfig } from '../identity-config.ts';
 import type { HeldSvids } from '../status/held-svids.ts';
@@ -19,7 +19,7 @@ export function rotationDriver(parts: {
   readonly trust: TrustPublication;
   readonly own: SvidSource;
   readonly held: HeldSvids;
-  readonly audit: AuditLog;
+  readonly audit: IdentityAudit;
   readonly context: ProcessContext;
   /** Writes the file that `--ca-file` takes. */
   readonly writeRoots: () => Promise<void>;

@@ -52,7 +52,11 @@ async function stage(times: Partial<RotationTimes> = {}) {
     sightings: async () => world.sightings,
     held,
     isOwnFresh: () => true,
-    audit: { append: async ({ event }) => void events.push(event), close: async () => undefined },
+    audit: {
+      append: async ({ event }) => void events.push(event),
+      ready: async () => undefined,
+      close: async () => undefined,
+    },
     context,
     // One turn of the event loop is one wait.
     pause: (_ms, signal) => new Promise((resolve) => (signal.aborted ? resolve() : setImmediate(resolve))),

@@ -2,7 +2,7 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { RotationView } from '#policies/wire/rotation-api.ts';
 import type { pause as realPause } from '#runtime/pause.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
-import type { AuditLog } from '../audit.ts';
+import type { IdentityAudit } from '../audit-events.ts';
 import type { HeldSvids } from '../status/held-svids.ts';
 import { type Decision, nextStep, type RotationFacts, type Sightings } from './next-step.ts';
 import type { RotatingAuthorities } from './rotating-authorities.ts';
@@ -23,7 +23,7 @@ export interface RotationDriverParts {
   readonly held: HeldSvids;
   /** Whether our own SVID is under the authority in use. */
   readonly isOwnFresh: () => boolean;
-  readonly audit: AuditLog;
+  readonly audit: IdentityAudit;
   readonly context: ProcessContext;
   readonly pause: typeof realPause;
   /** Called after each state was written down and synced. */

@@ -12,7 +12,7 @@ import {
 } from '#policies/wire/identity-api.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { SvidSource } from '#runtime/svid/svid.ts';
-import type { AuditLog } from '../audit.ts';
+import type { IdentityAudit } from '../audit-events.ts';
 import type { CheckedConfig, IdentityRates } from '../identity-config.ts';
 import type { Issuance } from '../issuance.ts';
 import type { IssueCounts } from '../issue-counts.ts';
@@ -33,7 +33,7 @@ export interface NodeRouteParts {
   readonly issuance: Issuance;
   readonly trust: TrustPublication;
   readonly own: SvidSource;
-  readonly audit: AuditLog;
+  readonly audit: IdentityAudit;
   readonly counts: IssueCounts;
   readonly clock: Clock;
 }

@@ -7,7 +7,7 @@ import {
   nodeSchema,
 } from '#policies/wire/identity-api.ts';
 import type { OperatorToken } from '#runtime/operator-token.ts';
-import type { AuditLog } from '../audit.ts';
+import type { IdentityAudit } from '../audit-events.ts';
 import type { JoinTokenRecord, JoinTokens } from '../join-tokens.ts';
 import type { NodeRecord, Nodes } from '../nodes.ts';
 import type { HeldSvids } from '../status/held-svids.ts';
@@ -24,7 +24,7 @@ export interface OperatorRouteParts {
   readonly nodes: Nodes;
   readonly held: HeldSvids;
   readonly trust: TrustPublication;
-  readonly audit: AuditLog;
+  readonly audit: IdentityAudit;
 }
 
 const idParameter = z.object({ id: z.string().min(1).max(128) });

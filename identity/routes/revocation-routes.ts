@@ -4,7 +4,7 @@ import { parseSpiffeId, trustDomainOf } from '#policies/spiffe-id.ts';
 import { type RevocationView, revocationSchema, revokeSchema } from '#policies/wire/revocation-api.ts';
 import type { OperatorToken } from '#runtime/operator-token.ts';
 import { identityServiceName } from '#runtime/svid/open-bundle.ts';
-import type { AuditLog } from '../audit.ts';
+import type { IdentityAudit } from '../audit-events.ts';
 import type { Issuance } from '../issuance.ts';
 import type { NodeRecord, Nodes } from '../nodes.ts';
 import type { RevocationRecord, Revocations } from '../revocation/revocations.ts';
@@ -22,7 +22,7 @@ export interface RevocationRouteParts {
   readonly held: HeldSvids;
   readonly trust: TrustPublication;
   readonly issuance: Issuance;
-  readonly audit: AuditLog;
+  readonly audit: IdentityAudit;
 }
 
 const path = '/v1/identity/revocations';

@@ -133,12 +133,12 @@ export const identityErrors = {
   'SLV-2150': {
     status: 503,
     title: 'Audit log not writable',
-    fix: 'Nothing is issued that can not be recorded. Free space on the volume of the data directory, or make audit.jsonl writable.',
+    fix: 'What can not be recorded is not done. Free space on the volume of the data directory, or make audit.jsonl writable: it goes on by itself.',
   },
   'SLV-2151': {
     status: 500,
     title: 'Audit log broken',
-    fix: 'The log was changed or cut at the line that the message names. Keep a copy as evidence, move it aside, and start again.',
+    fix: 'The log was changed where the message says. `selvedge audit verify FILE` shows the line. Keep a copy as evidence, move it aside, and start again.',
   },
   'SLV-2160': {
     status: 429,
