@@ -38,3 +38,9 @@ test('a pattern that backtracks for ever in JavaScript ends', () => {
   const evil = compileRegularExpression('(/a+)+(a|aa)*(.*)*!');
   assert.equal(evil.matches(`/${'a'.repeat(8_000)}`), false);
 });
+
+test('foundIn: some part of the text is enough', () => {
+  const { foundIn } = compileRegularExpression('b+$');
+  assert.equal(foundIn('aab'), true);
+  assert.equal(foundIn('aba'), false);
+});

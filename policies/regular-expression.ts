@@ -12,6 +12,8 @@ export interface RegularExpression {
   matches(text: string): boolean;
   /** The same without regard to case. */
   matchesFolded(text: string): boolean;
+  /** Whether some part of `text` matches. */
+  foundIn(text: string): boolean;
 }
 
 /**
@@ -27,6 +29,7 @@ export function compileRegularExpression(source: string): RegularExpression {
     source,
     matches: (text) => strict.testExact(text),
     matchesFolded: (text) => folded.testExact(text),
+    foundIn: (text) => strict.test(text),
   };
 }
 
