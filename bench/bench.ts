@@ -3,16 +3,17 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { identitySuite } from './identity/suite.ts';
 import { createProcessGroup } from './processes.ts';
 import { proxySuite } from './proxy/suite.ts';
 import { rowsOf, tableOf } from './report.ts';
 import type { Suite } from './suite.ts';
 
-const suites: Readonly<Record<string, Suite>> = { proxy: proxySuite };
+const suites: Readonly<Record<string, Suite>> = { proxy: proxySuite, identity: identitySuite };
 
-const usage = `npm run bench -- SUITE [--json FILE] [--rounds 7] [--seconds 5] [--case NAME ...] [--subject NAME ...]
+const usage = `npm run bench -- SUITE [--json FILE] [--rounds 7] [--seconds 5] [--quick] [--case NAME ...] [--subject NAME ...]
   suites: ${Object.keys(suites).join(', ')}
-  The defaults are the honest measurement; fewer rounds and seconds are a quick look.`;
+  The defaults are the honest measurement; --quick is one round of one second of a few cases, to see that all works.`;
 
 interface Command {
   readonly name: string;
@@ -30,12 +31,14 @@ function parseCommand(args: readonly string[]): Command {
     allowPositionals: true,
     options: {
       json: { type: 'string' },
-      rounds: { type: 'string', default: '7' },
-      seconds: { type: 'string', default: '5' },
+      rounds: { type: 'string' },
+      seconds: { type: 'string' },
+      quick: { type: 'boolean', default: false },
       case: { type: 'string', multiple: true, default: [] },
       subject: { type: 'string', multiple: true, default: [] },
     },
   });
+  const { quick } = values;
   const [name, ...rest] = positionals;
   const suite = name === undefined ? undefined : suites[name];
   if (name === undefined || suite === undefined || rest.length > 0) throw new Error('one suite must be named');
@@ -43,9 +46,9 @@ function parseCommand(args: readonly string[]): Command {
     name,
     suite,
     jsonFile: values.json,
-    rounds: wholeNumber('--rounds', values.rounds),
-    seconds: wholeNumber('--seconds', values.seconds),
-    cases: known('--case', values.case, suite.caseNames),
+    rounds: wholeNumber('--rounds', values.rounds ?? (quick ? '1' : '7')),
+    seconds: wholeNumber('--seconds', values.seconds ?? (quick ? '1' : '5')),
+    cases: quick && values.case.length === 0 ? suite.quickCases : known('--case', values.case, suite.caseNames),
     subjects: known('--subject', values.subject, suite.subjectNames),
   };
 }

@@ -101,13 +101,14 @@ export async function waitUntil(
   what: string,
   processes: readonly BenchProcess[],
   condition: () => boolean | Promise<boolean>,
+  timeoutMs = startDeadlineMs,
 ): Promise<void> {
-  const deadline = Date.now() + startDeadlineMs;
+  const deadline = Date.now() + timeoutMs;
   while (!(await condition())) {
     for (const one of processes) one.assertAlive();
     if (Date.now() > deadline) {
       const outputs = processes.map((one) => `${one.name}: ${readFileSync(one.outputFile, 'utf8').slice(-1_000)}`);
-      throw new Error(`${what} did not happen within ${startDeadlineMs} ms\n${outputs.join('\n')}`);
+      throw new Error(`${what} did not happen within ${timeoutMs} ms\n${outputs.join('\n')}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
   }

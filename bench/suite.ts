@@ -29,6 +29,8 @@ export interface SuiteResult {
 /** One suite of the benchmark. */
 export interface Suite {
   readonly caseNames: readonly string[];
+  /** What `--quick` runs where no case is named: a minute at most, to see that all works. */
+  readonly quickCases: readonly string[];
   readonly subjectNames: readonly string[];
   run(options: SuiteOptions): Promise<SuiteResult>;
 }

@@ -31,6 +31,10 @@ export interface Bao extends AsyncDisposable {
   /** `https://localhost:PORT`, where `tls` was asked for. */
   readonly tlsAddress: string;
   readonly rootToken: string;
+  /** Of the process that runs now. */
+  readonly pid: number;
+  /** What that process has printed so far: its log. */
+  log(): string;
   /** One API call, with the root token unless told. `path` is without `/v1/`. */
   call(method: string, path: string, body?: object, token?: string): Promise<BaoAnswer>;
   /** As `call`; throws unless the answer is 2xx. @returns its `data` */
@@ -171,6 +175,10 @@ cluster_addr = "https://127.0.0.1:${clusterPort}"
     get rootToken() {
       return rootToken;
     },
+    get pid() {
+      return child?.pid ?? 0;
+    },
+    log: printed,
     call,
     must,
     unseal,

@@ -17,6 +17,7 @@ import { createLoader } from './wrk.ts';
 /** The mesh path against HAProxy, nginx and Envoy doing the same two mTLS hops, interleaved in one run. */
 export const proxySuite: Suite = {
   caseNames: cases.map((one) => one.name),
+  quickCases: ['http-keepalive-32'],
   subjectNames: [ownSubject, 'haproxy', 'nginx', 'envoy'],
   run: runProxySuite,
 };
