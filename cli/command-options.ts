@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { parseDnsNameRule } from '#identity/dns-name-rule.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { parseServiceName } from '#policies/service-name.ts';
 import type { Option, OptionSet } from '#runtime/configuration.ts';
@@ -127,6 +128,23 @@ export const devOptions = {
   config,
 } as const satisfies OptionSet;
 
+/** For what signs SVIDs, and for what prepares Vault to do so. */
+export const svidDnsName = {
+  parse: parseDnsNameRule,
+  placeholder: 'service=name',
+  repeatable: true,
+  description:
+    'DNS name that may stand in the SVIDs of a service, where it asks: web=web.example.com, or {service}.service.consul for all',
+} as const;
+
+const auditSync = {
+  parse: oneOf('on', 'off'),
+  placeholder: 'on|off',
+  default: 'on',
+  description:
+    'an act is answered when its line of the audit log is on the disk; off: when the operating system has it, so a power cut may take the last seconds',
+} as const;
+
 export const identityOptions = {
   listen: {
     parse: address,
@@ -140,9 +158,11 @@ export const identityOptions = {
     default: '/var/lib/selvedge/identity',
     description: 'CA keys, nodes, tokens',
   },
+  auditSync,
   trustDomain,
   datacenter,
   svidTtl,
+  svidDnsName,
   backend: {
     parse: oneOf('embedded', 'vault-intermediate', 'vault-leaf'),
     placeholder: 'kind',

@@ -9,8 +9,10 @@ export type CaBackendKind = 'embedded' | 'vault-leaf' | 'vault-intermediate';
 /** What is to be signed: decided by issuance.ts, never by the CSR. */
 export interface SigningOrder {
   /** Read and checked; of it the public key is used (and the PEM, by a CA that wants a whole request). */
-  readonly request: CertificateRequest;
+  readonly request: Pick<CertificateRequest, 'spkiDer' | 'pem'>;
   readonly spiffeId: SpiffeId;
+  /** DNS names beside it, each allowed by an operator; absent: none. */
+  readonly dnsSans?: readonly string[];
   readonly ttlSeconds: number;
 }
 
@@ -22,6 +24,8 @@ export interface SignedChain {
   readonly reference?: string;
   /** Which authority signed, where that is known: rotation waits for what hangs on an old one. */
   readonly issuer?: AuthorityId;
+  /** Roots that it must chain to, DER, where not any of the backend's will do: one that is published but not yet seen by all is no root to sign under. */
+  readonly roots?: readonly Uint8Array[];
 }
 
 /** Whether the CA can sign, as far as is known without asking it. */
@@ -54,6 +58,8 @@ export interface CaBackend {
   readonly tokenEndsAtMs?: number | undefined;
   /** Where this service holds the CA itself and can replace it. Absent: it is rotated where it lives. */
   readonly rotating?: RotatingAuthorities;
+  /** Certifies the root of a CA that takes over from this one, so that who knows only ours believes it; DER. Absent: it can not. */
+  certifyRoot?(rootDer: Uint8Array): Promise<Uint8Array>;
   /**
    * Signs one leaf.
    * @throws MeshError SLV-2140 (not available now), SLV-2141 (refused), SLV-2144 (login failed)

@@ -1,29 +1,38 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { toPem } from '#policies/der-writer.ts';
+import { derBitString, derOid, derSequence, derValue, toPem } from '#policies/der-writer.ts';
+import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { parseSpiffeId } from '#policies/spiffe-id.ts';
 import { readCertificateRequest, requireNothingElse } from './certificate-request.ts';
-import { forgeRequest, forgeRequestDer, type RequestWishes, testKey } from './testing/forge-request.ts';
+import {
+  forgeRequest,
+  forgeRequestDer,
+  goodKeyKinds,
+  type RequestWishes,
+  rsaSpki,
+  testKey,
+} from './testing/forge-request.ts';
 
 const id = parseSpiffeId('spiffe://mesh.test/ns/default/dc/dc1/svc/web');
 
-function refusal(action: () => unknown): string {
+function refusal(action: () => unknown, code: ErrorCode = 'SLV-2130'): string {
   try {
     action();
   } catch (error) {
-    assert.ok(isMeshError(error, 'SLV-2130'), String(error));
+    assert.ok(isMeshError(error, code), String(error));
     return error.message;
   }
   assert.fail('not refused');
 }
 
-for (const kind of ['P-256', 'P-384', 'ed25519', 'rsa-2048'] as const) {
+for (const kind of goodKeyKinds) {
   test(`a request with a key of ${kind} gives its public key`, () => {
     const key = testKey(kind);
     const request = readCertificateRequest(forgeRequest({ key }));
@@ -51,8 +60,7 @@ test('what OpenSSL writes is read: attributes, DNS names and all', () => {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     const request = readCertificateRequest(pem.toString());
-    assert.deepEqual(request.uriSans, [id]);
-    requireNothingElse(request, id);
+    assert.deepEqual([request.uriSans, request.dnsSans, request.otherSanCount], [[id], ['web'], 1]);
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -78,8 +86,6 @@ const unusable: readonly [what: string, pem: string, says: RegExp][] = [
     forgeRequest({ signedBy: testKey('ed25519') }),
     /not accepted for its key/,
   ],
-  ['a small RSA key', forgeRequest({ key: testKey('rsa-1024') }), /1024 bits/],
-  ['a P-521 key', forgeRequest({ key: testKey('P-521') }), /curve/],
 ];
 for (const [what, pem, says] of unusable) {
   test(`${what} is refused`, () => {
@@ -89,6 +95,70 @@ for (const [what, pem, says] of unusable) {
     );
   });
 }
+
+/** A request for a key that is refused before its signature is looked at. */
+const withKey = (spkiDer: Uint8Array): string => forgeRequest({ spkiDer });
+const spkiOf = ({ publicKey }: { publicKey: KeyObject }): Uint8Array =>
+  publicKey.export({ format: 'der', type: 'spki' });
+/** P-256 with its point compressed (SEC 1, 2.3.3): the same key in another spelling. */
+function compressed(): Uint8Array {
+  const spki = Buffer.from(spkiOf(testKey()));
+  const point = spki.subarray(-65);
+  const algorithm = spki.subarray(2, spki.length - 65 - 3);
+  return derSequence(algorithm, derBitString(Buffer.from([2 + ((point[64] ?? 0) & 1), ...point.subarray(1, 33)])));
+}
+const badKeys: readonly [what: string, spkiDer: Uint8Array, says: RegExp][] = [
+  ['RSA of 1024 bits', spkiOf(testKey('rsa-1024')), /1024 bits/],
+  ['RSA of 2047 bits', rsaSpki(2_047), /2047 bits/],
+  ['RSA of 4097 bits', rsaSpki(4_097), /4097 bits/],
+  ['RSA of 8192 bits', rsaSpki(8_192), /8192 bits/],
+  ['RSA with the exponent 1', rsaSpki(2_048, 1n), /exponent/],
+  ['RSA with the exponent 3', rsaSpki(2_048, 3n), /exponent/],
+  ['RSA with an even exponent', rsaSpki(2_048, 65_536n), /exponent/],
+  ['RSA with a huge exponent', rsaSpki(2_048, 2n ** 256n + 1n), /exponent/],
+  ['RSA-PSS', spkiOf(generateKeyPairSync('rsa-pss', { modulusLength: 2_048 })), /type rsa-pss/],
+  ['P-521', spkiOf(testKey('P-521')), /curve secp521r1/],
+  ['P-224', spkiOf(generateKeyPairSync('ec', { namedCurve: 'P-224' })), /curve secp224r1/],
+  ['secp256k1', spkiOf(testKey('secp256k1')), /curve secp256k1/],
+  [
+    'P-256 with explicit parameters',
+    spkiOf(generateKeyPairSync('ec', { namedCurve: 'P-256', paramEncoding: 'explicit' })),
+    /not encoded in the usual way|curve/,
+  ],
+  ['P-256 with a compressed point', compressed(), /not encoded in the usual way/],
+  ['X25519', spkiOf(generateKeyPairSync('x25519')), /type x25519/],
+  ['Ed448', spkiOf(generateKeyPairSync('ed448')), /type ed448/],
+  ['DSA', spkiOf(generateKeyPairSync('dsa', { modulusLength: 1_024, divisorLength: 160 })), /type dsa/],
+];
+for (const [what, spkiDer, says] of badKeys) {
+  test(`a key of ${what} is refused`, () => {
+    assert.match(
+      refusal(() => readCertificateRequest(withKey(spkiDer))),
+      says,
+    );
+  });
+}
+
+test('RSA is taken up to 4096 bits', () => {
+  // Nobody has that key, so the next check is the one that says no.
+  const csr = forgeRequest({ spkiDer: rsaSpki(4_096), signedBy: testKey('rsa-2048') });
+  assert.match(
+    refusal(() => readCertificateRequest(csr)),
+    /signature does not fit/,
+  );
+});
+
+test('an RSA key is not asked to verify PSS, SHA-1 or MD5', () => {
+  for (const algorithm of ['1.2.840.113549.1.1.10', '1.2.840.113549.1.1.5', '1.2.840.113549.1.1.4']) {
+    const csr = forgeRequestDer({ key: testKey('rsa-2048') });
+    const sha256 = Buffer.from(derOid('1.2.840.113549.1.1.11'));
+    Buffer.from(csr.buffer).set(derOid(algorithm), Buffer.from(csr).lastIndexOf(sha256));
+    assert.match(
+      refusal(() => readCertificateRequest(toPem('CERTIFICATE REQUEST', csr))),
+      /which is not accepted for its key/,
+    );
+  }
+});
 
 const greedy: readonly [what: string, wishes: RequestWishes, says: RegExp][] = [
   ['another ID', { uriSans: ['spiffe://mesh.test/ns/default/dc/dc1/svc/db'] }, /asks for "spiffe.*db"/],
@@ -108,10 +178,32 @@ for (const [what, wishes, says] of greedy) {
   });
 }
 
-test('a request may ask for its own ID, for CA:FALSE, and for names that it will not get', () => {
-  requireNothingElse(
-    readCertificateRequest(forgeRequest({ uriSans: [id], isCa: false, dnsSans: ['web'], commonName: 'web' })),
-    id,
+test('a request may ask for its own ID and for CA:FALSE; its subject is not looked at', () => {
+  const request = readCertificateRequest(forgeRequest({ uriSans: [id], isCa: false, commonName: 'db' }));
+  assert.deepEqual(requireNothingElse(request, id), []);
+});
+
+test('of other names it may ask for the DNS names that are allowed, and for those only', () => {
+  const isAllowed = (name: string): boolean => ['web', 'web.example.com'].includes(name);
+  const ask = (wishes: RequestWishes) =>
+    requireNothingElse(readCertificateRequest(forgeRequest({ uriSans: [id], ...wishes })), id, isAllowed);
+  assert.deepEqual(ask({ dnsSans: ['web', 'web.example.com', 'web'] }), ['web', 'web.example.com']);
+  assert.deepEqual(ask({ dnsSans: [] }), []);
+  const refused: readonly RequestWishes[] = [
+    { dnsSans: ['web', 'db'] },
+    { dnsSans: [''] },
+    { dnsSans: ['WEB'] },
+    { dnsSans: ['web\u0000'] },
+    { dnsSans: ['*.example.com'] },
+    { otherSans: [derValue(0x87, Uint8Array.of(10, 0, 0, 1))] },
+    { otherSans: [derValue(0x81, Buffer.from('a@web'))] },
+    { otherSans: [derValue(0xa4, derSequence())] },
+  ];
+  for (const wishes of refused) refusal(() => ask(wishes), 'SLV-2131');
+  const plain = readCertificateRequest(forgeRequest({ dnsSans: ['web'] }));
+  assert.match(
+    refusal(() => requireNothingElse(plain, id), 'SLV-2131'),
+    /"web" is not allowed/,
   );
 });
 

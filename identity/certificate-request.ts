@@ -13,6 +13,10 @@ export interface CertificateRequest {
   readonly pem: string;
   /** URI names that it asks for. */
   readonly uriSans: readonly string[];
+  /** DNS names that it asks for, as they came; no character of them has been looked at. */
+  readonly dnsSans: readonly string[];
+  /** How many names of other forms it asks for: addresses, mail, directories. */
+  readonly otherSanCount: number;
   /** It asks to be a CA: CA:TRUE, or to sign certificates or CRLs. */
   readonly asksCa: boolean;
 }
@@ -41,6 +45,12 @@ const signatureAlgorithms: Readonly<Record<string, { readonly key: string; reado
   '1.2.840.113549.1.1.13': { key: 'rsa', digest: 'sha512' },
 };
 
+/** How a SubjectPublicKeyInfo of a named curve with an uncompressed point (RFC 5480 2.1.1, 2.2) begins, and its length. */
+const plainPoint = {
+  prime256v1: { header: Buffer.from('3059301306072a8648ce3d020106082a8648ce3d03010703420004', 'hex'), length: 91 },
+  secp384r1: { header: Buffer.from('3076301006072a8648ce3d020106052b8104002203620004', 'hex'), length: 120 },
+} as const;
+
 /**
  * Reads a PKCS#10 request (RFC 2986). Structure first, then bounds on the key, then the signature: a caller must not choose how long we compute.
  *
@@ -58,15 +68,27 @@ export function readCertificateRequest(pem: string): CertificateRequest {
 }
 
 /**
- * Refuses a request that asks for more than what was decided: another ID, or to be a CA. Nothing that it asks for would be put into the certificate,
- * but whoever asks is mistaken or up to something, and should hear of it.
+ * Refuses a request that asks for more than what was decided: another ID, a name that is not allowed, or to be a CA. Nothing of that would be put into
+ * the certificate, but whoever asks is mistaken or up to something, and should hear of it. Its subject is not looked at: no SVID of ours has one.
  *
- * @throws MeshError SLV-2130
+ * @param isAllowedName whether the SVID may hold a DNS name; default: none
+ * @returns the DNS names that go into the SVID, each once
+ * @throws MeshError SLV-2130, SLV-2131 (names)
  */
-export function requireNothingElse(request: CertificateRequest, decided: SpiffeId): void {
+export function requireNothingElse(
+  request: CertificateRequest,
+  decided: SpiffeId,
+  isAllowedName: (dnsName: string) => boolean = () => false,
+): readonly string[] {
   const other = request.uriSans.find((uri) => uri !== decided);
   if (other !== undefined) throw unusable(`it asks for ${quote(other)}, but its sender is ${decided}`);
   if (request.asksCa) throw unusable('it asks to be a CA');
+  const name = request.dnsSans.find((asked) => !isAllowedName(asked));
+  if (name !== undefined)
+    throw new MeshError('SLV-2131', `The DNS name ${quote(name)} is not allowed in an SVID of ${decided}.`);
+  if (request.otherSanCount > 0)
+    throw new MeshError('SLV-2131', `An SVID of ${decided} holds no IP address, mail address or directory name.`);
+  return [...new Set(request.dnsSans)];
 }
 
 function decodePem(pem: string): Uint8Array {
@@ -115,14 +137,19 @@ function boundedKey(spkiDer: Uint8Array): KeyObject {
   } catch (cause) {
     throw unusable('its public key can not be read', cause);
   }
-  // One key, one encoding: no compressed points, no explicit curve parameters.
-  if (!canonical.equals(spkiDer)) throw unusable('its public key is not encoded in the usual way');
+  // One key, one encoding.
+  if (!canonical.equals(spkiDer)) throw unusual();
   const { namedCurve, modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {};
   switch (key.asymmetricKeyType) {
     case 'ed25519':
       return key;
     case 'ec':
-      if (namedCurve === 'prime256v1' || namedCurve === 'secp384r1') return key;
+      if (namedCurve === 'prime256v1' || namedCurve === 'secp384r1') {
+        // OpenSSL writes a compressed point, and curve parameters that are spelled out, as it read them.
+        const { header, length } = plainPoint[namedCurve];
+        if (spkiDer.length === length && header.equals(spkiDer.subarray(0, header.length))) return key;
+        throw unusual();
+      }
       throw unusable(`its key is on the curve ${namedCurve}; P-256 and P-384 are accepted`);
     case 'rsa':
       if (modulusLength < 2_048 || modulusLength > 4_096) {
@@ -143,9 +170,17 @@ function signatureFits(digest: string | null, signed: Uint8Array, key: KeyObject
   }
 }
 
+/** What a request asks for beside a certificate for its key. */
+interface Asked {
+  readonly uriSans: string[];
+  readonly dnsSans: string[];
+  otherSanCount: number;
+  asksCa: boolean;
+}
+
 /** Attributes (RFC 2986 4.1): of them the extension request is looked into, the others need only be well-formed. */
-function readAttributes(attributes: DerReader | undefined): Pick<CertificateRequest, 'uriSans' | 'asksCa'> {
-  const asked = { uriSans: [] as string[], asksCa: false };
+function readAttributes(attributes: DerReader | undefined): Asked {
+  const asked: Asked = { uriSans: [], dnsSans: [], otherSanCount: 0, asksCa: false };
   for (let count = 0; attributes !== undefined && !attributes.atEnd; count++) {
     if (count === maxAttributes) throw unusable(`it has more than ${maxAttributes} attributes`);
     const attribute = attributes.enter(derTag.sequence);
@@ -160,7 +195,7 @@ function readAttributes(attributes: DerReader | undefined): Pick<CertificateRequ
   return asked;
 }
 
-function readExtensions(list: DerReader, asked: { uriSans: string[]; asksCa: boolean }): void {
+function readExtensions(list: DerReader, asked: Asked): void {
   for (let count = 0; !list.atEnd; count++) {
     if (count === maxExtensions) throw unusable(`it asks for more than ${maxExtensions} extensions`);
     const extension = list.enter(derTag.sequence);
@@ -168,7 +203,7 @@ function readExtensions(list: DerReader, asked: { uriSans: string[]; asksCa: boo
     if (extension.nextTag === derTag.boolean) extension.boolean();
     const value = extension.read(derTag.octetString);
     extension.finish();
-    if (id === oid.subjectAltName) asked.uriSans.push(...readUris(value));
+    if (id === oid.subjectAltName) readNames(value, asked);
     if (id === oid.basicConstraints) {
       const constraints = openDer(value);
       if (constraints.nextTag === derTag.boolean && constraints.boolean()) asked.asksCa = true;
@@ -178,15 +213,20 @@ function readExtensions(list: DerReader, asked: { uriSans: string[]; asksCa: boo
   }
 }
 
-function readUris(san: Uint8Array): string[] {
+function readNames(san: Uint8Array, asked: Asked): void {
   const names = openDer(san);
-  const uris: string[] = [];
-  for (let count = 0; !names.atEnd; count++) {
-    if (count === maxNames) throw unusable(`it asks for more than ${maxNames} names`);
+  while (!names.atEnd) {
+    if (asked.uriSans.length + asked.dnsSans.length + asked.otherSanCount === maxNames)
+      throw unusable(`it asks for more than ${maxNames} names`);
     const { tag, content } = names.readAny();
-    if (tag === contextTag(6)) uris.push(latin1(content));
+    if (tag === contextTag(6)) asked.uriSans.push(latin1(content));
+    else if (tag === contextTag(2)) asked.dnsSans.push(latin1(content));
+    else asked.otherSanCount += 1;
   }
-  return uris;
+}
+
+function unusual(): MeshError {
+  return unusable('its public key is not encoded in the usual way');
 }
 
 function unusable(flaw: string, cause?: unknown): MeshError {

@@ -5,6 +5,7 @@ import { parseTrustDomain, type TrustDomain } from '#policies/spiffe-id.ts';
 import type { SocketAddress } from '#runtime/socket-address.ts';
 import type { VaultIntermediateConfig } from './backends/vault-intermediate.ts';
 import type { VaultLeafConfig } from './backends/vault-leaf.ts';
+import type { DnsNameRule } from './dns-name-rule.ts';
 import type { WebCertificate } from './federation/web-endpoint.ts';
 import type { Rate } from './rate-limit.ts';
 import type { Rotation } from './rotation/rotation.ts';
@@ -25,6 +26,8 @@ export interface IdentityConfig {
   readonly datacenter: string;
   /** Lifetime of SVIDs where nothing else is asked: 60 to 86,400. */
   readonly svidTtlSeconds: number;
+  /** DNS names that may stand in SVIDs, where a request asks for them; absent: none. */
+  readonly dnsNames?: readonly DnsNameRule[];
   /** `dev`: plain HTTP, no tokens, no attestation; on loopback only. */
   readonly open: boolean;
   readonly backend: { readonly kind: 'embedded' } | VaultLeafConfig | VaultIntermediateConfig;

@@ -8,6 +8,7 @@ import { type Attestation, type Attested, type Evidence, entitle } from './attes
 import type { IdentityAudit } from './audit-events.ts';
 import type { CaBackend } from './ca-backend.ts';
 import { type CertificateRequest, readCertificateRequest, requireNothingElse } from './certificate-request.ts';
+import { allowsDnsName } from './dns-name-rule.ts';
 import { type CheckedConfig, svidTtlBounds } from './identity-config.ts';
 import type { IssueCounts } from './issue-counts.ts';
 import type { Nodes } from './nodes.ts';
@@ -31,7 +32,7 @@ export interface IssueCall extends Omit<Evidence, 'service'> {
 
 /** What issuance is made of. */
 export interface IssuanceParts {
-  readonly config: Pick<CheckedConfig, 'trustDomain' | 'datacenter' | 'svidTtlSeconds'>;
+  readonly config: Pick<CheckedConfig, 'trustDomain' | 'datacenter' | 'svidTtlSeconds' | 'dnsNames'>;
   readonly backend: CaBackend;
   readonly attestation: Attestation;
   readonly nodes: Nodes;
@@ -68,9 +69,10 @@ export class Issuance {
       const spiffeId = this.idOf(service);
       if (this.#parts.isRevoked(spiffeId)) throw new MeshError('SLV-2123', `${spiffeId} was revoked.`);
       const request = readCertificateRequest(call.request.csr);
-      requireNothingElse(request, spiffeId);
+      const { dnsNames = [] } = this.#parts.config;
+      const dnsSans = requireNothingElse(request, spiffeId, (name) => allowsDnsName(dnsNames, service, name));
       return await this.#mint(
-        { spiffeId, request, asked: call.request.ttlSeconds, facts, signal: call.signal },
+        { spiffeId, request, dnsSans, asked: call.request.ttlSeconds, facts, signal: call.signal },
         attested,
         service,
       );
@@ -89,6 +91,7 @@ export class Issuance {
       {
         spiffeId: this.idOf(service),
         request: readCertificateRequest(csr),
+        dnsSans: [],
         asked: undefined,
         facts,
         signal: undefined,
@@ -108,6 +111,7 @@ export class Issuance {
     wanted: {
       spiffeId: SpiffeId;
       request: CertificateRequest;
+      dnsSans: readonly string[];
       asked: number | undefined;
       facts: Readonly<Record<string, string>>;
       signal: AbortSignal | undefined;
@@ -116,10 +120,10 @@ export class Issuance {
     service: string,
   ): Promise<IssuedSvid> {
     const { backend, nodes, audit, counts, held, context } = this.#parts;
-    const { spiffeId, request, facts } = wanted;
-    const order = { request, spiffeId, ttlSeconds: this.#lifetime(wanted.asked) };
+    const { spiffeId, request, dnsSans, facts } = wanted;
+    const order = { request, spiffeId, dnsSans, ttlSeconds: this.#lifetime(wanted.asked) };
     const signed = await backend.sign(order, wanted.signal);
-    const issued = verifyIssued(signed, order, backend.roots, context.clock());
+    const issued = verifyIssued(signed, order, signed.roots ?? backend.roots, context.clock());
     if (attested !== undefined && attested.kind !== 'open') {
       const svid = { service, serial: issued.serialHex, notAfterMs: issued.notAfterMs, authority: signed.issuer };
       await nodes.recordSvid(attested.node.id, svid, attested.shown);
@@ -133,6 +137,7 @@ export class Issuance {
       event: 'svid-issued',
       ...facts,
       spiffeId,
+      ...(dnsSans.length === 0 ? {} : { dnsNames: dnsSans }),
       serial: issued.serialHex,
       notAfter: new Date(issued.notAfterMs).toISOString(),
       keySha256: createHash('sha256').update(request.spkiDer).digest('hex'),

@@ -30,7 +30,14 @@ const spiffeId = parseSpiffeId('spiffe://mesh.test/ns/default/dc/dc1/svc/web');
 test('the same leaf made by @peculiar/x509 has the same signed part, byte for byte', async () => {
   const serial = serialNumber(randomBytes);
   const seconds = (ms: number): number => Math.floor(ms / 1_000) * 1_000;
-  const fields = { spkiDer, spiffeId, serial, notBeforeMs: seconds(nowMs), notAfterMs: seconds(nowMs + 3_600_000) };
+  const fields = {
+    spkiDer,
+    spiffeId,
+    dnsSans: [],
+    serial,
+    notBeforeMs: seconds(nowMs),
+    notAfterMs: seconds(nowMs + 3_600_000),
+  };
   const ours = new x509.X509Certificate(makeLeaf(signer, fields));
   const signing = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
   const theirs = await x509.X509CertificateGenerator.create({
@@ -66,6 +73,7 @@ test('OpenSSL verifies the chain for both uses and reads what was meant', () => 
     const leaf = makeLeaf(signer, {
       spkiDer,
       spiffeId,
+      dnsSans: [],
       serial: serialNumber(randomBytes),
       notBeforeMs: nowMs - 30_000,
       notAfterMs: nowMs + 60_000,
@@ -116,6 +124,7 @@ test('whatever varies comes back from our strict reader and from OpenSSL as it w
         const der = makeLeaf(signer, {
           spkiDer,
           spiffeId: id,
+          dnsSans: [],
           serial,
           notBeforeMs,
           notAfterMs: notBeforeMs + 3_600_000,

@@ -35,6 +35,8 @@ export interface LeafFields {
   /** SubjectPublicKeyInfo, DER. */
   readonly spkiDer: Uint8Array;
   readonly spiffeId: SpiffeId;
+  /** DNS names beside it: IA5, not empty. */
+  readonly dnsSans: readonly string[];
   /** Big-endian, positive, at most 20 octets. */
   readonly serial: Uint8Array;
   readonly notBeforeMs: number;
@@ -54,7 +56,10 @@ const notCa = extension('2.5.29.19', true, derSequence());
 
 /** @returns the signed certificate, DER */
 export function makeLeaf(signer: LeafSigner, fields: LeafFields): Uint8Array {
-  const uri = derValue(0x86, Buffer.from(fields.spiffeId, 'latin1'));
+  const names = [
+    derValue(0x86, Buffer.from(fields.spiffeId, 'latin1')),
+    ...fields.dnsSans.map((name) => derValue(0x82, Buffer.from(name, 'latin1'))),
+  ];
   const tbs = derSequence(
     version3,
     derUnsigned(fields.serial),
@@ -72,7 +77,7 @@ export function makeLeaf(signer: LeafSigner, fields: LeafFields): Uint8Array {
         extension('2.5.29.14', false, derOctetString(keyIdentifier(fields.spkiDer))),
         extension('2.5.29.35', false, derSequence(derValue(0x80, signer.keyId))),
         // Critical because the subject is empty (RFC 5280 4.2.1.6).
-        extension('2.5.29.17', true, derSequence(uri)),
+        extension('2.5.29.17', true, derSequence(...names)),
       ),
     ),
   );

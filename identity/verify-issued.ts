@@ -17,7 +17,7 @@ export interface VerifiedIssue {
 }
 
 /**
- * Looks at what a CA returned before it leaves (invariant 2): exactly the asked ID and no other name, the request's key, no CA, no longer a life than
+ * Looks at what a CA returned before it leaves (invariant 2): exactly the asked ID and DNS names and no other, the request's key, no CA, no longer a life than
  * asked, and a chain that a peer would accept under our own roots. Backends are not trusted to have done as told: a role of Vault can be changed.
  *
  * @param roots the trust anchors of `trustDomain`, DER
@@ -36,8 +36,11 @@ export function verifyIssued(
     const leaf = readCertificate(leafDer);
     const id = svidIdOf(leaf);
     if (id !== order.spiffeId) throw differs(`the certificate is for ${id}, asked was ${order.spiffeId}`);
-    if (leaf.dnsSans.length > 0 || leaf.otherSanCount > 0)
+    const asked = new Set(order.dnsSans);
+    if (leaf.otherSanCount > 0 || leaf.dnsSans.some((name) => !asked.has(name)))
       throw differs('the certificate holds names that were not asked for');
+    if (leaf.dnsSans.length !== asked.size || new Set(leaf.dnsSans).size !== asked.size)
+      throw differs('the certificate does not hold each DNS name that was asked for, once');
     if (!Buffer.from(leaf.spkiDer).equals(order.request.spkiDer)) throw differs('the certificate is for another key');
     const uses = leaf.extendedKeyUsage ?? [];
     if (!Object.values(extendedKeyUsageOid).every((use) => uses.includes(use))) {

@@ -34,9 +34,15 @@ export function testPlan(mode: SetupPlan['mode'], trustDomain: string): SetupPla
 /** Mounts, root, issuing CA and role (`vault-leaf`), policy and AppRole. */
 export async function prepareVaultPki(
   bao: Bao,
-  options: { trustDomain: string; mode?: SetupPlan['mode']; tokenTtl?: string; tokenMaxTtl?: string },
+  options: {
+    trustDomain: string;
+    mode?: SetupPlan['mode'];
+    dnsNames?: SetupPlan['dnsNames'];
+    tokenTtl?: string;
+    tokenMaxTtl?: string;
+  },
 ): Promise<VaultPki> {
-  const plan = testPlan(options.mode ?? 'vault-leaf', options.trustDomain);
+  const plan = { ...testPlan(options.mode ?? 'vault-leaf', options.trustDomain), dnsNames: options.dnsNames ?? [] };
   const { rootMount, rootIssuer, mount, role, issuer, approleMount, approle, policy } = plan;
   const transport = openVaultTransport({ address: bao.address, timeoutMs: 10_000 });
   const admin = { transport, token: bao.rootToken };

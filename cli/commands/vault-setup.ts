@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
+import { formatDnsNameRule } from '#identity/dns-name-rule.ts';
 import type { SetupPlan } from '#identity/vault-setup/setup-plan.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { parseTrustDomain } from '#policies/spiffe-id.ts';
 import type { OptionValues } from '#runtime/configuration.ts';
 import { oneOf, onOff, text } from '#runtime/option-kinds.ts';
-import { trustDomain } from '../command-options.ts';
+import { svidDnsName, trustDomain } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
 import { say } from '../output.ts';
 import { vaultPlaceOptions } from '../vault-options.ts';
@@ -39,6 +40,7 @@ const options = {
   },
   vaultPolicy: { parse: text, placeholder: 'name', default: 'selvedge-identity', description: 'policy to write' },
   vaultApprole: { parse: text, placeholder: 'name', default: 'selvedge', description: 'AppRole to write' },
+  svidDnsName,
   dryRun: { parse: onOff, description: 'print the calls that would be made, and make none' },
   printPolicy: { parse: onOff, description: 'print the policy (HCL), and do nothing' },
 } as const;
@@ -69,6 +71,7 @@ export function defineVaultSetup(identity: Command): void {
         mount: given.vaultMount,
         issuer: given.vaultIssuer,
         role: given.vaultRole,
+        dnsNames: given.svidDnsName,
         approleMount: given.vaultApproleMount,
         approle: given.vaultApprole,
         policy: given.vaultPolicy,
@@ -148,6 +151,7 @@ function serveFlags(given: Options, address: string, plan: SetupPlan): string[] 
     ...flag('--vault-ca-file', given.vaultCaFile),
     ...places,
     ...flag('--vault-roots-file', given.vaultRootsFile),
+    ...given.svidDnsName.flatMap((rule) => ['--svid-dns-name', formatDnsNameRule(rule)]),
     ...['--vault-approle-mount', plan.approleMount, '--vault-role-id-file', given.vaultRoleIdFile ?? 'FILE'],
     ...secret,
   ];

@@ -6,13 +6,17 @@ import { readCertificate } from '#policies/svid-leaf.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { CaBackend } from '../ca-backend.ts';
 import { readCertificateRequest } from '../certificate-request.ts';
-import { forgeRequest, testKey } from '../testing/forge-request.ts';
+import { parseDnsNameRule } from '../dns-name-rule.ts';
+import { forgeRequest, goodKeyKinds, testKey } from '../testing/forge-request.ts';
 import { verifyIssued } from '../verify-issued.ts';
+
+/** What a CA that asks who may be called what is to be told. */
+export const conformanceDnsNames = ['web=web.example.com', '{service}.service.consul'].map(parseDnsNameRule);
 
 /**
  * What every CA backend must do, whoever signs. Run by each backend's test on the real thing.
  *
- * @param options.open a backend for `trustDomain`, and what to do with it afterwards
+ * @param options.open a backend for `trustDomain` whose CA lets `conformanceDnsNames` into leaves, and what to do with it afterwards
  * @param options.clock the clock that the backend was given
  */
 export function caBackendConformance(
@@ -48,6 +52,28 @@ export function caBackendConformance(
         assert.deepEqual(leaf?.uriSans, [id]);
         assert.equal(leaf?.subjectEmpty && leaf.sanCritical, true);
         assert.equal(signers.length > 0 && signers.every((signer) => signer.isCa), true);
+      });
+    }
+
+    for (const kind of goodKeyKinds) {
+      test(`signs for a key of ${kind}`, async () => {
+        const key = testKey(kind);
+        const order = { request: readCertificateRequest(forgeRequest({ key })), spiffeId: id, ttlSeconds: 60 };
+        const signed = await backend().sign(order);
+        verifyIssued(signed, order, backend().roots, clock());
+        const leaf = new X509Certificate(signed.chain[0] ?? new Uint8Array());
+        assert.ok(leaf.publicKey.equals(key.publicKey));
+      });
+    }
+
+    for (const dnsSans of [['web.example.com'], ['web.service.consul', 'web.example.com']]) {
+      test(`puts the DNS names of the order beside the ID: ${dnsSans.join(', ')}`, async () => {
+        const order = { request: readCertificateRequest(forgeRequest()), spiffeId: id, dnsSans, ttlSeconds: 60 };
+        const signed = await backend().sign(order);
+        verifyIssued(signed, order, backend().roots, clock());
+        const leaf = readCertificate(signed.chain[0] ?? new Uint8Array());
+        assert.deepEqual([leaf.uriSans, leaf.dnsSans.toSorted()], [[id], dnsSans.toSorted()]);
+        assert.equal(leaf.subjectEmpty && leaf.sanCritical, true);
       });
     }
 

@@ -46,6 +46,7 @@ export function signInProcess(
   const leaf = makeLeaf(issuer, {
     spkiDer: order.request.spkiDer,
     spiffeId: order.spiffeId,
+    dnsSans: order.dnsSans ?? [],
     serial: serialNumber(context.randomBytes),
     notBeforeMs: nowMs - backdatedMs,
     notAfterMs,

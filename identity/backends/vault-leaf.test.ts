@@ -19,9 +19,9 @@ import { readCertificateRequest } from '../certificate-request.ts';
 import { forgeRequest, testKey } from '../testing/forge-request.ts';
 import { openVaultSession } from '../vault/session.ts';
 import { openVaultTransport } from '../vault/transport.ts';
-import { svidRole } from '../vault-setup/setup-plan.ts';
+import { type SetupPlan, svidRole } from '../vault-setup/setup-plan.ts';
 import { verifyIssued } from '../verify-issued.ts';
-import { caBackendConformance } from './conformance.ts';
+import { caBackendConformance, conformanceDnsNames } from './conformance.ts';
 import { openVaultLeaf, type VaultLeafConfig } from './vault-leaf.ts';
 
 const { skip } = await findBao();
@@ -65,7 +65,7 @@ class Fixture {
     this.withToken = { ...base, auth: { kind: 'token', tokenFile: this.tokenFile } };
   }
 
-  static async open(options: { tokenTtl?: string } = {}): Promise<Fixture> {
+  static async open(options: { tokenTtl?: string; dnsNames?: SetupPlan['dnsNames'] } = {}): Promise<Fixture> {
     const bao = await startBao();
     const pki = await prepareVaultPki(bao, { trustDomain, ...options });
     const fixture = new Fixture(bao, pki, await mkdtemp(join(tmpdir(), 'selvedge-vault-')));
@@ -107,7 +107,7 @@ for (const login of ['config', 'withToken'] as const) {
     clock: context.clock,
     skip,
     async open() {
-      const fixture = await Fixture.open();
+      const fixture = await Fixture.open({ dnsNames: conformanceDnsNames });
       const store = await memoryStore();
       const backend = await openVaultLeaf(fixture[login], context, store);
       return {
@@ -226,8 +226,12 @@ describe('vault-leaf in trouble, on a real bao', { skip }, () => {
         backend.sign({ ...order, spiffeId: foreign }),
         code('SLV-2141', /not valid for this role|not allowed/),
       );
+      // A role as `vault-setup` made it before other kinds of key were taken.
+      const role = svidRole({ trustDomain, dnsNames: [] });
+      await bao.must('POST', 'pki_int/roles/svid', { ...role, key_type: 'ec', key_bits: 256 });
       const otherKind = readCertificateRequest(forgeRequest({ key: testKey('ed25519') }));
       await assert.rejects(backend.sign({ ...order, request: otherKind }), code('SLV-2141', /400/));
+      await bao.must('POST', 'pki_int/roles/svid', role);
     });
     await fixture.newSecretId();
   });
@@ -274,8 +278,8 @@ describe('vault-leaf in trouble, on a real bao', { skip }, () => {
   for (const [what, change, says] of wrongRoles) {
     test(`a role that gives ${what}: the certificate is thrown away`, async (context_) => {
       const { bao, config } = fixture;
-      await bao.must('POST', 'pki_int/roles/svid', { ...svidRole(trustDomain), ...change });
-      context_.after(() => bao.must('POST', 'pki_int/roles/svid', svidRole(trustDomain)));
+      await bao.must('POST', 'pki_int/roles/svid', { ...svidRole({ trustDomain, dnsNames: [] }), ...change });
+      context_.after(() => bao.must('POST', 'pki_int/roles/svid', svidRole({ trustDomain, dnsNames: [] })));
       await withBackend(config, async (backend) => {
         const short = { ...order, ttlSeconds: 60 };
         // A role can't lengthen an asked ttl; a CA that forgets it can. That one is asked here for more than is then expected.
@@ -286,10 +290,36 @@ describe('vault-leaf in trouble, on a real bao', { skip }, () => {
     });
   }
 
+  test('a DNS name that the role does not allow is refused by Vault; one that nobody asked for is thrown away', async (context_) => {
+    const { bao, config } = fixture;
+    const role = svidRole({ trustDomain, dnsNames: [] });
+    context_.after(() => bao.must('POST', 'pki_int/roles/svid', role));
+    await withBackend(config, async (backend) => {
+      const named = { ...order, dnsSans: ['web.service.consul'] };
+      await assert.rejects(backend.sign(named), code('SLV-2141', /web\.service\.consul not allowed by this role/));
+      // A role that somebody opened: the names of the request go into the certificate.
+      await bao.must('POST', 'pki_int/roles/svid', { ...role, use_csr_sans: true, allow_any_name: true });
+      const uriSans = [order.spiffeId];
+      const greedy = {
+        ...order,
+        request: readCertificateRequest(forgeRequest({ uriSans, dnsSans: ['admin.example.com'] })),
+      };
+      const signed = await backend.sign(greedy);
+      assert.throws(
+        () => verifyIssued(signed, greedy, backend.roots, context.clock()),
+        code('SLV-2142', /not asked for/),
+      );
+    });
+  });
+
   test('a role that clamps the lifetime is taken at what it returned', async (context_) => {
     const { bao, config } = fixture;
-    await bao.must('POST', 'pki_int/roles/svid', { ...svidRole(trustDomain), ttl: '60s', max_ttl: '120s' });
-    context_.after(() => bao.must('POST', 'pki_int/roles/svid', svidRole(trustDomain)));
+    await bao.must('POST', 'pki_int/roles/svid', {
+      ...svidRole({ trustDomain, dnsNames: [] }),
+      ttl: '60s',
+      max_ttl: '120s',
+    });
+    context_.after(() => bao.must('POST', 'pki_int/roles/svid', svidRole({ trustDomain, dnsNames: [] })));
     await withBackend(config, async (backend) => {
       const issued = verifyIssued(await backend.sign(order), order, backend.roots, context.clock());
       assert.ok(issued.notAfterMs <= context.clock() + 121_000);

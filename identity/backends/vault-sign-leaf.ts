@@ -1,5 +1,8 @@
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import { readCertificate } from '#policies/svid-leaf.ts';
+import { spkiPin } from '#runtime/svid/first-contact.ts';
 import type { SignedChain, SigningOrder } from '../ca-backend.ts';
-import { readSignedChain } from '../vault/issuer.ts';
+import { outliving, readSignedChain } from '../vault/issuer.ts';
 import type { VaultCall, VaultTransport } from '../vault/transport.ts';
 
 /**
@@ -18,10 +21,16 @@ export async function signLeafInVault(
   const body = {
     csr: order.request.pem,
     uri_sans: order.spiffeId,
+    // Names that are no host names Vault would take for mail addresses; issuance.ts lets none pass.
+    ...(order.dnsSans === undefined || order.dnsSans.length === 0 ? {} : { alt_names: order.dnsSans.join(',') }),
     ttl: `${order.ttlSeconds}s`,
     exclude_cn_from_sans: true,
     format: 'pem',
   };
   const reply = await transport.write(path, body, call);
-  return { chain: readSignedChain(reply.data), reference: reply.requestId };
+  const [leaf, ...above] = readSignedChain(reply.data);
+  if (leaf === undefined) throw new MeshError('SLV-2142', 'Vault returned no certificate.');
+  const [issuing] = above;
+  const chain = [leaf, ...outliving(above, readCertificate(leaf).notAfterMs)];
+  return { chain, reference: reply.requestId, ...(issuing === undefined ? {} : { issuer: spkiPin(issuing) }) };
 }

@@ -47,7 +47,7 @@ export function verifyIssuingCa(
     throw differs(`it is valid until ${new Date(facts.notAfterMs).toISOString()}, asked were ${ttlSeconds} s`);
   }
   const spiffeId = parseSpiffeId(`spiffe://${trustDomain}/selvedge/probe`);
-  const request = { spkiDer: new Uint8Array(spkiDer), pem: '', uriSans: [], asksCa: false };
+  const request = { spkiDer: new Uint8Array(spkiDer), pem: '' };
   const order = { request, spiffeId, ttlSeconds: probeSeconds };
   const context = { clock: () => nowMs, randomBytes };
   attempt(() =>

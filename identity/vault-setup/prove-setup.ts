@@ -4,6 +4,7 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import { parseSpiffeId } from '#policies/spiffe-id.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { makeCsr } from '#runtime/svid/csr.ts';
+import { generateKey } from '#runtime/svid/key-type.ts';
 import { makeKeyPair } from '#runtime/svid/node-key.ts';
 import { certifyIssuingCa } from '../backends/vault-issuing-ca.ts';
 import { signLeafInVault } from '../backends/vault-sign-leaf.ts';
@@ -16,6 +17,8 @@ import { call, capabilities, type VaultAdmin } from './apply-setup.ts';
 import { forbiddenPaths, neededRights, type SetupPlan } from './setup-plan.ts';
 
 const proofTtlSeconds = 3_600;
+/** One of each algorithm; larger RSA keys cost a person seconds and show nothing more. */
+const proofKeyTypes = ['ec-p256', 'ec-p384', 'ed25519', 'rsa-2048'] as const;
 const secretSchema = z.looseObject({ secret_id: z.string(), secret_id_accessor: z.string() });
 const grantSchema = z.looseObject({ client_token: z.string() });
 
@@ -82,17 +85,22 @@ async function proveSigning(admin: VaultAdmin, plan: SetupPlan, token: string, c
     return 'with it, Vault certified an issuing CA, and a leaf under that is accepted';
   }
   const path = vaultPath(plan.mount, 'issuer', plan.issuer, 'sign', plan.role);
-  const order = {
-    request: readCertificateRequest(makeCsr(makeKeyPair())),
-    spiffeId: parseSpiffeId(`spiffe://${trustDomain}/selvedge/setup`),
-    ttlSeconds: proofTtlSeconds,
-  };
-  try {
-    verifyIssued(await signLeafInVault(transport, path, order, { token }), order, roots, clock());
-  } catch (error) {
-    throw caErrorOf(error, 'sign a certificate with the restricted token');
+  const names = plan.dnsNames.map((rule) => (rule.kind === 'name' ? rule.name : `selvedge-setup.${rule.suffix}`));
+  for (const type of proofKeyTypes) {
+    const order = {
+      request: readCertificateRequest(makeCsr(await generateKey(type))),
+      spiffeId: parseSpiffeId(`spiffe://${trustDomain}/selvedge/setup`),
+      dnsSans: [...new Set(names)],
+      ttlSeconds: proofTtlSeconds,
+    };
+    try {
+      verifyIssued(await signLeafInVault(transport, path, order, { token }), order, roots, clock());
+    } catch (error) {
+      throw caErrorOf(error, `sign a certificate for a key of ${type} with the restricted token`);
+    }
   }
-  return 'with it, Vault signed an SVID that is accepted';
+  const named = names.length === 0 ? '' : `, with ${names.length} DNS name${names.length === 1 ? '' : 's'}`;
+  return `with it, Vault signed SVIDs that are accepted, for keys of ${proofKeyTypes.join(', ')}${named}`;
 }
 
 /** The root above the issuer (the issuer itself unless it is an intermediate), DER. Throws MeshError SLV-2146, VaultError. */

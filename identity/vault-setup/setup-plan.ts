@@ -1,4 +1,5 @@
 import type { TrustDomain } from '#policies/spiffe-id.ts';
+import { type DnsNameRule, vaultDomains } from '../dns-name-rule.ts';
 
 /** What Vault or OpenBao is to be prepared for. All names are parts of paths: `vaultPath` bounds them. */
 export interface SetupPlan {
@@ -10,10 +11,12 @@ export interface SetupPlan {
   readonly rootIssuer: string;
   /** Whether that issuer must be there; else it is generated when it is not. */
   readonly rootExists: boolean;
-  /** PKI mount with issuing CA and role; `vault-leaf` only, as are the next three. */
+  /** PKI mount with issuing CA and role; `vault-leaf` only, as are the next four. */
   readonly mount: string;
   readonly issuer: string;
   readonly role: string;
+  /** DNS names that the role lets into SVIDs; by default none. */
+  readonly dnsNames: readonly DnsNameRule[];
   /** Life of the issuing CA that Vault keeps, in seconds. */
   readonly issuingCaTtlSeconds: number;
   readonly approleMount: string;
@@ -28,6 +31,7 @@ export const setupDefaults = {
   mount: 'pki_int',
   issuer: 'selvedge-issuing',
   role: 'svid',
+  dnsNames: [],
   issuingCaTtlSeconds: 365 * 86_400,
   approleMount: 'approle',
   approle: 'selvedge',
@@ -84,18 +88,31 @@ export function minimalPolicy(plan: SetupPlan): string {
     .join('');
 }
 
-/** The role that signs SVIDs, one per trust domain; durations in seconds. It never takes a name from the request. */
-export function svidRole(trustDomain: TrustDomain): Readonly<Record<string, unknown>> {
+/**
+ * The role that signs SVIDs, one per trust domain; durations in seconds. It never takes a name from the request. Of keys it takes any: Vault has no list
+ * of kinds, so which are good is checked before it is asked (certificate-request.ts).
+ */
+export function svidRole({
+  trustDomain,
+  dnsNames,
+}: Pick<SetupPlan, 'trustDomain' | 'dnsNames'>): Readonly<Record<string, unknown>> {
   return {
     allowed_uri_sans: [`spiffe://${trustDomain}/*`],
+    allow_any_name: false,
+    allowed_domains: vaultDomains(dnsNames),
+    allow_bare_domains: dnsNames.some(({ kind }) => kind === 'name'),
+    allow_glob_domains: dnsNames.some(({ kind }) => kind === 'per-service'),
+    allow_subdomains: false,
+    allow_wildcard_certificates: false,
+    enforce_hostnames: true,
     use_csr_sans: false,
     use_csr_common_name: false,
     require_cn: false,
     cn_validations: ['disabled'],
     allow_ip_sans: false,
     allow_localhost: false,
-    key_type: 'ec',
-    key_bits: 256,
+    key_type: 'any',
+    key_bits: 0,
     key_usage: ['DigitalSignature'],
     server_flag: true,
     client_flag: true,

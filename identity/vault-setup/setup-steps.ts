@@ -70,7 +70,7 @@ function leafSteps(plan: SetupPlan): readonly SetupStep[] {
   return [
     mountStep(`PKI engine ${plan.mount}`, 'sys/mounts', plan.mount, 'pki', mountTtlSeconds.issuing),
     issuingStep(plan),
-    fieldsStep(`role ${plan.role}`, `${plan.mount}/roles/${plan.role}`, svidRole(plan.trustDomain)),
+    fieldsStep(`role ${plan.role}`, `${plan.mount}/roles/${plan.role}`, svidRole(plan)),
   ];
 }
 

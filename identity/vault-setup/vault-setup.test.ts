@@ -7,6 +7,7 @@ import { inspect } from 'node:util';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { type Bao, findBao, startBao } from '#test/bao.ts';
 import { testPlan } from '#test/vault-pki.ts';
+import { parseDnsNameRule } from '../dns-name-rule.ts';
 import { openVaultTransport, type VaultTransport } from '../vault/transport.ts';
 import type { SetupPlan } from './setup-plan.ts';
 import { runVaultSetup, type SetupReport, setupCalls } from './vault-setup.ts';
@@ -81,6 +82,20 @@ describe('vault-setup on a real bao', { skip }, () => {
       assert.equal((accessors['keys'] as string[]).length, 2, 'those in the files; those of the proofs are destroyed');
     });
   }
+
+  test('DNS names of the operator are in the role, and signing with them is proven; without them they go out again', async () => {
+    const dnsNames = ['web=web.example.com', '{service}.service.consul'].map(parseDnsNameRule);
+    const plan = { ...planOf('vault-leaf', 'named'), dnsNames };
+    const { proofs } = await run(plan);
+    assert.match(proofs.join('\n'), /keys of ec-p256, ec-p384, ed25519, rsa-2048, with 2 DNS names/);
+    const role = async () => bao.must('GET', `${plan.mount}/roles/${plan.role}`);
+    assert.deepEqual((await role())['allowed_domains'], ['web.example.com', '*.service.consul']);
+    const { results } = await run({ ...plan, dnsNames: [] });
+    const { outcome, notes } = results.find(({ what }) => what === 'role svid') ?? assert.fail('no role');
+    assert.equal(outcome, 'changed');
+    assert.match(notes.join(), /allowed_domains is \["web.example.com","\*.service.consul"\], wanted \[\]/);
+    assert.deepEqual([(await role())['allowed_domains'], (await role())['allow_glob_domains']], [[], false]);
+  });
 
   test('what somebody changed is named and set right', async () => {
     const plan = planOf('vault-leaf', 'drift');

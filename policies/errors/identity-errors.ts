@@ -95,6 +95,11 @@ export const identityErrors = {
     title: 'Certificate request not usable',
     fix: 'Send a PKCS#10 request in PEM, signed by its own EC P-256, EC P-384, Ed25519 or RSA (2048 to 4096 bit) key, that asks for no other identity; the message says what is wrong.',
   },
+  'SLV-2131': {
+    status: 403,
+    title: 'Name not allowed in an SVID',
+    fix: 'An SVID holds its SPIFFE ID and no other name. Ask for none in the certificate request, or have an operator allow the DNS name: `selvedge serve identity --svid-dns-name SERVICE=NAME` (docs/identity.md).',
+  },
   'SLV-2140': {
     status: 503,
     title: 'CA not available',

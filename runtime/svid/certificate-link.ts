@@ -83,11 +83,16 @@ function boundedKey(x509: X509Certificate): KeyObject {
       if (namedCurve === 'prime256v1' || namedCurve === 'secp384r1') return key;
       throw unusable(`its key is on the curve ${namedCurve}; P-256 and P-384 are accepted`);
     case 'rsa':
-      if (modulusLength >= 2_048 && modulusLength <= 4_096 && publicExponent <= 0xffff_ffffn) return key;
+      if (modulusLength >= 2_048 && modulusLength <= 4_096 && isSaneExponent(publicExponent)) return key;
       throw unusable(`its RSA key has ${modulusLength} bits; 2048 to 4096 with a small exponent are accepted`);
     default:
       throw unusable(`its key is of type ${key.asymmetricKeyType}; EC, Ed25519 and RSA are accepted`);
   }
+}
+
+/** 1 would make every number its own signature, an even one belongs to no key, a huge one costs whoever verifies. */
+function isSaneExponent(exponent: bigint): boolean {
+  return exponent >= 3n && exponent <= 0xffff_ffffn && exponent % 2n === 1n;
 }
 
 type Fields = Pick<CertificateLink, 'subject' | 'issuer' | 'pathLength' | 'nameConstraints'>;
