@@ -1,11 +1,8 @@
 import { MeshError } from '#policies/errors/mesh-error.ts';
-import { BodyReader } from './body-reader.ts';
 import { type Fault, type Refusal, refuseResponse } from './fault.ts';
-import { FAULT, HeadFinder, MORE } from './head-finder.ts';
-import { HeaderBlock } from './header-block.ts';
-import { InputWindow } from './input-window.ts';
 import { type Http1Limits, responseLimits } from './limits.ts';
 import type { ResponseHead } from './message.ts';
+import { MessageDecoder } from './message-decoder.ts';
 import { readResponseHead } from './response-head.ts';
 
 /** What a decoder of answers tells. Calls come synchronously from `execute`, `resume` and `end`. */
@@ -24,29 +21,20 @@ export interface ResponseHandlers {
   onUpgraded(head: ResponseHead): void;
 }
 
-type Phase = 'idle' | 'head' | 'body' | 'raw' | 'stopped';
+type Phase = 'idle' | 'head' | 'body' | 'raw';
 
 /** Decodes the answers of one connection, one for each `startResponse`. Bytes that nobody asked for are refused (response-queue poisoning). */
-export class ResponseDecoder {
+export class ResponseDecoder extends MessageDecoder {
   #phase: Phase = 'idle';
-  #paused = false;
-  #running = false;
-  #ended = false;
   #method = '';
   #upgradeAsked = false;
   #informational = 0;
   #untouched = true;
-  readonly #window = new InputWindow();
-  readonly #finder = new HeadFinder();
-  readonly #block = new HeaderBlock();
-  readonly #body: BodyReader;
   readonly #handlers: ResponseHandlers;
-  readonly #limits: Http1Limits;
 
   constructor(handlers: ResponseHandlers, limits: Partial<Http1Limits> = {}) {
+    super({ ...responseLimits, ...limits }, incomplete);
     this.#handlers = handlers;
-    this.#limits = { ...responseLimits, ...limits };
-    this.#body = new BodyReader(this.#limits);
   }
 
   /**
@@ -55,8 +43,7 @@ export class ResponseDecoder {
    * @throws MeshError SLV-1007 when the last answer is not whole or the connection is spent: a fault of the caller's
    */
   startResponse(requestMethod: string, upgradeAsked = false): void {
-    if (this.#phase !== 'idle' || this.#ended)
-      throw new MeshError('SLV-1007', 'An answer was awaited on a connection that is not free.');
+    if (!this.idle) throw new MeshError('SLV-1007', 'An answer was awaited on a connection that is not free.');
     this.#phase = 'head';
     this.#method = requestMethod;
     this.#upgradeAsked = upgradeAsked;
@@ -64,39 +51,15 @@ export class ResponseDecoder {
     this.#untouched = true;
   }
 
-  /** Takes bytes as they came. While paused they are held: stop reading the socket when `heldBytes` grows. */
-  execute(chunk: Buffer): void {
-    if (this.#phase === 'stopped' || this.#ended || chunk.length === 0) return;
+  override execute(chunk: Buffer): void {
+    if (chunk.length === 0) return;
     this.#untouched = false;
-    this.#window.append(chunk);
-    this.#run();
-  }
-
-  /** The connection's end: the end of an `until-close` body, else a refusal of an answer that is not whole. */
-  end(): void {
-    this.#ended = true;
-    this.#run();
-  }
-
-  /** No handler is called any more until `resume`. */
-  pause(): void {
-    this.#paused = true;
-  }
-
-  /** Goes on, at once with what is held. Inside a handler: when that returns. */
-  resume(): void {
-    this.#paused = false;
-    this.#run();
-  }
-
-  /** Bytes taken and not digested. */
-  get heldBytes(): number {
-    return this.#window.length;
+    super.execute(chunk);
   }
 
   /** Free for the next request. */
   get idle(): boolean {
-    return this.#phase === 'idle' && !this.#ended;
+    return this.#phase === 'idle' && !this.ended && !this.spent;
   }
 
   /** No byte of the awaited answer has come: an end now tells of a stale connection. */
@@ -104,102 +67,76 @@ export class ResponseDecoder {
     return this.#untouched;
   }
 
-  #run(): void {
-    if (this.#running) return;
-    this.#running = true;
-    try {
-      while (!this.#paused && this.#step());
-    } finally {
-      this.#running = false;
-      if (this.#window.length === 0) this.#window.clear(); // an idle connection holds no chunk
-    }
-  }
-
-  /** @returns whether to go on */
-  #step(): boolean {
+  protected override step(): boolean {
     switch (this.#phase) {
       case 'idle':
-        return this.#window.length > 0 ? this.#refuse(unsolicited) : this.#ended && this.#stop();
+        return this.window.length > 0 ? this.refuse(unsolicited) : this.ended && this.stop();
       case 'head':
         return this.#readHead();
       case 'body':
         return this.#readBody();
       case 'raw':
         return this.#readRaw();
-      case 'stopped':
-        return false;
     }
   }
 
+  protected override onFault(fault: Fault): void {
+    this.#handlers.onRefusal(refuseResponse(fault));
+  }
+
   #readHead(): boolean {
-    const window = this.#window;
-    if (window.length === 0) return this.#ended && this.#refuse(incomplete);
-    const end = this.#finder.find(window, this.#limits.maxHeadBytes);
-    if (end === MORE) return this.#ended && this.#refuse(incomplete);
-    if (end === FAULT) return this.#refuse(this.#finder.fault ?? incomplete);
-    const text = window.bytes.toString('latin1', window.at, end);
-    const head = readResponseHead(text, 0, this.#block, this.#limits, this.#method);
-    if ('kind' in head) return this.#refuse(this.#finder.firstFault(window.bytes, window.at, end) ?? head);
-    window.at += this.#block.end;
-    this.#finder.reset();
+    const end = this.findHead();
+    if (end === undefined) return false;
+    const text = this.window.bytes.toString('latin1', this.window.at, end);
+    const head = readResponseHead(text, 0, this.block, this.limits, this.#method);
+    if ('kind' in head) return this.refuseHead(head, end);
+    this.headDone();
     return head.status < 200 ? this.#interim(head) : this.#final(head);
   }
 
   #interim(head: ResponseHead): boolean {
     if (head.status === 101) {
-      if (!this.#upgradeAsked || head.upgrade === undefined) return this.#refuse(unaskedUpgrade);
+      if (!this.#upgradeAsked || head.upgrade === undefined) return this.refuse(unaskedUpgrade);
       this.#phase = 'raw';
       this.#handlers.onUpgraded(head);
       return true;
     }
-    if (++this.#informational > this.#limits.maxInformational) return this.#refuse(manyInterim);
+    if (++this.#informational > this.limits.maxInformational) return this.refuse(manyInterim);
     this.#handlers.onInformational(head);
     return true;
   }
 
   #final(head: ResponseHead): boolean {
-    this.#body.start(head.framing);
+    this.body.start(head.framing);
     this.#phase = 'body';
     this.#handlers.onHead(head);
     return true;
   }
 
   #readBody(): boolean {
-    const read = this.#body.read(this.#window);
+    const read = this.body.read(this.window);
     if (read === 'done') return this.#complete();
     if (read === 'more') {
-      if (!this.#ended) return false;
-      return this.#body.endsWithConnection ? this.#complete() : this.#refuse(incomplete);
+      if (!this.ended) return false;
+      return this.body.endsWithConnection ? this.#complete() : this.refuseIncomplete();
     }
-    if (!(read instanceof Uint8Array)) return this.#refuse(read);
+    if (!(read instanceof Uint8Array)) return this.refuse(read);
     this.#handlers.onBody(read);
     return true;
   }
 
   #readRaw(): boolean {
-    if (this.#window.length > 0) {
-      this.#handlers.onBody(this.#window.take(this.#window.length));
+    if (this.window.length > 0) {
+      this.#handlers.onBody(this.window.take(this.window.length));
       return true;
     }
-    return this.#ended && this.#complete();
+    return this.ended && this.#complete();
   }
 
   #complete(): boolean {
     this.#phase = 'idle';
     this.#handlers.onComplete();
     return true;
-  }
-
-  #refuse(fault: Fault): false {
-    this.#stop();
-    this.#handlers.onRefusal(refuseResponse(fault));
-    return false;
-  }
-
-  #stop(): false {
-    this.#phase = 'stopped';
-    this.#window.clear();
-    return false;
   }
 }
 

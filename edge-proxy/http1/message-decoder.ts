@@ -1,0 +1,121 @@
+import { BodyReader } from './body-reader.ts';
+import type { Fault } from './fault.ts';
+import { FAULT, HeadFinder, MORE } from './head-finder.ts';
+import { HeaderBlock } from './header-block.ts';
+import { InputWindow } from './input-window.ts';
+import type { Http1Limits } from './limits.ts';
+
+/**
+ * What decoding requests and decoding answers have in common: the bytes that wait, pausing, and the loop that takes one step after the other. The loop does
+ * not enter itself: a handler that calls `resume` or `execute` has it go on when that handler returns.
+ */
+export abstract class MessageDecoder {
+  protected readonly window = new InputWindow();
+  protected readonly block = new HeaderBlock();
+  protected readonly body: BodyReader;
+  protected readonly limits: Http1Limits;
+  /** The connection has ended: no byte comes any more. */
+  protected ended = false;
+  readonly #finder = new HeadFinder();
+  readonly #incomplete: Fault;
+  #stopped = false;
+  #paused = false;
+  #running = false;
+
+  /** @param incomplete what an end within a message is */
+  protected constructor(limits: Http1Limits, incomplete: Fault) {
+    this.limits = limits;
+    this.body = new BodyReader(limits);
+    this.#incomplete = incomplete;
+  }
+
+  /** Takes bytes as they came. While paused they are held: stop reading the socket when `heldBytes` grows. */
+  execute(chunk: Buffer): void {
+    if (this.#stopped || this.ended) return;
+    this.window.append(chunk);
+    this.run();
+  }
+
+  /** The connection's end: what is not whole is refused, but for an answer's body that reaches until then. */
+  end(): void {
+    this.ended = true;
+    this.run();
+  }
+
+  /** No handler is called any more until `resume`. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  /** Goes on, at once with what is held. Inside a handler: when that returns. */
+  resume(): void {
+    this.#paused = false;
+    this.run();
+  }
+
+  /** Bytes taken and not digested. */
+  get heldBytes(): number {
+    return this.window.length;
+  }
+
+  /** Nothing more will come of it: refused, or ended and digested. */
+  get spent(): boolean {
+    return this.#stopped;
+  }
+
+  protected run(): void {
+    if (this.#running) return;
+    this.#running = true;
+    try {
+      while (!this.#paused && !this.#stopped && this.step());
+    } finally {
+      this.#running = false;
+      if (this.window.length === 0) this.window.clear(); // an idle connection holds no chunk
+    }
+  }
+
+  /** @returns whether to go on */
+  protected abstract step(): boolean;
+
+  protected abstract onFault(fault: Fault): void;
+
+  /**
+   * Looks for the end of a head.
+   *
+   * @returns its end in the window; undefined when that has not come, or never will: then the fault is told
+   */
+  protected findHead(): number | undefined {
+    const end = this.#finder.find(this.window, this.limits.maxHeadBytes);
+    if (end === FAULT) this.refuse(this.#finder.fault ?? this.#incomplete);
+    else if (end !== MORE) return end;
+    else if (this.ended) this.refuse(this.#incomplete);
+    return undefined;
+  }
+
+  /** A head was read. */
+  protected headDone(): void {
+    this.window.at += this.block.end;
+    this.#finder.reset();
+  }
+
+  /** @param fault what the reader of the head objects to; a fault in an earlier byte is named instead */
+  protected refuseHead(fault: Fault, end: number): false {
+    return this.refuse(this.#finder.firstFault(this.window.bytes, this.window.at, end) ?? fault);
+  }
+
+  protected refuseIncomplete(): false {
+    return this.refuse(this.#incomplete);
+  }
+
+  protected refuse(fault: Fault): false {
+    this.stop();
+    this.onFault(fault);
+    return false;
+  }
+
+  protected stop(): false {
+    this.#stopped = true;
+    this.window.clear();
+    return false;
+  }
+}
