@@ -13,12 +13,14 @@ export interface WebAnswer {
  * GETs from a server that Web PKI knows by its name (RFC 6125). Redirects are the caller's business.
  *
  * @param options.roots PEM; more roots to trust, beside those of the platform
+ * @param options.onlyThose trust `roots` and no others
  * @throws MeshError SLV-1006
  */
 export function webRequest(
   url: URL,
   options: {
     readonly roots: string | undefined;
+    readonly onlyThose?: boolean;
     readonly timeoutMs: number;
     readonly maxBytes: number;
     readonly signal: AbortSignal;
@@ -31,7 +33,7 @@ export function webRequest(
   const sent = request(url, {
     agent: false,
     minVersion: 'TLSv1.2',
-    ...(roots === undefined ? {} : { ca: [...rootCertificates, roots] }),
+    ...(roots === undefined ? {} : { ca: options.onlyThose ? [roots] : [...rootCertificates, roots] }),
     headers: { accept: 'application/json' },
     signal,
   });

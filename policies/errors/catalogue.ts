@@ -1,3 +1,4 @@
+import { attestationErrors } from './attestation-errors.ts';
 import { catalogErrors } from './catalog-errors.ts';
 import { configurationErrors } from './configuration-errors.ts';
 import { edgeProxyErrors } from './edge-proxy-errors.ts';
@@ -22,6 +23,7 @@ export interface ErrorEntry {
 export const errorCatalogue = {
   ...configurationErrors,
   ...identityErrors,
+  ...attestationErrors,
   ...catalogErrors,
   ...storeErrors,
   ...edgeProxyErrors,

@@ -1,0 +1,25 @@
+import type { AttestationMethod, AttestRequest } from '#policies/wire/attest-api.ts';
+import type { Claims } from './claims.ts';
+import type { Mapping } from './mapping.ts';
+
+/** What a method has found to be true of a node. */
+export interface Attested {
+  readonly claims: Claims;
+  readonly mappings: readonly Mapping[];
+  /** Who vouches: the issuer of a JWT, the address of a Vault, the root of a certificate. One line, for people and the audit log; nothing secret. */
+  readonly source: string;
+  /** Whom for, in the words of who vouches: `sub`, the entity's id, the certificate's fingerprint. */
+  readonly subject: string;
+  /** The token that was shown attests no other node key until then; absent: what was shown is good once anyway. */
+  readonly boundUntilMs?: number;
+}
+
+/** One method of attestation. Throws SLV-2107 (refused), 2108 (can't be asked now), 2106, 2112. */
+export interface Attestor<Method extends Exclude<AttestationMethod, 'join-token'>> {
+  attest(
+    request: Extract<AttestRequest, { method: Method }>,
+    node: { readonly spkiSha256: string },
+    signal: AbortSignal,
+  ): Promise<Attested>;
+  close?(): void;
+}

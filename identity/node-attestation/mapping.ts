@@ -1,0 +1,50 @@
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import { requireGrantable } from '../grant.ts';
+import { type ClaimTemplate, claimsOf, fillTemplate } from './claim-template.ts';
+import { type ClaimPath, type Claims, claimAt } from './claims.ts';
+
+/** Whom a mapping is for, and what it makes of them. */
+export interface Mapping {
+  /** All must hold: the claim is one of these values, or a list that has one of them. Text, exactly; numbers, true and false as they are written. */
+  readonly match: readonly { readonly claim: ClaimPath; readonly oneOf: readonly string[] }[];
+  /** Name of the node. */
+  readonly node: ClaimTemplate;
+  /** Patterns of its grant. */
+  readonly services: readonly ClaimTemplate[];
+}
+
+/** What a node may be called and may be. */
+export interface MappedGrant {
+  readonly name: string;
+  readonly services: readonly string[];
+}
+
+/**
+ * The grant by the first mapping that fits. If its templates can't be filled in that is a refusal: the next one is not tried, or a claim with an odd
+ * character would be a way to a mapping that was meant for others.
+ * @throws MeshError SLV-2106 when none fits or can be filled in, SLV-2120 for a name that nobody is granted
+ */
+export function mapClaims(mappings: readonly Mapping[], claims: Claims): MappedGrant {
+  const fitting = mappings.find(({ match }) => match.every(({ claim, oneOf }) => holds(claimAt(claims, claim), oneOf)));
+  if (fitting === undefined) {
+    throw new MeshError('SLV-2106', 'The node is attested, but no mapping is for one like it.');
+  }
+  const services = [...new Set(fitting.services.map((template) => fillTemplate(template, 'grant', claims)))];
+  requireGrantable(services);
+  return { name: fillTemplate(fitting.node, 'name', claims), services };
+}
+
+/** Every claim that mappings ask for. */
+export function claimsOfMappings(mappings: readonly Mapping[]): readonly ClaimPath[] {
+  return mappings.flatMap(({ match, node, services }) => [
+    ...match.map(({ claim }) => claim),
+    ...[node, ...services].flatMap(claimsOf),
+  ]);
+}
+
+function holds(claim: unknown, oneOf: readonly string[]): boolean {
+  const values = Array.isArray(claim) ? (claim as readonly unknown[]) : [claim];
+  return values.some(
+    (value) => ['string', 'number', 'boolean'].includes(typeof value) && oneOf.includes(String(value)),
+  );
+}
