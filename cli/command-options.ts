@@ -6,6 +6,7 @@ import type { Option, OptionSet } from '#runtime/configuration.ts';
 import { logLevels } from '#runtime/logging.ts';
 import { address, durationMs, integer, oneOf, serviceUrl, text } from '#runtime/option-kinds.ts';
 import { parseSocketAddress, type SocketAddress } from '#runtime/socket-address.ts';
+import { defaultKeyType, keyTypes, parseKeyType } from '#runtime/svid/key-type.ts';
 import { parseSidecarServices } from './sidecar-services.ts';
 import { vaultOptions } from './vault-options.ts';
 import { parseWorkloadSocket } from './workload-socket.ts';
@@ -313,6 +314,12 @@ export const edgeProxyOptions = {
     description: 'how often the TCP check of --local runs',
   },
   svidTtl: askedSvidTtl,
+  keyType: {
+    parse: parseKeyType,
+    placeholder: 'kind',
+    default: defaultKeyType,
+    description: `key of the SVIDs: ${keyTypes.join(', ')}`,
+  },
   accessLog: {
     parse: oneOf('none', 'errors', 'all'),
     placeholder: 'which',

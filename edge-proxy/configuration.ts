@@ -1,4 +1,5 @@
 import type { SocketAddress } from '#runtime/socket-address.ts';
+import type { KeyType } from '#runtime/svid/key-type.ts';
 import type { AccessLogMode } from './traffic.ts';
 import type { WorkloadSocket } from './workload-api/unix-socket.ts';
 
@@ -34,6 +35,8 @@ export interface EdgeProxyConfig {
   readonly agentAddr: SocketAddress | undefined;
   readonly checkIntervalMs: number;
   readonly svidTtlMs: number | undefined;
+  /** Of the SVIDs. */
+  readonly keyType?: KeyType;
   readonly accessLog: AccessLogMode;
   /** Per listener. */
   readonly maxConnections: number;

@@ -56,6 +56,7 @@ export async function startEdgeProxy(
     nodeName: config.nodeName,
     context,
     svidTtlSeconds: config.svidTtlMs === undefined ? undefined : Math.round(config.svidTtlMs / 1_000),
+    ...(config.keyType === undefined ? {} : { keyType: config.keyType }),
     signal,
   });
   if (config.dataDir === undefined && config.identityUrl.startsWith('https:')) {

@@ -35,6 +35,7 @@ export function defineEdgeProxyServe(serve: Command): void {
             agentAddr: options.agentAddr,
             checkIntervalMs: options.checkInterval,
             svidTtlMs: options.svidTtl,
+            keyType: options.keyType,
             accessLog: options.accessLog,
             maxConnections: options.maxConnections,
           },

@@ -7,6 +7,7 @@ import type { ProcessContext } from '../process-context.ts';
 import { firstContact } from './first-contact.ts';
 import { IdentityClient, isLastingRefusal } from './identity-client.ts';
 import { type JwtSvid, JwtSvids } from './jwt-svids.ts';
+import { defaultKeyType, type KeyType } from './key-type.ts';
 import { type NodeState, openNodeState } from './node-state.ts';
 import type { OpenedBundle } from './open-bundle.ts';
 import { retryDelayMs } from './renewal-plan.ts';
@@ -31,6 +32,8 @@ export interface MeshIdentityOptions {
   readonly context: ProcessContext;
   /** Asked lifetime of SVIDs; the identity service has its bounds. */
   readonly svidTtlSeconds?: number | undefined;
+  /** Of the keys of SVIDs; absent: `defaultKeyType`. The node's own key is always EC P-256. */
+  readonly keyType?: KeyType;
   /**
    * Hear of a new trust bundle as soon as there is one, at the cost of a connection that waits at the identity service. For the catalog, which tells the
    * proxies; who is told by a catalog asks at the refresh hint.
@@ -143,7 +146,7 @@ class Node {
 
   /** Joins if that is still to be done, and asks for an SVID of each service that has none that is good. */
   async obtainSvids(trust: TrustStore, datacenter: string): Promise<ReadonlyMap<string, SvidRenewer>> {
-    const { identityUrl, context, signal, svidTtlSeconds, services } = this.#options;
+    const { identityUrl, context, signal, svidTtlSeconds, keyType = defaultKeyType, services } = this.#options;
     const client = new IdentityClient({ url: identityUrl, trust, state: this.#state, context, signal });
     this.#nodeId = await this.#state.loadNodeId();
     if (this.#nodeId === undefined && !this.#isPlain) await this.#join(client);
@@ -153,6 +156,7 @@ class Node {
         service,
         datacenter,
         ttlSeconds: svidTtlSeconds,
+        keyType,
         nodeId: () => this.#nodeId,
         client,
         trust,

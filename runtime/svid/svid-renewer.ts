@@ -6,7 +6,8 @@ import type { pause } from '../pause.ts';
 import type { ProcessContext } from '../process-context.ts';
 import { makeCsr } from './csr.ts';
 import type { IdentityClient } from './identity-client.ts';
-import { makeKeyPair, privateKeyPem } from './node-key.ts';
+import { generateKey, type KeyType } from './key-type.ts';
+import { privateKeyPem } from './node-key.ts';
 import { type NodeState, type ObtainedSvid, svidOfPem } from './node-state.ts';
 import { certificatesOfPem } from './pem.ts';
 import { hasteMs, type RenewalPlan, renewalPlan, retryDelayMs } from './renewal-plan.ts';
@@ -20,6 +21,7 @@ export interface SvidRenewerOptions {
   readonly service: string;
   readonly datacenter: string;
   readonly ttlSeconds: number | undefined;
+  readonly keyType: KeyType;
   /** The node's id; undefined in `dev`, where nobody joins. */
   readonly nodeId: () => string | undefined;
   readonly client: IdentityClient;
@@ -71,8 +73,8 @@ export class SvidRenewer implements SvidSource {
 
   /** Obtains a new SVID now. Rejects as IdentityClient does, or with SLV-2013 when what came back is not what was asked for; then nothing changes. */
   async renew(): Promise<void> {
-    const { service, ttlSeconds, client, trust, state, context } = this.#options;
-    const key = makeKeyPair();
+    const { service, ttlSeconds, keyType, client, trust, state, context } = this.#options;
+    const key = await generateKey(keyType);
     const request = { service, csr: makeCsr(key), ...(ttlSeconds === undefined ? {} : { ttlSeconds }) };
     // Every other attempt goes without the SVID in hand: should that be what the server refuses, the node's key alone may do.
     const svid = this.#failures % 2 === 0 ? this.current : undefined;
