@@ -3,8 +3,7 @@ import { quote } from '#policies/quote.ts';
 import { parseServiceName } from '#policies/service-name.ts';
 import { parseTrustDomain, type TrustDomain } from '#policies/spiffe-id.ts';
 import type { SocketAddress } from '#runtime/socket-address.ts';
-import type { VaultIntermediateConfig } from './backends/vault-intermediate.ts';
-import type { VaultLeafConfig } from './backends/vault-leaf.ts';
+import type { CaConfig } from './backends/ca-config.ts';
 import type { DnsNameRule } from './dns-name-rule.ts';
 import type { WebCertificate } from './federation/web-endpoint.ts';
 import type { Rate } from './rate-limit.ts';
@@ -30,7 +29,8 @@ export interface IdentityConfig {
   readonly dnsNames?: readonly DnsNameRule[];
   /** `dev`: plain HTTP, no tokens, no attestation; on loopback only. */
   readonly open: boolean;
-  readonly backend: { readonly kind: 'embedded' } | VaultLeafConfig | VaultIntermediateConfig;
+  /** Another than the one in use takes over from it, in a rotation of the root. */
+  readonly backend: CaConfig;
   /** Bundle endpoint for other trust domains, and how theirs are met; absent: no endpoint behind Web PKI. */
   readonly federation?: {
     /** Serves the bundle, and nothing else, behind a certificate of Web PKI. */

@@ -14,15 +14,11 @@ import { spkiPin } from '#runtime/svid/first-contact.ts';
 import type { Store } from '#store/contract.ts';
 import { Attestation } from './attestation.ts';
 import type { IdentityEvent } from './audit-events.ts';
-import { openEmbeddedCa } from './backends/embedded.ts';
-import { openVaultIntermediate } from './backends/vault-intermediate.ts';
-import { openVaultLeaf } from './backends/vault-leaf.ts';
-import type { CaBackend } from './ca-backend.ts';
 import { Federation } from './federation/federation.ts';
 import { addFederationRoutes } from './federation/federation-routes.ts';
 import { Relationships } from './federation/relationships.ts';
 import { serveWebEndpoint } from './federation/web-endpoint.ts';
-import { type CheckedConfig, checkConfig, defaultRates, type IdentityConfig } from './identity-config.ts';
+import { checkConfig, defaultRates, type IdentityConfig } from './identity-config.ts';
 import { registerIdentityMetrics } from './identity-metrics.ts';
 import { Issuance } from './issuance.ts';
 import { issueCounts } from './issue-counts.ts';
@@ -45,6 +41,7 @@ import { addSignedBundleRoute } from './routes/signed-bundle-route.ts';
 import { HeldSvids } from './status/held-svids.ts';
 import { ServiceHealth } from './status/service-health.ts';
 import { TrustPublication } from './trust-publication.ts';
+import { openSucceedingCa } from './takeover/open-succeeding-ca.ts';
 
 export type { IdentityConfig } from './identity-config.ts';
 
@@ -88,7 +85,7 @@ export async function startIdentity(
   const auditPath = dataDir === undefined ? undefined : join(dataDir, 'audit.jsonl');
   const audit = await openAuditLog<IdentityEvent>(auditPath, context, { sync: checked.auditSync ?? false });
   cleanup.defer(() => audit.close());
-  const backend = await openBackend(checked, context, store);
+  const backend = await openSucceedingCa({ config: checked, context, store });
   cleanup.defer(() => backend.close());
   // What `--ca-file` takes. The private halves are in <dataDir>/ca, 0600.
   const writeRoots = async (): Promise<void> => {
@@ -141,8 +138,8 @@ export async function startIdentity(
   const webRoots = await readWebRoots(checked.federation?.webRootsFile);
   const federation = new Federation({ relationships, trust, webRoots, audit, context });
   cleanup.use(keepUntilClosed((signal) => federation.run(signal), log));
-  const driver = rotationDriver({ config: checked, backend, trust, own, held, audit, context, writeRoots });
-  if (driver !== undefined) cleanup.use(keepUntilClosed((signal) => driver.run(signal), log));
+  const driver = rotationDriver({ config: checked, rotating: backend, trust, own, held, audit, context, writeRoots });
+  cleanup.use(keepUntilClosed((signal) => driver.run(signal), log));
   const health = new ServiceHealth({ backend, own, held, clock });
   registerIdentityMetrics(metrics, backend, health);
 
@@ -205,16 +202,4 @@ function keepUntilClosed(run: (signal: AbortSignal) => Promise<void>, log: Logge
       await running;
     },
   };
-}
-
-function openBackend(config: CheckedConfig, context: ProcessContext, store: Store): Promise<CaBackend> {
-  const { backend, dataDir, trustDomain } = config;
-  switch (backend.kind) {
-    case 'embedded':
-      return openEmbeddedCa({ dataDir, trustDomain }, context);
-    case 'vault-leaf':
-      return openVaultLeaf(backend, context, store);
-    case 'vault-intermediate':
-      return openVaultIntermediate(backend, { dataDir, trustDomain }, context, store);
-  }
 }

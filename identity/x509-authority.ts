@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { createPublicKey, generateKeyPairSync, type KeyObject, webcrypto } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject, webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 import type { TrustDomain } from '#policies/spiffe-id.ts';
 import { keyIdentifier, serialNumber } from './leaf-template.ts';
@@ -30,7 +30,12 @@ const signing = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
 export async function makeRoot(fields: AuthorityFields): Promise<Authority> {
   const keys = makeKeys();
   const name = nameOf('Root', keys, fields.trustDomain);
-  const certificateDer = await certify(fields, { name, keys, pathLength: 2, signer: { name, key: keys.privateKey } });
+  const certificateDer = await certify(fields, {
+    name,
+    ...publicOf(keys),
+    pathLength: 2,
+    signer: { name, key: keys.privateKey },
+  });
   return { certificateDer, key: keys.privateKey };
 }
 
@@ -38,19 +43,22 @@ export async function makeRoot(fields: AuthorityFields): Promise<Authority> {
 export async function makeIssuingCa(fields: AuthorityFields, root: Authority): Promise<Authority> {
   const keys = makeKeys();
   const name = nameOf('Issuing CA', keys, fields.trustDomain);
-  const certificateDer = await certify(fields, { name, keys, pathLength: 0, signer: signerOf(root) });
+  const certificateDer = await certify(fields, { name, ...publicOf(keys), pathLength: 0, signer: signerOf(root) });
   return { certificateDer, key: keys.privateKey };
 }
 
 /**
  * A root certified by its predecessor: same name and key, signed by the old root. Sent along in chains, it leads those who know the old root only to the
  * new one (reference/identity.md 3.3).
+ * @param rootDer of any CA, with any kind of key
  * @returns DER
  */
-export function certifyRoot(fields: AuthorityFields, root: Authority, predecessor: Authority): Promise<Uint8Array> {
-  const keys = { privateKey: root.key, publicKey: createPublicKey(root.key) };
-  const name = new x509.X509Certificate(root.certificateDer).subjectName;
-  return certify(fields, { name, keys, pathLength: 1, signer: signerOf(predecessor) });
+export function certifyRoot(fields: AuthorityFields, rootDer: Uint8Array, predecessor: Authority): Promise<Uint8Array> {
+  const root = new x509.X509Certificate(rootDer);
+  const { subjectName: name, publicKey } = root;
+  // The name by which its own issuing CAs refer to it, however its maker reckoned that.
+  const keyId = root.getExtension(x509.SubjectKeyIdentifierExtension)?.keyId;
+  return certify(fields, { name, publicKey, keyId, pathLength: 1, signer: signerOf(predecessor) });
 }
 
 /**
@@ -87,6 +95,10 @@ function makeKeys(): Keys {
   return generateKeyPairSync('ec', { namedCurve: 'P-256' });
 }
 
+function publicOf(keys: Keys): { publicKey: x509.PublicKeyType; keyId: string } {
+  return { publicKey: keys.publicKey.toCryptoKey(signing, true, ['verify']), keyId: keyIdOf(keys) };
+}
+
 function keyIdOf({ publicKey }: Keys): string {
   return Buffer.from(keyIdentifier(publicKey.export({ format: 'der', type: 'spki' }))).toString('hex');
 }
@@ -106,13 +118,15 @@ async function certify(
   fields: AuthorityFields,
   what: {
     name: Name;
-    keys: Keys;
+    publicKey: x509.PublicKeyType;
+    /** Hex; undefined: none. */
+    keyId: string | undefined;
     pathLength: number;
     signer: { name: Name; key: KeyObject; keyId?: string | undefined };
   },
 ): Promise<Uint8Array> {
-  const { name, keys, pathLength, signer } = what;
-  const keyId = keyIdOf(keys);
+  const { name, publicKey, keyId, pathLength, signer } = what;
+  const authorityKeyId = signer.keyId ?? keyId;
   const certificate = await x509.X509CertificateGenerator.create(
     {
       serialNumber: Buffer.from(serialNumber(fields.randomBytes)).toString('hex'),
@@ -121,14 +135,14 @@ async function certify(
       notBefore: new Date(fields.notBeforeMs),
       notAfter: new Date(fields.notAfterMs),
       signingAlgorithm: signing,
-      publicKey: keys.publicKey.toCryptoKey(signing, true, ['verify']),
+      publicKey,
       signingKey: signer.key.toCryptoKey(signing, false, ['sign']),
       extensions: [
         new x509.BasicConstraintsExtension(true, pathLength, true),
         new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
         new x509.SubjectAlternativeNameExtension([{ type: 'url', value: `spiffe://${fields.trustDomain}` }]),
-        new x509.SubjectKeyIdentifierExtension(keyId),
-        new x509.AuthorityKeyIdentifierExtension(signer.keyId ?? keyId),
+        ...(keyId === undefined ? [] : [new x509.SubjectKeyIdentifierExtension(keyId)]),
+        ...(authorityKeyId === undefined ? [] : [new x509.AuthorityKeyIdentifierExtension(authorityKeyId)]),
       ],
     },
     webcrypto as unknown as Crypto,

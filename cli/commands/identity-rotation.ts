@@ -69,6 +69,7 @@ function show(view: RotationView, form: 'table' | 'json'): void {
     ['state', 'target', 'root', 'issuing', 'next root', 'old root', 'root ends'],
     'table',
   );
+  if (view.takeover !== undefined) say(`takeover: ${view.takeover.from} -> ${view.takeover.to}`);
   const { waitingFor } = view;
   if (waitingFor !== undefined) {
     const { missing, missingCount } = waitingFor;

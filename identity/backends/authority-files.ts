@@ -1,5 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { readdir, unlink } from 'node:fs/promises';
+import { readdir, rm, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toPem } from '#policies/der-writer.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
@@ -31,6 +31,7 @@ export type AuthorityRole = 'root' | 'issuing';
 
 const maxFileBytes = 65_536;
 const journalName = 'journal.json';
+const authorityFile = /^(?:root|issuing)-.*\.pem$/;
 
 /** Files `root-<id>.pem`, `issuing-<id>.pem` and `journal.json` in `<dataDir>/ca`. */
 export async function openAuthorityFiles(dataDir: string): Promise<AuthorityFiles> {
@@ -58,12 +59,24 @@ export async function openAuthorityFiles(dataDir: string): Promise<AuthorityFile
         ...roots.map((id) => fileName('root', id)),
         ...issuing.map((id) => fileName('issuing', id)),
       ]);
-      const others = (await readdir(folder)).filter(
-        (name) => /^(?:root|issuing)-.*\.pem$/.test(name) && !kept.has(name),
-      );
+      const others = (await readdir(folder)).filter((name) => authorityFile.test(name) && !kept.has(name));
       await Promise.all(others.map((name) => unlink(join(folder, name))));
     },
   };
+}
+
+/** Whether an embedded CA is or was kept there. */
+export async function hasAuthorityFiles(dataDir: string): Promise<boolean> {
+  return (await readFileBounded(join(dataDir, 'ca', journalName), maxFileBytes)) !== undefined;
+}
+
+/** Removes the embedded CA with its keys: another CA has taken over. The journal goes first, so that no crash leaves one that names lost keys. */
+export async function removeAuthorityFiles(dataDir: string): Promise<void> {
+  const folder = join(dataDir, 'ca');
+  await ensurePrivateDirectory(folder);
+  await rm(join(folder, journalName), { force: true });
+  const others = (await readdir(folder)).filter((name) => authorityFile.test(name));
+  await Promise.all(others.map((name) => unlink(join(folder, name))));
 }
 
 /** The same in memory: a new CA with each start. */

@@ -52,6 +52,9 @@ class EmbeddedCa implements CaBackend, RotatingAuthorities {
   readonly kind = 'embedded';
   readonly rotating: RotatingAuthorities = this;
   readonly #files: AuthorityFiles;
+  readonly keysAreHere = true;
+  readonly isTakeoverAsked = false;
+  readonly takeover = undefined;
   readonly #trustDomain: TrustDomain;
   readonly #context: ProcessContext;
   #inUse: InUse | undefined;
@@ -112,6 +115,12 @@ class EmbeddedCa implements CaBackend, RotatingAuthorities {
   }
 
   prepare(target: machine.RotationTarget): Promise<void> {
+  /** Certifies the root of the CA that takes over from this one, so that who knows only ours believes it. @returns DER */
+  async certifyRoot(rootDer: Uint8Array): Promise<Uint8Array> {
+    const { root, validity } = this.#now;
+    return certifyRoot(this.#fields(crossLifeMs, validity.root.notAfterMs), rootDer, root);
+  }
+
     return this.#change(async () => {
       const { rotation, root } = this.#now;
       if (rotation.state !== 'idle')
@@ -214,7 +223,7 @@ class EmbeddedCa implements CaBackend, RotatingAuthorities {
     const pair = await this.#makeIssuing({ root: id }, root);
     if (predecessor === undefined) return pair;
     const endMs = readCertificate(predecessor.certificateDer).notAfterMs;
-    const der = await certifyRoot(this.#fields(crossLifeMs, endMs), root, predecessor);
+    const der = await certifyRoot(this.#fields(crossLifeMs, endMs), root.certificateDer, predecessor);
     return { ...pair, cross: Buffer.from(der).toString('base64') };
   }
 

@@ -1,4 +1,5 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toPem } from '#policies/der-writer.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
@@ -9,7 +10,7 @@ import type { CertifiedAuthority } from './verify-issuing-ca.ts';
 const maxFileBytes = 131_072;
 
 /**
- * Where the issuing CA that Vault certified is kept: `<dataDir>/ca/vault-issuing.pem` (0600), certificate, what lies above it, and key in one file, so that
+ * Where the issuing CA that Vault certified is kept: `<dataDir>/ca/vault-issuing-<whose>.pem` (0600), certificate, what lies above it, and key in one file, so that
  * no crash can part them. Without a data directory, in memory.
  */
 export interface IssuingCaFile {
@@ -19,8 +20,19 @@ export interface IssuingCaFile {
   save(authority: CertifiedAuthority): Promise<void>;
 }
 
+/** Whose file it is: two Vaults, or two roots of one, have two files, for one may take over from the other. */
+export interface IssuingCaFileOwner {
+  /** `placeOf` the configuration. */
+  readonly place: string;
+  /** The roots that are trusted for it, DER. */
+  readonly roots: readonly Uint8Array[];
+}
+
 /** Opens it; throws SLV-1005. */
-export async function openIssuingCaFile(dataDir: string | undefined): Promise<IssuingCaFile> {
+export async function openIssuingCaFile(
+  dataDir: string | undefined,
+  owner: IssuingCaFileOwner,
+): Promise<IssuingCaFile> {
   if (dataDir === undefined) {
     let held: CertifiedAuthority | undefined;
     return {
@@ -32,7 +44,7 @@ export async function openIssuingCaFile(dataDir: string | undefined): Promise<Is
   }
   const folder = join(dataDir, 'ca');
   await ensurePrivateDirectory(folder);
-  const path = join(folder, 'vault-issuing.pem');
+  const path = join(folder, nameOf(owner));
   return {
     async load() {
       const text = await readFileBounded(path, maxFileBytes);
@@ -40,6 +52,17 @@ export async function openIssuingCaFile(dataDir: string | undefined): Promise<Is
     },
     save: (authority) => writeFileAtomic(path, format(authority)),
   };
+}
+
+/** Removes the file, if there is one: its CA signs no more. */
+export async function removeIssuingCaFile(dataDir: string, owner: IssuingCaFileOwner): Promise<void> {
+  await rm(join(dataDir, 'ca', nameOf(owner)), { force: true });
+}
+
+function nameOf({ place, roots }: IssuingCaFileOwner): string {
+  const hash = createHash('sha256').update(place);
+  for (const root of roots) hash.update(root);
+  return `vault-issuing-${hash.digest('hex').slice(0, 16)}.pem`;
 }
 
 function format({ certificateDer, above, key }: CertifiedAuthority): string {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -39,6 +39,13 @@ const code =
     assert.match(error.message, says);
     return true;
   };
+
+/** The one file with an issuing CA. */
+async function issuingCaFile(dataDir: string): Promise<string> {
+  const files = (await readdir(join(dataDir, 'ca'))).filter((name) => name.startsWith('vault-issuing-'));
+  assert.equal(files.length, 1);
+  return join(dataDir, 'ca', files[0] ?? '');
+}
 
 /** A server with a root, a data directory and a store; the clock goes as told. */
 class Fixture {
@@ -140,7 +147,7 @@ describe('vault-intermediate, on a real bao', { skip }, () => {
       assert.match(issuing.subject, /^O=Selvedge\nCN=Issuing CA [0-9a-f]{8} of mesh\.test$/);
       const leftMs = (backend.issuingCaNotAfterMs ?? 0) - Date.now();
       assert.ok(Math.abs(leftMs - 7 * dayMs) < 60_000);
-      const file = join(dataDir, 'ca', 'vault-issuing.pem');
+      const file = await issuingCaFile(dataDir);
       assert.equal((await stat(file)).mode & 0o777, 0o600);
       assert.match(await readFile(file, 'utf8'), /^-----BEGIN CERTIFICATE-----[\s\S]*PRIVATE KEY-----\n$/);
     }));
@@ -215,7 +222,7 @@ describe('vault-intermediate, on a real bao', { skip }, () => {
         const first = await open();
         const issuing = await issuingNow(first);
         await first.close();
-        const file = join(dataDir, 'ca', 'vault-issuing.pem');
+        const file = await issuingCaFile(dataDir);
         await writeFile(file, content(await readFile(file, 'utf8')));
         const second = await open();
         assert.notEqual(await issuingNow(second), issuing);
@@ -232,7 +239,7 @@ describe('vault-intermediate, on a real bao', { skip }, () => {
       fixture.offsetMs = 3 * dayMs;
       assert.equal(await issuingNow(backend), issuing);
       const notice = (): string => (backend.health.state === 'healthy' ? (backend.health.notice ?? '') : '');
-      await waitFor('a failed renewal', () => notice().includes('vault-issuing.pem'), 5_000);
+      await waitFor('a failed renewal', () => notice().includes('vault-issuing-'), 5_000);
       assert.equal(await issuingNow(backend), issuing);
     }));
 

@@ -7,8 +7,9 @@ import type { Store } from '#store/contract.ts';
 import type { CaBackend, CaHealth, SignedChain, SigningOrder } from '../ca-backend.ts';
 import { openVaultConnection, type VaultConnection, type VaultConnectionConfig } from '../vault/connection.ts';
 import { caErrorOf } from '../vault/failure.ts';
-import { readIssuer } from '../vault/issuer.ts';
+import { outliving, readIssuer } from '../vault/issuer.ts';
 import { vaultPath } from '../vault/transport.ts';
+import { placeOf } from './ca-config.ts';
 import { type InProcessIssuer, inProcessIssuer, signInProcess } from './in-process-issuer.ts';
 import { type IssuingCaFile, openIssuingCaFile } from './issuing-ca-file.ts';
 import { certifyIssuingCa } from './vault-issuing-ca.ts';
@@ -29,6 +30,8 @@ export interface VaultIntermediateConfig extends VaultConnectionConfig {
   readonly issuingCaTtlSeconds?: number;
   /** PEM file with the roots that the mesh is to trust. Absent: the root of the issuer when first met (vault-roots.ts). */
   readonly rootsFile?: string;
+  /** The roots, DER, where they are known already; beats both. */
+  readonly roots?: readonly Uint8Array[];
 }
 
 /** Bounds on the life of the issuing CA, in seconds. */
@@ -56,11 +59,12 @@ export async function openVaultIntermediate(
   }
   const { rootMount, rootIssuerRef: issuerRef = 'default' } = config;
   const issuerPath = vaultPath(rootMount, 'issuer', issuerRef, 'json');
-  const file = await openIssuingCaFile(options.dataDir);
   const vault = openVaultConnection(config, context);
   try {
-    const pinned = await loadPinnedRoots(store, config.rootsFile);
-    const roots = pinned ?? (await pinRoots(store, await meet(vault, issuerPath)));
+    const place = placeOf(config);
+    const pinned = await loadPinnedRoots(store, { ...config, place });
+    const roots = pinned ?? (await pinRoots(store, place, await meet(vault, issuerPath)));
+    const file = await openIssuingCaFile(options.dataDir, { place, roots });
     const order = { rootMount, issuerRef, ttlSeconds, trustDomain: options.trustDomain, roots };
     const backend = new VaultIntermediate({ vault, file, order, context });
     await backend.open();
@@ -158,7 +162,7 @@ class VaultIntermediate implements CaBackend {
     const inUse = this.#living() ?? (await this.#firstOne());
     // Nobody waits for a renewal while there is an issuing CA that lives.
     if (this.#isDue()) void this.#renew().catch(() => undefined); // it is in #trouble
-    return signInProcess(inUse.issuer, () => inUse.above, order, this.#parts.context);
+    return signInProcess(inUse.issuer, (endMs) => outliving(inUse.above, endMs), order, this.#parts.context);
   }
 
   async close(): Promise<void> {

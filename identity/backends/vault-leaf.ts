@@ -8,6 +8,7 @@ import { openVaultConnection, type VaultConnection, type VaultConnectionConfig }
 import { caErrorOf, vaultFailureKind } from '../vault/failure.ts';
 import { readIssuer } from '../vault/issuer.ts';
 import { VaultError, vaultPath } from '../vault/transport.ts';
+import { placeOf } from './ca-config.ts';
 import { loadPinnedRoots, pinRoots } from './vault-roots.ts';
 import { signLeafInVault } from './vault-sign-leaf.ts';
 
@@ -21,6 +22,8 @@ export interface VaultLeafConfig extends VaultConnectionConfig {
   readonly issuerRef?: string;
   /** PEM file with the roots that the mesh is to trust. Absent: the root of the issuer when first met (vault-roots.ts). */
   readonly rootsFile?: string;
+  /** The roots, DER, where they are known already; beats both. */
+  readonly roots?: readonly Uint8Array[];
 }
 
 /** How often the issuer is looked at: whether Vault answers, and until when its CA is good. */
@@ -45,12 +48,13 @@ export async function openVaultLeaf(
   };
   const vault = openVaultConnection(config, context);
   try {
-    const pinned = await loadPinnedRoots(store, config.rootsFile);
+    const place = placeOf(config);
+    const pinned = await loadPinnedRoots(store, { ...config, place });
     const issuer = await readIssuer(vault.transport, paths.issuer).catch((error: unknown) => {
       if (pinned === undefined) throw caErrorOf(error, 'show its issuer');
       return undefined;
     });
-    const roots = pinned ?? (await pinRoots(store, issuer ?? []));
+    const roots = pinned ?? (await pinRoots(store, place, issuer ?? []));
     return new VaultLeaf({ vault, paths, roots, context, issuer });
   } catch (error) {
     vault.close();

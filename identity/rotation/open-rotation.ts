@@ -3,19 +3,19 @@ import type { ProcessContext } from '#runtime/process-context.ts';
 import type { SvidSource } from '#runtime/svid/svid.ts';
 import { hangsOn } from '#runtime/svid/tainted.ts';
 import type { IdentityAudit } from '../audit-events.ts';
-import type { CaBackend } from '../ca-backend.ts';
 import type { CheckedConfig } from '../identity-config.ts';
 import type { HeldSvids } from '../status/held-svids.ts';
 import type { TrustPublication } from '../trust-publication.ts';
 import { askCatalog } from './catalog-sightings.ts';
+import type { RotatingAuthorities } from './rotating-authorities.ts';
 import { superseded } from './rotation.ts';
 import { RotationDriver } from './rotation-driver.ts';
 import { defaultRotationTimes } from './rotation-times.ts';
 
-/** The driver of a backend's rotations, in its surroundings; undefined when the backend does not hold its CA. */
+/** The driver of the CA's rotations, in its surroundings. */
 export function rotationDriver(parts: {
   readonly config: CheckedConfig;
-  readonly backend: CaBackend;
+  readonly rotating: RotatingAuthorities;
   readonly trust: TrustPublication;
   readonly own: SvidSource;
   readonly held: HeldSvids;
@@ -23,10 +23,8 @@ export function rotationDriver(parts: {
   readonly context: ProcessContext;
   /** Writes the file that `--ca-file` takes. */
   readonly writeRoots: () => Promise<void>;
-}): RotationDriver | undefined {
-  const { config, backend, trust, own, held, audit, context, writeRoots } = parts;
-  const { rotating } = backend;
-  if (rotating === undefined) return undefined;
+}): RotationDriver {
+  const { config, rotating, trust, own, held, audit, context, writeRoots } = parts;
   const { catalogUrl } = config;
   return new RotationDriver({
     rotating,

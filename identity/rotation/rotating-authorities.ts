@@ -9,7 +9,14 @@ export interface Validity {
 /** Of the authorities in use. */
 export interface ValidityOfAuthorities {
   readonly root: Validity;
-  readonly issuing: Validity;
+  /** Undefined: not known now, or not ours to replace. */
+  readonly issuing: Validity | undefined;
+}
+
+/** A CA that takes over from another: names of both, for people. */
+export interface Takeover {
+  readonly from: string;
+  readonly to: string;
 }
 
 /**
@@ -19,9 +26,15 @@ export interface ValidityOfAuthorities {
 export interface RotatingAuthorities {
   readonly state: Rotation;
   readonly validity: ValidityOfAuthorities;
-  /** Makes the next authority. @throws MeshError SLV-2180 when a rotation is under way */
+  /** Whether their keys are here, so that age is a reason to replace them. False: a CA elsewhere replaces its own. */
+  readonly keysAreHere: boolean;
+  /** The configuration names another CA than the one in use: a rotation of the root to it is to begin as soon as none is under way. */
+  readonly isTakeoverAsked: boolean;
+  /** The CAs between which the rotation goes, or will; undefined: it stays within one. */
+  readonly takeover: Takeover | undefined;
+  /** Makes the next authority. @throws MeshError SLV-2180 when a rotation is under way, SLV-2181 when the keys are elsewhere; what the next CA says when it can't sign */
   prepare(target: RotationTarget): Promise<void>;
-  /** Takes a step that nextStep named. */
+  /** Takes a step that nextStep named. @throws MeshError what the next CA says when it is to be activated and can't sign */
   take(step: RotationStep): Promise<void>;
   /** Asks for the early renewal of what is under the authority that was left behind. */
   taint(): Promise<void>;

@@ -36,6 +36,9 @@ async function stage(times: Partial<RotationTimes> = {}) {
       get validity() {
         return ca.rotating.validity;
       },
+      keysAreHere: true,
+      isTakeoverAsked: false,
+      takeover: undefined,
       prepare: (target) => ca.rotating.prepare(target),
       taint: () => ca.rotating.taint(),
       async take(step) {

@@ -33,6 +33,8 @@ export interface RotationDriverParts {
 /** How often a wait is looked at, and how often the ages of the CAs are. */
 const waitMs = 1_000;
 const idleMs = 30_000;
+/** How soon a step that failed is tried again: a CA that is away is not to be stormed. */
+const failedMs = 5_000;
 const publishing: Decision = {
   kind: 'wait',
   reason: 'the trust bundle of this state is not published yet',
@@ -51,6 +53,8 @@ export class RotationDriver {
   #published: Rotation | undefined;
   #wake = new AbortController();
   #warnedOverdue = false;
+  /** Why the last try to go on failed. */
+  #failure: string | undefined;
   /** One thing at a time: a step, or an operator's word. */
   #busy: Promise<unknown> = Promise.resolve();
 
@@ -66,11 +70,17 @@ export class RotationDriver {
     return this.state !== this.#published;
   }
 
+  get #shown(): Decision {
+    if (this.#failure !== undefined)
+      return { kind: 'wait', reason: `it could not go on: ${this.#failure}`, missing: [], overdue: false };
+    return this.#unpublished ? publishing : this.#decision;
+  }
+
   /** Where it stands and whom it waits for, as last looked at. */
   view(): RotationView {
     const { rotating, times, context, bundleSequence } = this.#parts;
     return rotationView(rotating, {
-      decision: this.#unpublished ? publishing : this.#decision,
+      decision: this.#shown,
       bundleSequence: bundleSequence(),
       nowMs: context.clock(),
       rootRotatesByItself: times.rootAtFraction !== undefined,
@@ -133,17 +143,17 @@ export class RotationDriver {
 
   /** Until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const { context, pause } = this.#parts;
+    const { pause } = this.#parts;
     while (!signal.aborted) {
       try {
         let more = true;
         while (more && !signal.aborted) more = await this.#alone(() => this.#advance(signal));
+        this.#failure = undefined;
       } catch (err) {
         if (signal.aborted) return;
-        context.log.error({ err, state: this.state.state }, 'the rotation could not go on; trying again');
+        this.#failed(err);
       }
-      const sleepMs = this.state.state === 'idle' && !this.#unpublished ? idleMs : waitMs;
-      await pause(sleepMs, AbortSignal.any([signal, this.#wake.signal]));
+      await pause(this.#sleepMs, AbortSignal.any([signal, this.#wake.signal]));
       if (this.#wake.signal.aborted) this.#wake = new AbortController();
     }
   }
@@ -152,6 +162,7 @@ export class RotationDriver {
   async #advance(signal: AbortSignal): Promise<boolean> {
     const { rotating } = this.#parts;
     if (this.#unpublished) await this.#publish();
+    if (rotating.state.state === 'idle' && rotating.isTakeoverAsked) await this.#begin('root', 'configuration');
     const due = this.#dueByAge();
     if (due !== undefined) await this.#begin(due, 'age');
     const { state } = rotating;
@@ -161,6 +172,19 @@ export class RotationDriver {
     await rotating.take(this.#decision.step);
     this.#changed();
     return true;
+  }
+
+  get #sleepMs(): number {
+    if (this.#failure !== undefined) return failedMs;
+    return this.state.state === 'idle' && !this.#unpublished ? idleMs : waitMs;
+  }
+
+  /** It is tried again and again: said once is enough, and who asks is told. */
+  #failed(err: unknown): void {
+    const reason = err instanceof MeshError ? err.message : 'a fault, see the log of the identity service';
+    if (reason !== this.#failure)
+      this.#parts.context.log.error({ err, state: this.state.state }, 'the rotation could not go on; trying again');
+    this.#failure = reason;
   }
 
   async #publish(): Promise<void> {
@@ -187,16 +211,14 @@ export class RotationDriver {
 
   #dueByAge(): RotationTarget | undefined {
     const { rotating, times, context } = this.#parts;
-    if (rotating.state.state !== 'idle') return undefined;
+    if (rotating.state.state !== 'idle' || !rotating.keysAreHere) return undefined;
     const { root, issuing } = rotating.validity;
     const age = ({ notBeforeMs, notAfterMs }: typeof root): number =>
       (context.clock() - notBeforeMs) / (notAfterMs - notBeforeMs);
     if (times.rootAtFraction !== undefined && age(root) >= times.rootAtFraction) return 'root';
     // An issuing CA that ends with its root would not live longer when made anew.
-    const gains = issuing.notAfterMs < root.notAfterMs;
-    return times.issuingAtFraction !== undefined && gains && age(issuing) >= times.issuingAtFraction
-      ? 'issuing'
-      : undefined;
+    if (issuing === undefined || issuing.notAfterMs >= root.notAfterMs) return undefined;
+    return times.issuingAtFraction !== undefined && age(issuing) >= times.issuingAtFraction ? 'issuing' : undefined;
   }
 
   async #facts(state: Rotation, signal: AbortSignal): Promise<RotationFacts> {

@@ -2,7 +2,14 @@ import { z } from 'zod';
 import type { Rotation } from './rotation.ts';
 
 const id = z.string().regex(/^[0-9a-f]{64}$/);
-const pair = z.strictObject({ root: id, issuing: id, cross: z.base64().optional() });
+/** A root and the issuing CA under it, as they are written down. */
+export const authorityPairSchema = z.strictObject({
+  root: id,
+  issuing: id,
+  cross: z.base64().optional(),
+  earlier: z.array(id).optional(),
+});
+const pair = authorityPairSchema;
 const underWay = { target: z.enum(['issuing', 'root']), startedAtMs: z.number(), active: pair };
 
 /** A rotation as it is written down: JSON, refused when it holds anything else than a state. */

@@ -12,11 +12,12 @@ export function rotationView(
   rotating: RotatingAuthorities,
   now: { decision: Decision; bundleSequence: number; nowMs: number; rootRotatesByItself: boolean },
 ): RotationView {
-  const { state, validity } = rotating;
+  const { state, validity, takeover } = rotating;
   const { decision } = now;
   return {
     state: state.state,
     ...('target' in state ? { target: state.target, startedAt: iso(state.startedAtMs) } : {}),
+    ...(takeover === undefined ? {} : { takeover }),
     active: pairOf(state.active),
     ...('next' in state ? { next: pairOf(state.next) } : {}),
     ...('old' in state ? { old: pairOf(state.old) } : {}),
@@ -24,7 +25,7 @@ export function rotationView(
     ...(decision.kind === 'wait' ? { waitingFor: waitingFor(decision) } : {}),
     bundleSequence: now.bundleSequence,
     rootNotAfter: iso(validity.root.notAfterMs),
-    issuingNotAfter: iso(validity.issuing.notAfterMs),
+    ...(validity.issuing === undefined ? {} : { issuingNotAfter: iso(validity.issuing.notAfterMs) }),
     warnings: warningsOf(state, rotating, now),
   };
 }
@@ -35,14 +36,15 @@ function waitingFor({ reason, missing, overdue }: Extract<Decision, { kind: 'wai
 
 function warningsOf(
   state: Rotation,
-  { validity: { root } }: RotatingAuthorities,
+  { validity: { root }, keysAreHere }: RotatingAuthorities,
   now: { nowMs: number; rootRotatesByItself: boolean },
 ): string[] {
   const age = (now.nowMs - root.notBeforeMs) / (root.notAfterMs - root.notBeforeMs);
   if (now.rootRotatesByItself || age < rootWarningFraction || ('target' in state && state.target === 'root')) return [];
-  return [
-    `the root ends at ${iso(root.notAfterMs)} and is not rotated by itself: selvedge identity rotate root, or --rotate-root-at`,
-  ];
+  const how = keysAreHere
+    ? 'selvedge identity rotate root, or --rotate-root-at'
+    : 'make its successor where it is, and name that in the options (docs/rotation.md)';
+  return [`the root ends at ${iso(root.notAfterMs)} and is not rotated by itself: ${how}`];
 }
 
 function pairOf({ root, issuing }: AuthorityPair) {

@@ -19,7 +19,12 @@ export interface AuthorityPair {
   readonly issuing: AuthorityId;
   /** The root certified by its predecessor, DER in base64: by it, who slept through a rotation believes the new root. */
   readonly cross?: string | undefined;
+  /** Issuing CAs before `issuing` under the same root, under which certificates may still live: a CA elsewhere replaces its own without asking. */
+  readonly earlier?: readonly AuthorityId[] | undefined;
 }
+
+/** A week of issuing CAs that live for an hour and are renewed at a third of it; who is further back has long ended. */
+const maxEarlier = 512;
 
 interface UnderWay {
   readonly target: RotationTarget;
@@ -85,6 +90,13 @@ export function taint(rotation: Rotation): Rotation {
   return { ...rotation, tainted: true };
 }
 
+/** Notes that an issuing CA signs under a pair's root, where a CA elsewhere has made itself a new one. */
+export function withIssuing(pair: AuthorityPair, issuing: AuthorityId): AuthorityPair {
+  if (pair.issuing === issuing) return pair;
+  const earlier = [pair.issuing, ...(pair.earlier ?? [])].filter((id) => id !== issuing).slice(0, maxEarlier);
+  return { ...pair, issuing, earlier };
+}
+
 /** Replaces the issuing CA in use at once, whatever is under way: it is about to run out. */
 export function replaceIssuing(rotation: Rotation, issuing: AuthorityId): Rotation {
   return { ...rotation, active: { ...rotation.active, issuing } };
@@ -108,7 +120,8 @@ export function trustedRoots(rotation: Rotation): readonly AuthorityId[] {
 export function superseded(rotation: Rotation): readonly AuthorityId[] {
   if (rotation.state !== 'activated') return [];
   const { old, active } = rotation;
-  return [old.root, old.issuing].filter((id) => id !== active.root && id !== active.issuing);
+  const inUse = [active.root, active.issuing, ...(active.earlier ?? [])];
+  return distinct([old.root, old.issuing, ...(old.earlier ?? [])]).filter((id) => !inUse.includes(id));
 }
 
 /** Authorities whose SVIDs are to be renewed now. */

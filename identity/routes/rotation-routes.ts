@@ -1,5 +1,4 @@
 import { createRoute } from '@hono/zod-openapi';
-import { MeshError } from '#policies/errors/mesh-error.ts';
 import { type RotationView, rotateSchema, rotationViewSchema } from '#policies/wire/rotation-api.ts';
 import type { OperatorToken } from '#runtime/operator-token.ts';
 import type { RotationDriver } from '../rotation/rotation-driver.ts';
@@ -10,8 +9,7 @@ import { operatorsOnly } from './operators-only.ts';
 /** What rotation is asked for. */
 export interface RotationRouteParts {
   readonly operator: OperatorToken | undefined;
-  /** Undefined: the CA is rotated where it lives. */
-  readonly driver: RotationDriver | undefined;
+  readonly driver: RotationDriver;
 }
 
 const path = '/v1/identity/rotation';
@@ -40,20 +38,15 @@ const taintRoute = createRoute({
 /** `/v1/identity/rotation`, for operators only. */
 export function addRotationRoutes(app: IdentityApp, { operator, driver }: RotationRouteParts): void {
   operatorsOnly(app, operator, [path]);
-  const known = (): RotationDriver => {
-    if (driver === undefined)
-      throw new MeshError('SLV-2181', 'This identity service does not hold the keys of its CA.');
-    return driver;
-  };
-  const viewNow = (): RotationView => known().view();
+  const viewNow = (): RotationView => driver.view();
   app.openapi(showRoute, (c) => c.json(viewNow(), 200));
   app.openapi(rotateRoute, async (c) => {
     const { target, force } = c.req.valid('json');
-    await known().rotate(target, { force, by: c.env.remoteAddress });
+    await driver.rotate(target, { force, by: c.env.remoteAddress });
     return c.json(viewNow(), 200);
   });
   app.openapi(taintRoute, async (c) => {
-    await known().taint(c.env.remoteAddress);
+    await driver.taint(c.env.remoteAddress);
     return c.json(viewNow(), 200);
   });
 }

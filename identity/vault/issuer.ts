@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { z } from 'zod';
 import { MeshError } from '#policies/errors/mesh-error.ts';
+import { readCertificate } from '#policies/svid-leaf.ts';
 import { readCertificateLink } from '#runtime/svid/certificate-link.ts';
 import { VaultError, type VaultTransport } from './transport.ts';
 
@@ -40,6 +41,14 @@ export function readSignedChain(data: unknown): Uint8Array[] {
   const { certificate, issuing_ca: issuer, ca_chain: above } = parsed.data;
   const signers = above ?? (issuer == null ? [] : [issuer]);
   return [decode(certificate), ...signers.map(decode).filter((der) => !isSelfSigned(der))];
+}
+
+/**
+ * What lies above a leaf, without what ends before it: a root certified by its predecessor leads who slept through a rotation, and in the end is of no
+ * more use. What is needed stays: Vault gives nothing a longer life than what signs it has.
+ */
+export function outliving(above: readonly Uint8Array[], leafNotAfterMs: number): readonly Uint8Array[] {
+  return above.filter((der) => readCertificate(der).notAfterMs >= leafNotAfterMs);
 }
 
 /** True for a certificate that names itself as its issuer: never part of a chain that is handed out. */

@@ -173,7 +173,12 @@ export const identityErrors = {
   'SLV-2181': {
     status: 409,
     title: 'This CA is not rotated here',
-    fix: 'The keys are in Vault: rotate them there (docs/rotation.md), or use the embedded backend.',
+    fix: 'The keys are in Vault: make the next root or issuing CA there, then start the identity service with its name (docs/rotation.md).',
+  },
+  'SLV-2182': {
+    status: 409,
+    title: 'Another takeover of the CA is under way',
+    fix: 'Start the identity service with the options of the CA that takes over, until `selvedge identity rotation status` says idle; only then name a third.',
   },
   'SLV-2190': {
     status: 400,

@@ -10,6 +10,8 @@ export const rotationViewSchema = z.object({
   state: z.enum(['idle', 'prepared', 'published', 'seen', 'activated']),
   target: z.enum(['issuing', 'root']).optional(),
   startedAt: z.iso.datetime().optional(),
+  /** Another CA takes over, or is to as soon as nothing else is under way. */
+  takeover: z.object({ from: z.string(), to: z.string() }).optional(),
   active: pairSchema,
   /** Made, not used yet. */
   next: pairSchema.optional(),
@@ -29,7 +31,8 @@ export const rotationViewSchema = z.object({
     .optional(),
   bundleSequence: z.number(),
   rootNotAfter: z.iso.datetime(),
-  issuingNotAfter: z.iso.datetime(),
+  /** Absent: not ours to replace (`GET /v1/identity/status` says it). */
+  issuingNotAfter: z.iso.datetime().optional(),
   /** What an operator should look at. */
   warnings: z.array(z.string()),
 });
