@@ -3,6 +3,7 @@ import type { TrustDomain } from '#policies/spiffe-id.ts';
 import { readCertificate } from '#policies/svid-leaf.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { spkiPin } from '#runtime/svid/first-contact.ts';
+import { clockSkewMs } from '#runtime/svid/verify-peer.ts';
 import type { CaBackend, CaHealth, SignedChain, SigningOrder } from '../ca-backend.ts';
 import type { RotatingAuthorities, ValidityOfAuthorities } from '../rotation/rotating-authorities.ts';
 import * as machine from '../rotation/rotation.ts';
@@ -51,10 +52,10 @@ interface InUse {
 class EmbeddedCa implements CaBackend, RotatingAuthorities {
   readonly kind = 'embedded';
   readonly rotating: RotatingAuthorities = this;
-  readonly #files: AuthorityFiles;
   readonly keysAreHere = true;
   readonly isTakeoverAsked = false;
   readonly takeover = undefined;
+  readonly #files: AuthorityFiles;
   readonly #trustDomain: TrustDomain;
   readonly #context: ProcessContext;
   #inUse: InUse | undefined;
@@ -114,13 +115,13 @@ class EmbeddedCa implements CaBackend, RotatingAuthorities {
     await this.#changing;
   }
 
-  prepare(target: machine.RotationTarget): Promise<void> {
   /** Certifies the root of the CA that takes over from this one, so that who knows only ours believes it. @returns DER */
   async certifyRoot(rootDer: Uint8Array): Promise<Uint8Array> {
     const { root, validity } = this.#now;
     return certifyRoot(this.#fields(crossLifeMs, validity.root.notAfterMs), rootDer, root);
   }
 
+  prepare(target: machine.RotationTarget): Promise<void> {
     return this.#change(async () => {
       const { rotation, root } = this.#now;
       if (rotation.state !== 'idle')
@@ -195,7 +196,9 @@ class EmbeddedCa implements CaBackend, RotatingAuthorities {
     const { issuer, validity } = this.#now;
     // Near the end of the root there is no month to wait for: replacing would change nothing.
     const earlyMs = Math.min(issuingRenewalMs, (validity.root.notAfterMs - nowMs) / 3);
-    if (issuer.notAfterMs - nowMs > earlyMs) return issuer;
+    // Made while our clock was ahead: nobody believes it before it begins.
+    const isEarly = nowMs < issuer.notBeforeMs - clockSkewMs;
+    if (issuer.notAfterMs - nowMs > earlyMs && !isEarly) return issuer;
     this.#replacing ??= this.#change(async () => {
       const { rotation, root } = this.#now;
       const { issuing } = await this.#makeIssuing(rotation.active, root);
