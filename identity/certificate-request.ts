@@ -129,23 +129,15 @@ function readDer(der: Uint8Array): CertificateRequest {
 }
 
 function boundedKey(spkiDer: Uint8Array): KeyObject {
-  let key: KeyObject;
-  let canonical: Buffer;
-  try {
-    key = createPublicKey({ key: Buffer.from(spkiDer), format: 'der', type: 'spki' });
-    canonical = key.export({ format: 'der', type: 'spki' });
-  } catch (cause) {
-    throw unusable('its public key can not be read', cause);
-  }
-  // One key, one encoding.
-  if (!canonical.equals(spkiDer)) throw unusual();
+  const key = readKey(spkiDer);
   const { namedCurve, modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {};
   switch (key.asymmetricKeyType) {
     case 'ed25519':
-      return key;
+      return requireUsual(spkiDer, key);
     case 'ec':
       if (namedCurve === 'prime256v1' || namedCurve === 'secp384r1') {
-        // OpenSSL writes a compressed point, and curve parameters that are spelled out, as it read them.
+        // Header and length leave the coordinates only, which have been found on the curve. Exporting the key would say less (OpenSSL writes a compressed
+        // point, and curve parameters that are spelled out, as it read them) and cost as much as half a signature.
         const { header, length } = plainPoint[namedCurve];
         if (spkiDer.length === length && header.equals(spkiDer.subarray(0, header.length))) return key;
         throw unusual();
@@ -155,11 +147,25 @@ function boundedKey(spkiDer: Uint8Array): KeyObject {
       if (modulusLength < 2_048 || modulusLength > 4_096) {
         throw unusable(`its RSA key has ${modulusLength} bits; 2048 to 4096 are accepted`);
       }
-      if (publicExponent === 65_537n) return key;
+      if (publicExponent === 65_537n) return requireUsual(spkiDer, key);
       throw unusable('its RSA key has an unusual exponent; 65537 is accepted');
     default:
       throw unusable(`its key is of type ${key.asymmetricKeyType}; EC, Ed25519 and RSA are accepted`);
   }
+}
+
+function readKey(spkiDer: Uint8Array): KeyObject {
+  try {
+    return createPublicKey({ key: Buffer.from(spkiDer), format: 'der', type: 'spki' });
+  } catch (cause) {
+    throw unusable('its public key can not be read', cause);
+  }
+}
+
+/** One key, one encoding: the one that OpenSSL writes. */
+function requireUsual(spkiDer: Uint8Array, key: KeyObject): KeyObject {
+  if (!key.export({ format: 'der', type: 'spki' }).equals(spkiDer)) throw unusual();
+  return key;
 }
 
 function signatureFits(digest: string | null, signed: Uint8Array, key: KeyObject, signature: Uint8Array): boolean {

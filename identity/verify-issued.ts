@@ -2,6 +2,7 @@ import { toPem } from '#policies/der-writer.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { type TrustDomain, trustDomainOf } from '#policies/spiffe-id.ts';
 import { extendedKeyUsageOid, readCertificate, svidIdOf } from '#policies/svid-leaf.ts';
+import { readSignerLink } from '#runtime/svid/known-signers.ts';
 import type { TrustSource } from '#runtime/svid/trust.ts';
 import { clockSkewMs, verifyChain } from '#runtime/svid/verify-peer.ts';
 import type { SignedChain, SigningOrder } from './ca-backend.ts';
@@ -52,7 +53,7 @@ export function verifyIssued(
     if (leaf.notAfterMs <= nowMs) throw differs(`the certificate has ended already, at ${iso(leaf.notAfterMs)}`);
     if (leaf.notBeforeMs > nowMs + clockSkewMs)
       throw differs(`the certificate begins at ${iso(leaf.notBeforeMs)} only`);
-    const signerEndMs = Math.min(...signerDers.map((der) => readCertificate(der).notAfterMs));
+    const signerEndMs = Math.min(...signerDers.map((der) => readSignerLink(der).facts.notAfterMs));
     if (leaf.notAfterMs > signerEndMs) throw differs('the certificate outlives a CA above it');
     verifyChain({ chain: signed.chain, trust: trustIn(trustDomain, roots), nowMs });
     return {

@@ -105,7 +105,7 @@ async function makeNode(service: string, nodes: Nodes, identity: RunningIdentity
   const nodeKey = makeKeyPair();
   const grant = { name: `node-of-${service}`, services: [service] };
   const { node, compare, put } = await nodes.joining(readNodeKey(publicKeyPem(nodeKey)), grant);
-  await store.txn({ compare: [compare], success: [put] });
+  await store.txn({ compare: [compare].flat(), success: [put] });
   const key = makeKeyPair();
   const body = JSON.stringify({ service, csr: makeCsr(key) });
   const proof = await signNodeProof(nodeKey, { nodeId: node.id, content: body }, context);

@@ -1,4 +1,5 @@
 import type { CertificateLink } from './certificate-link.ts';
+import { isSignedBy } from './known-signers.ts';
 import { satisfiesNameConstraints } from './name-constraints.ts';
 
 /** The rule of path validation (RFC 5280 6.1) that a chain broke. */
@@ -111,8 +112,7 @@ class PathSearch {
     if (this.#checksLeft === 0)
       return { flaw: 'chain-too-long', what: `no path within ${maxSignatureChecks} signatures` };
     this.#checksLeft -= 1;
-    if (!signed.x509.verify(signer.key))
-      return { flaw: 'bad-signature', what: 'a signature of its chain does not verify' };
+    if (!isSignedBy(signed, signer)) return { flaw: 'bad-signature', what: 'a signature of its chain does not verify' };
     return undefined;
   }
 }

@@ -5,6 +5,7 @@ import { extendedKeyUsageOid, svidIdOf } from '#policies/svid-leaf.ts';
 import type { TrustBundle } from '#policies/trust-bundle.ts';
 import { type CertificateLink, maxCertificateBytes, readCertificateLink } from './certificate-link.ts';
 import { findCertificatePath, flawOfTime, iso, type PathFlaw, validity } from './certificate-path.ts';
+import { readSignerLink, rememberSigner } from './known-signers.ts';
 import type { TrustSource } from './trust.ts';
 
 export { clockSkewMs } from './certificate-path.ts';
@@ -71,6 +72,10 @@ export function verifyChain(input: { chain: readonly Uint8Array[]; trust: TrustS
       spiffeId,
     );
   }
+  for (const [position, der] of chain.entries()) {
+    const link = sent[position - 1];
+    if (link !== undefined && path.links.includes(link)) rememberSigner(der, link);
+  }
   return { spiffeId, notAfterMs: leaf.facts.notAfterMs, serialHex: leaf.facts.serialHex };
 }
 
@@ -108,7 +113,7 @@ function readSent(der: Uint8Array, position: number): CertificateLink {
     );
   }
   try {
-    return readCertificateLink(der);
+    return position === 0 ? readCertificateLink(der) : readSignerLink(der);
   } catch (cause) {
     const reason = cause instanceof MeshError ? cause.message : 'it cannot be read';
     throw refused('malformed-certificate', `certificate ${position}: ${reason}`, undefined, cause);

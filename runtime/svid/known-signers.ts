@@ -1,0 +1,52 @@
+import { type CertificateLink, readCertificateLink } from './certificate-link.ts';
+
+/**
+ * Signers' certificates that have stood in a path that was accepted, by their bytes. Every SVID of a mesh comes with the same one or two, and reading one
+ * and verifying its signature costs as much as all the rest of a chain. What is remembered is only what follows from the bytes alone: what they say, and
+ * by which keys they are signed. Whether they are in time, allowed, revoked, or lead to a root of today is asked each time.
+ */
+
+/** More than a mesh has, also in the midst of rotations and with other trust domains. Only who is trusted can fill it. */
+const maxKnown = 64;
+
+/** The one used longest ago first. */
+const known = new Map<string, CertificateLink>();
+const signedBy = new WeakMap<CertificateLink, WeakSet<CertificateLink>>();
+
+/**
+ * Reads a certificate that is not the leaf of its chain, or knows it already.
+ * @throws MeshError as readCertificateLink does
+ */
+export function readSignerLink(der: Uint8Array): CertificateLink {
+  const bytes = keyOf(der);
+  const link = known.get(bytes);
+  if (link === undefined) return readCertificateLink(der);
+  known.delete(bytes);
+  known.set(bytes, link);
+  return link;
+}
+
+/** Remembers a signer of a path that was accepted. */
+export function rememberSigner(der: Uint8Array, link: CertificateLink): void {
+  known.set(keyOf(der), link);
+  if (known.size <= maxKnown) return;
+  for (const oldest of known.keys()) {
+    known.delete(oldest);
+    return;
+  }
+}
+
+/** Whether the signature of one certificate verifies with the key of another. A signer's is computed once for each pair of objects. */
+export function isSignedBy(signed: CertificateLink, signer: CertificateLink): boolean {
+  if (!signed.facts.isCa) return signed.x509.verify(signer.key);
+  const signers = signedBy.get(signed) ?? new WeakSet();
+  if (signers.has(signer)) return true;
+  if (!signed.x509.verify(signer.key)) return false;
+  signers.add(signer);
+  signedBy.set(signed, signers);
+  return true;
+}
+
+function keyOf(der: Uint8Array): string {
+  return Buffer.from(der.buffer, der.byteOffset, der.length).toString('latin1');
+}
