@@ -4,18 +4,19 @@ import { ConsulError } from '#policies/consul/consul-error.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { ConsulCa } from '#runtime/consul-ca.ts';
 import { problemResponse } from '#runtime/problem.ts';
-import { callerOf, nameOf } from './access/caller.ts';
+import { type Caller, callerOf, nameOf } from './access/caller.ts';
 import { denied } from './access/denied.ts';
 import { browserRefusal } from './access/loopback-guard.ts';
 import { knownOnly, operatorOnly } from './access/permissions.ts';
-import { CatalogMetrics } from './catalog-metrics.ts';
+import type { Act } from './audit/catalog-events.ts';
+import type { CatalogMetrics } from './catalog-metrics.ts';
 import { agentSelfRoute, authorizeRoute } from './consul/agent-routes.ts';
 import { caRoutes } from './consul/ca-routes.ts';
 import { catalogRoutes } from './consul/catalog-routes.ts';
 import { configRoutes } from './consul/config-routes.ts';
 import { healthRoutes } from './consul/health-routes.ts';
 import { intentionRoutes } from './consul/intention-routes.ts';
-import { type CatalogEnv, mountRoutes, plainText } from './consul/route-table.ts';
+import { type CatalogEnv, type CatalogRequest, mountRoutes, plainText, queryOf } from './consul/route-table.ts';
 import { statusRoutes } from './consul/status-routes.ts';
 import type { FeedHub } from './feed/feed-hub.ts';
 import type { Decisions } from './intentions/decisions.ts';
@@ -31,6 +32,7 @@ export interface AgentApp {
 export function catalogApp(options: {
   readonly parts: CatalogParts;
   readonly hub: FeedHub;
+  readonly metrics: CatalogMetrics;
   readonly decisions: Decisions;
   readonly agentApp: AgentApp | undefined;
   /** Undefined: no trust bundle is carried. */
@@ -38,8 +40,7 @@ export function catalogApp(options: {
   /** `host:port` of this catalog. */
   readonly address: () => string;
 }): Hono<CatalogEnv> {
-  const { parts, hub, decisions, agentApp } = options;
-  const metrics = new CatalogMetrics(parts, hub);
+  const { parts, hub, metrics, decisions, agentApp } = options;
   const app = new Hono<CatalogEnv>();
 
   app.use(async (c, next) => {
@@ -57,7 +58,8 @@ export function catalogApp(options: {
     const caller = callerOf(c.req.raw, c.env?.peer, parts.callers);
     c.set('caller', caller);
     denied(knownOnly(caller));
-    await next();
+    if (isRead(c.req.method)) await next();
+    else await parts.audit.during(actOf(c, caller), next);
   });
   app.get('/metrics', async (c) => {
     denied(operatorOnly(c.var.caller));
@@ -88,15 +90,15 @@ export function catalogApp(options: {
     if (!isOurs(c.req.path)) return plainText(404, `No such route: ${c.req.path.slice(0, 256)}`);
     return problemResponse(new MeshError('SLV-1010', 'The catalog has no such route.'), parts.context.log, c.req.path);
   });
-  app.onError((error, c) => {
+  app.onError(async (error, c) => {
     const { path, method } = c.req;
     const answer = isOurs(path) ? ownProblem(error, path) : consulProblem(error);
-    if (method !== 'GET') {
-      const caller = nameOf(c.get('caller') ?? { kind: 'anonymous', reason: '' });
-      parts.context.log.warn(
-        { audit: 'refused', caller, method, path: path.slice(0, 256), status: answer.status, err: error },
-        'refused',
-      );
+    if (!isRead(method) && !path.startsWith(feedPath)) {
+      const act = actOf(c, c.get('caller') ?? { kind: 'anonymous', reason: '' });
+      const code = error instanceof MeshError ? error.code : undefined;
+      parts.context.log.warn({ audit: 'refused', ...act, status: answer.status, err: error }, 'refused');
+      // It is refused, recorded or not; where the log can't be written now, it keeps the event and has said so.
+      await parts.audit.refused(act, answer.status, code, error.message).catch(() => undefined);
     }
     return answer;
   });
@@ -116,6 +118,26 @@ export function catalogApp(options: {
     parts.context.log.error({ err: error, id }, 'internal error');
     return plainText(500, `Internal error; the log of the catalog has its cause under ${id}`);
   }
+}
+
+/** What proxies say about what they have heard changes nothing. */
+const feedPath = '/v1/mesh/feed/';
+
+function isRead(method: string): boolean {
+  return method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
+}
+
+/** Who does what, for the audit log: all of the request but its body and its token. */
+function actOf(c: CatalogRequest, caller: Caller): Act {
+  const query = queryOf(c);
+  query.delete('token');
+  return {
+    caller: nameOf(caller),
+    remote: c.env?.remoteAddress ?? '',
+    method: c.req.method,
+    path: c.req.path.slice(0, 512),
+    ...(query.size === 0 ? {} : { query: query.toString().slice(0, 512) }),
+  };
 }
 
 /** Our own API answers errors as problem+json, Consul's routes as text. */

@@ -1,4 +1,5 @@
 import { type CounterCell, createMetrics, type Metrics } from '#runtime/metrics.ts';
+import { DnsMetrics } from './dns/dns-metrics.ts';
 import type { FeedHub } from './feed/feed-hub.ts';
 import type { CatalogParts } from './parts.ts';
 
@@ -12,6 +13,8 @@ export class CatalogMetrics {
     'area',
     'class',
   ]);
+  /** Counts of the DNS server. */
+  readonly dns = new DnsMetrics(this.#metrics);
 
   constructor(parts: CatalogParts, hub: FeedHub) {
     const { state } = parts;

@@ -1,19 +1,26 @@
+import { join } from 'node:path';
 import type { Hono } from 'hono';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { parseServiceName } from '#policies/service-name.ts';
 import { parseTrustDomain } from '#policies/spiffe-id.ts';
+import { openAuditLog } from '#runtime/audit/audit-log.ts';
 import { ConsulCa } from '#runtime/consul-ca.ts';
+import type { ServedDns } from '#runtime/dns/dns-server.ts';
 import { serveHttp } from '#runtime/http-service.ts';
 import { loadOrCreateOperatorToken } from '#runtime/operator-token.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
-import { formatSocketAddress } from '#runtime/socket-address.ts';
+import { formatSocketAddress, type SocketAddress } from '#runtime/socket-address.ts';
 import type { SvidSource } from '#runtime/svid/svid.ts';
 import type { TrustSource } from '#runtime/svid/trust.ts';
 import type { Store } from '#store/contract.ts';
 import { isLoopback } from './access/loopback-guard.ts';
+import { CatalogAudit } from './audit/catalog-audit.ts';
+import type { CatalogEvent } from './audit/catalog-events.ts';
 import { type AgentApp, catalogApp } from './catalog-app.ts';
+import { CatalogMetrics } from './catalog-metrics.ts';
 import { type Authorization, authorize } from './consul/agent-routes.ts';
 import type { CatalogEnv } from './consul/route-table.ts';
+import { type DnsConfig, serveCatalogDns } from './dns/catalog-dns.ts';
 import { FeedHub, type SignedBundle } from './feed/feed-hub.ts';
 import { Decisions } from './intentions/decisions.ts';
 import type { CatalogParts } from './parts.ts';
@@ -34,14 +41,18 @@ export interface CatalogConfig {
   readonly trustDomain: string;
   /** Dev mode: plain HTTP, no tokens, loopback only. */
   readonly open: boolean;
-  /** Where operator.token lies; undefined: the token lives in memory. */
+  /** Where operator.token and audit.jsonl lie; undefined: the token lives in memory, and what is audited goes to the process log. */
   readonly dataDir: string | undefined;
+  /** Wait for the disk before a change is answered. Off: the operating system writes the audit log when it does. */
+  readonly auditSync?: boolean;
   /** Serves https with this SVID and knows workloads by theirs. Outside of dev without it: plain HTTP, operators only. */
   readonly tls?: { readonly svid: SvidSource; readonly trust: TrustSource };
   /** Mounted for /v1/agent/*. POST /v1/agent/connect/authorize is the catalog's own all the same. */
   readonly agentApp?: AgentApp;
   /** The trust bundle as identity signed it, carried to the proxies. */
   readonly signedBundle?: SignedBundle;
+  /** Undefined: no DNS. */
+  readonly dns?: DnsConfig;
   /** Longest silence on a feed. Default 10 s. */
   readonly feedKeepAliveMs?: number;
 }
@@ -54,6 +65,8 @@ export interface RunningCatalog {
   /** The operator token, for what runs in the same process; undefined in dev mode. */
   readonly operatorToken?: string;
   readonly app: Hono<CatalogEnv>;
+  /** Where DNS is served, on UDP and TCP. */
+  readonly dnsAddress?: SocketAddress;
   /** Consul's authorize by the one evaluator. Throws ConsulError 400. */
   authorize(target: string, clientUri: string): Authorization;
   /** Answers whoever waits, ends the feeds, gives requests in flight `graceMs` (default 5 s). The store stays the caller's. */
@@ -64,7 +77,7 @@ const defaultKeepAliveMs = 10_000;
 
 /**
  * Starts the catalog on a store: reads its state, then listens.
- * @throws MeshError SLV-1002 for dev mode off loopback, SLV-1004, SLV-5001, SLV-5002, SLV-35nn
+ * @throws MeshError SLV-1002 for dev mode off loopback, SLV-1004, SLV-2150 and SLV-2151 (audit log), SLV-5001, SLV-5002, SLV-35nn
  */
 export async function startCatalog(
   config: CatalogConfig,
@@ -82,6 +95,9 @@ export async function startCatalog(
   const token = config.open ? undefined : loadOrCreateOperatorToken(config.dataDir);
   const stopping = new AbortController();
   const state = new CatalogState();
+  const auditPath = config.dataDir === undefined ? undefined : join(config.dataDir, 'audit.jsonl');
+  const auditLog = await openAuditLog<CatalogEvent>(auditPath, context, { sync: config.auditSync ?? false });
+  const audit = new CatalogAudit(auditLog, state, context.clock);
   const follower = new StoreFollower(store, state, context);
   const parts: CatalogParts = {
     datacenter,
@@ -90,27 +106,37 @@ export async function startCatalog(
     defaultAction: config.defaultIntentionPolicy,
     callers: { open: config.open, token, trustDomain, datacenter },
     state,
-    writer: new CatalogWriter(store, follower),
+    writer: new CatalogWriter(store, follower, audit),
+    audit,
     follower,
     context,
     stopping: stopping.signal,
   };
-  await follower.start();
+  try {
+    await follower.start();
+  } catch (error) {
+    await audit.close();
+    throw error;
+  }
   const decisions = new Decisions(parts);
   const hub = new FeedHub(parts, {
     bundle: config.signedBundle,
     keepAliveMs: config.feedKeepAliveMs ?? defaultKeepAliveMs,
   });
   const address = { host: config.host, port: config.port };
+  const metrics = new CatalogMetrics(parts, hub);
   const app = catalogApp({
     parts,
     hub,
+    metrics,
     decisions,
     agentApp: config.agentApp,
     ca: config.signedBundle === undefined ? undefined : new ConsulCa(config.signedBundle),
     address: () => formatSocketAddress(address),
   });
+  let dns: ServedDns | undefined;
   try {
+    dns = config.dns && (await serveCatalogDns(config.dns, parts, metrics.dns.answered));
     const served = await serveHttp({
       app,
       host: config.host,
@@ -136,17 +162,22 @@ export async function startCatalog(
       ...(token?.path === undefined ? {} : { operatorTokenPath: token.path }),
       ...(token === undefined ? {} : { operatorToken: token.token }),
       app,
+      ...(dns === undefined ? {} : { dnsAddress: dns.address }),
       authorize: (target, clientUri) => authorize(decisions, target, clientUri),
       async close(graceMs) {
         stopping.abort();
         hub.close();
+        await dns?.close();
         await served.close(graceMs);
         await follower.close();
+        await audit.close();
       },
     };
   } catch (error) {
     hub.close();
+    await dns?.close();
     await follower.close();
+    await audit.close();
     throw error;
   }
 }

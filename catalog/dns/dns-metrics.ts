@@ -1,0 +1,39 @@
+import { recordTypes, responseCodes } from '#runtime/dns/protocol.ts';
+import type { AnswerListener } from '#runtime/dns/responder.ts';
+import type { CounterCell, Metrics } from '#runtime/metrics.ts';
+
+const typeNames = new Map<number, string>(Object.entries(recordTypes).map(([name, type]) => [type, name]));
+const codeNames = new Map<number, string>(Object.entries(responseCodes).map(([name, code]) => [code, name]));
+/** From the question read to the answer written: microseconds, but where another server is asked. */
+const buckets = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5];
+
+/** Counts DNS answers. Labels are constants: a type or code that we have no name for is `other`. */
+export class DnsMetrics {
+  readonly #queries;
+  readonly #seconds;
+  readonly #cells = new Map<number, CounterCell>();
+
+  constructor(metrics: Metrics) {
+    this.#queries = metrics.counter('selvedge_catalog_dns_queries_total', 'DNS queries answered.', [
+      'type',
+      'rcode',
+      'transport',
+    ]);
+    this.#seconds = metrics
+      .histogram('selvedge_catalog_dns_seconds', 'Time from a DNS query read to its answer written.', [], buckets)
+      .cell({});
+  }
+
+  readonly answered: AnswerListener = (type, code, transport, seconds) => {
+    const key = ((type & 0xffff) << 5) | ((code & 0xf) << 1) | (transport === 'tcp' ? 1 : 0);
+    let cell = this.#cells.get(key);
+    if (cell === undefined) {
+      const [typeName, rcode] = [typeNames.get(type) ?? 'other', codeNames.get(code) ?? 'other'];
+      cell = this.#queries.cell({ type: typeName, rcode, transport });
+      // Not for each of 65,536 types that somebody may send.
+      if (typeName !== 'other') this.#cells.set(key, cell);
+    }
+    cell.value += 1;
+    this.#seconds.observe(seconds);
+  };
+}
