@@ -7,6 +7,7 @@ import { logLevels } from '#runtime/logging.ts';
 import { address, durationMs, integer, oneOf, serviceUrl, text } from '#runtime/option-kinds.ts';
 import { parseSocketAddress, type SocketAddress } from '#runtime/socket-address.ts';
 import { defaultKeyType, keyTypes, parseKeyType } from '#runtime/svid/key-type.ts';
+import { dnsOptions } from './dns-options.ts';
 import { parseSidecarServices } from './sidecar-services.ts';
 import { vaultOptions } from './vault-options.ts';
 import { parseWorkloadSocket } from './workload-socket.ts';
@@ -116,8 +117,9 @@ export const devOptions = {
     parse: address,
     placeholder: 'address',
     default: '127.0.0.1:8600',
-    description: 'DNS (accepted, served by a later release)',
+    description: 'DNS, on UDP and TCP; port 0 picks a free one',
   },
+  ...dnsOptions,
   identityAddr: { parse: address, placeholder: 'address', default: '127.0.0.1:8510', description: 'identity API' },
   dataDir: { parse: text, placeholder: 'dir', description: 'where to keep state; without it nothing is left behind' },
   datacenter,
@@ -224,6 +226,12 @@ export const catalogOptions = {
     default: '127.0.0.1:8501',
     description: 'where to serve (TLS); port 0 picks a free one',
   },
+  dnsAddr: {
+    parse: address,
+    placeholder: 'address',
+    description: 'serve DNS here, on UDP and TCP: 127.0.0.1:8600 by custom; without it there is none',
+  },
+  ...dnsOptions,
   dataDir: {
     parse: text,
     placeholder: 'dir',

@@ -4,10 +4,12 @@ import { parseSpiffeId } from '#policies/spiffe-id.ts';
 import { runUntilSignal } from '#runtime/lifecycle.ts';
 import { createLogger } from '#runtime/logging.ts';
 import { systemContext } from '#runtime/process-context.ts';
+import { formatSocketAddress } from '#runtime/socket-address.ts';
 import { openMeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import { devOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
 import { devAgentCa } from '../dev-agent-ca.ts';
+import { dnsConfig } from '../dns-options.ts';
 import { say } from '../output.ts';
 
 /** `selvedge dev`: identity, catalog and a local agent in one process, plain HTTP on loopback, open. */
@@ -67,6 +69,7 @@ export function defineDev(program: Command): void {
             trustDomain: options.trustDomain,
             open: true,
             dataDir: undefined,
+            dns: dnsConfig(options.dnsAddr, options),
             agentApp: {
               fetch: (request, env) =>
                 agent?.app.fetch(request, env as object) ?? new Response('starting\n', { status: 503 }),
@@ -90,7 +93,9 @@ export function defineDev(program: Command): void {
           context,
           signal: new AbortController().signal,
         });
-        process.stdout.write(`catalog ${catalog.url}\nidentity ${identity.url}\nready\n`);
+        process.stdout.write(`catalog ${catalog.url}\nidentity ${identity.url}\n`);
+        if (catalog.dnsAddress !== undefined) process.stdout.write(`dns ${formatSocketAddress(catalog.dnsAddress)}\n`);
+        process.stdout.write('ready\n');
         return {
           async close() {
             await agent?.close();

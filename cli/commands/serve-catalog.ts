@@ -3,9 +3,11 @@ import type { Command } from 'commander';
 import { runUntilSignal } from '#runtime/lifecycle.ts';
 import { createLogger } from '#runtime/logging.ts';
 import { systemContext } from '#runtime/process-context.ts';
+import { formatSocketAddress } from '#runtime/socket-address.ts';
 import { openMeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import { catalogOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
+import { dnsConfig } from '../dns-options.ts';
 
 const catalogService = 'selvedge-catalog';
 
@@ -47,6 +49,7 @@ export function defineCatalogServe(serve: Command): void {
             trustDomain: identity.trustDomain,
             open: false,
             dataDir: options.dataDir,
+            ...(options.dnsAddr === undefined ? {} : { dns: dnsConfig(options.dnsAddr, options) }),
             tls: { svid: identity.svid(catalogService), trust: identity.trust },
             signedBundle: {
               current: () => identity.trust.signed,
@@ -59,6 +62,7 @@ export function defineCatalogServe(serve: Command): void {
         process.stdout.write(`catalog ${catalog.url}\n`);
         if (catalog.operatorTokenPath !== undefined)
           process.stdout.write(`operator-token-file ${catalog.operatorTokenPath}\n`);
+        if (catalog.dnsAddress !== undefined) process.stdout.write(`dns ${formatSocketAddress(catalog.dnsAddress)}\n`);
         process.stdout.write('ready\n');
         return {
           async close() {
