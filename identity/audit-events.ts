@@ -42,9 +42,20 @@ export type IdentityEvent =
       readonly node: string;
       readonly name: string;
       readonly services: readonly string[];
-      readonly joinToken: string;
+      /** `join-token`, or the method of attestation with who vouched and whom for. */
+      readonly method: string;
+      readonly joinToken?: string;
+      readonly source?: string;
+      readonly subject?: string;
     })
-  | (Asker & Refusal & { readonly event: 'join-refused' })
+  | (Asker & Refusal & { readonly event: 'join-refused'; readonly method: string })
+  | (Asker & {
+      readonly event: 'node-grant-changed';
+      readonly node: string;
+      readonly name: string;
+      readonly services: readonly string[];
+    })
+  | (Asker & { readonly event: 'node-readmitted'; readonly node: string; readonly name: string })
   | (Asker & {
       readonly event: 'join-token-created';
       readonly joinToken: string;

@@ -6,6 +6,7 @@ import type { SocketAddress } from '#runtime/socket-address.ts';
 import type { CaConfig } from './backends/ca-config.ts';
 import type { DnsNameRule } from './dns-name-rule.ts';
 import type { WebCertificate } from './federation/web-endpoint.ts';
+import type { AttestationConfig } from './node-attestation/node-attestation.ts';
 import type { Rate } from './rate-limit.ts';
 import type { Rotation } from './rotation/rotation.ts';
 import type { RotationTimes } from './rotation/rotation-times.ts';
@@ -38,6 +39,8 @@ export interface IdentityConfig {
     /** PEM file; more roots of Web PKI for the endpoints of others. */
     readonly webRootsFile?: string | undefined;
   };
+  /** What attests nodes besides join tokens; absent: nothing. */
+  readonly attestation?: readonly AttestationConfig[];
   /** Rates of joining and issuing; absent: `defaultRates`. */
   readonly rates?: IdentityRates;
   /** Wait for the disk before an issue is answered. Off: the operating system writes the audit log when it does. */

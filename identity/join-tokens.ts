@@ -91,7 +91,7 @@ export class JoinTokens {
       const joining = await this.#nodes.joining(key, { name: node, services: record.services });
       const redeemed = { nodeId: key.nodeId, node, atMs: this.#context.clock() };
       const { succeeded } = await this.#store.txn({
-        compare: [{ kind: 'mod-revision', key: prefix + record.id, equals: modRevision }, joining.compare],
+        compare: [{ kind: 'mod-revision', key: prefix + record.id, equals: modRevision }, ...joining.compare],
         success: [{ kind: 'put', key: prefix + record.id, value: tokens.encode({ ...record, redeemed }) }, joining.put],
       });
       if (succeeded) return { node: joining.node, tokenId: record.id };

@@ -26,12 +26,16 @@ import { JoinTokens } from './join-tokens.ts';
 import { JwtIssuance } from './jwt/jwt-issuance.ts';
 import { addJwtRoutes } from './jwt/jwt-routes.ts';
 import { SigningKeys } from './jwt/signing-keys.ts';
+import { NodeAttestation } from './node-attestation/node-attestation.ts';
 import { NodeProofs } from './node-proof.ts';
 import { Nodes } from './nodes.ts';
 import { openOwnSvid } from './own-svid.ts';
+import { Presence } from './presence.ts';
+import { rateLimit } from './rate-limit.ts';
 import { Revocations } from './revocation/revocations.ts';
 import { rotationDriver } from './rotation/open-rotation.ts';
 import { createApp, type IdentityApp } from './routes/app.ts';
+import { addAttestRoutes } from './routes/attest-routes.ts';
 import { addNodeRoutes } from './routes/node-routes.ts';
 import { addOperatorRoutes } from './routes/operator-routes.ts';
 import { addPublicRoutes } from './routes/public-routes.ts';
@@ -40,8 +44,8 @@ import { addRotationRoutes } from './routes/rotation-routes.ts';
 import { addSignedBundleRoute } from './routes/signed-bundle-route.ts';
 import { HeldSvids } from './status/held-svids.ts';
 import { ServiceHealth } from './status/service-health.ts';
-import { TrustPublication } from './trust-publication.ts';
 import { openSucceedingCa } from './takeover/open-succeeding-ca.ts';
+import { TrustPublication } from './trust-publication.ts';
 
 export type { IdentityConfig } from './identity-config.ts';
 
@@ -103,7 +107,9 @@ export async function startIdentity(
   await revocations.prune();
   const tokens = new JoinTokens(store, nodes, context);
   const proofs = new NodeProofs(clock);
-  const attestation = new Attestation({ nodes, proofs, clock, open });
+  const presence = await Presence.open(store, context);
+  cleanup.use(keepUntilClosed((signal) => presence.run(signal), log));
+  const attestation = new Attestation({ nodes, proofs, presence, open });
   const trust = new TrustPublication({
     trustDomain,
     store,
@@ -154,7 +160,11 @@ export async function startIdentity(
   addRotationRoutes(app, { operator, driver });
   addFederationRoutes(app, { operator, federation });
   const rates = checked.rates ?? defaultRates;
-  addNodeRoutes(app, { config: checked, rates, tokens, proofs, issuance, trust, own, audit, counts, clock });
+  const joining = rateLimit('joining', rates.join, clock);
+  const nodeAttestation = await NodeAttestation.open(checked.attestation ?? [], { store, nodes, proofs, context });
+  cleanup.defer(() => nodeAttestation.close());
+  addAttestRoutes(app, { config: checked, joining, attestation: nodeAttestation, trust, audit, counts });
+  addNodeRoutes(app, { config: checked, joining, rates, tokens, proofs, issuance, trust, own, audit, counts, clock });
   addJwtRoutes(app, { issuance: jwtIssuance, rate: rates.issue, trust, own, clock });
 
   const endpoint = checked.federation?.endpoint;

@@ -178,18 +178,23 @@ describe('the identity service over HTTPS', () => {
       'get /v1/identity/federation',
       'get /v1/identity/join-tokens',
       'get /v1/identity/nodes',
+      'get /v1/identity/nodes/{id}',
       'get /v1/identity/revocations',
       'get /v1/identity/rotation',
       'get /v1/identity/status',
+      'post /v1/identity/attest',
+      'post /v1/identity/attest/challenge',
       'post /v1/identity/federation',
       'post /v1/identity/federation/{trustDomain}/refresh',
       'post /v1/identity/join',
       'post /v1/identity/join-tokens',
       'post /v1/identity/jwt-svids',
+      'post /v1/identity/nodes/{id}/readmit',
       'post /v1/identity/revocations',
       'post /v1/identity/rotation',
       'post /v1/identity/rotation/taint',
       'post /v1/identity/svids',
+      'put /v1/identity/nodes/{id}/grant',
     ]);
   });
 });

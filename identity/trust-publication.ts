@@ -10,7 +10,7 @@ import type { Svid, SvidSource } from '#runtime/svid/svid.ts';
 import type { TrustSource } from '#runtime/svid/trust.ts';
 import type { Store } from '#store/contract.ts';
 import type { CaBackend } from './ca-backend.ts';
-import { liveSerials, type Nodes } from './nodes.ts';
+import { type Nodes, takenBack } from './nodes.ts';
 import type { Revocations } from './revocation/revocations.ts';
 import { taintedAuthorities } from './rotation/rotation.ts';
 import { storedRecord } from './stored-record.ts';
@@ -42,7 +42,7 @@ interface Contents {
 
 /**
  * The trust bundle and revocation list as the mesh gets them. All of it is a function of what is stored elsewhere: the roots of the backend and the state of
- * their rotation, the keys of JWT-SVIDs, the bundles of other trust domains, revocations, the living SVIDs of revoked nodes. Stored here is only the
+ * their rotation, the keys of JWT-SVIDs, the bundles of other trust domains, revocations, the living SVIDs of revoked nodes and of narrowed grants. Stored here is only the
  * sequence, which grows with every change of any, also over restarts; so there is nothing that a crash could leave half done.
  */
 export class TrustPublication implements TrustSource {
@@ -173,9 +173,7 @@ export class TrustPublication implements TrustSource {
     const bundle = this.#ownBundle();
     const federated = this.#also.federated();
     const [nodes, revocations] = await Promise.all([this.#nodes.list(), this.#revocations.list()]);
-    const ofNodes = nodes
-      .filter(({ revokedAtMs }) => revokedAtMs !== undefined)
-      .flatMap((node) => liveSerials(node, nowMs));
+    const ofNodes = nodes.flatMap((node) => takenBack(node, nowMs));
     const serials = revocations.flatMap((record) => (record.kind === 'serial' ? [record.serial] : []));
     const revokedIds = revocations.flatMap((record) => (record.kind === 'spiffe-id' ? [record.spiffeId] : [])).sort();
     const revokedSerials = [...new Set([...ofNodes, ...serials])].sort();

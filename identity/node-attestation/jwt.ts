@@ -4,7 +4,7 @@ import { quote } from '#policies/quote.ts';
 import { parseStrictJson } from '#policies/strict-json.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/logging.ts';
-import type { Attested, Attestor } from './attestor.ts';
+import type { Attested } from './attested.ts';
 import type { Claims } from './claims.ts';
 import { IssuerKeys, type KeySource } from './jwks.ts';
 import type { Mapping } from './mapping.ts';
@@ -31,7 +31,7 @@ export interface JwtIssuerConfig {
 }
 
 /** Attestation by a JWT: of a Kubernetes service account, of a cloud, of whatever has a JWKS (RFC 7519, RFC 8725, OpenID Connect Core 3.1.3.7). */
-export class JwtAttestor implements Attestor<'jwt'> {
+export class JwtAttestor {
   readonly #issuers: ReadonlyMap<string, { readonly config: JwtIssuerConfig; readonly keys: IssuerKeys }>;
   readonly #clock: Clock;
 

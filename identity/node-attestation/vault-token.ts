@@ -5,7 +5,7 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/logging.ts';
 import { vaultFailureKind } from '../vault/failure.ts';
 import { openVaultTransport, VaultError, type VaultTransport, vaultPath } from '../vault/transport.ts';
-import type { Attested, Attestor } from './attestor.ts';
+import type { Attested } from './attested.ts';
 import type { Claims } from './claims.ts';
 import { claimsOfMappings, type Mapping } from './mapping.ts';
 
@@ -61,7 +61,7 @@ const unwrappedSchema = z.looseObject({ client_token: z.string().min(1).max(16_3
  * a token that may not even ask about itself attests nothing. The token is held for the length of the calls and neither stored nor logged; behind a wrapping
  * token it is moreover revoked once it has been looked at, so that what the node was given is worth nothing but this one attestation.
  */
-export class VaultTokenAttestor implements Attestor<'vault-token'> {
+export class VaultTokenAttestor {
   readonly #config: VaultTokenConfig;
   readonly #vault: VaultTransport;
   readonly #clock: Clock;
@@ -85,7 +85,6 @@ export class VaultTokenAttestor implements Attestor<'vault-token'> {
 
   async attest(
     { token, wrapped }: { readonly token: string; readonly wrapped: boolean },
-    _node: unknown,
     signal: AbortSignal,
   ): Promise<Attested> {
     if (!wrapped && this.#config.wrappedOnly) {

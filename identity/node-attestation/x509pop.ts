@@ -8,7 +8,7 @@ import type { Clock } from '#runtime/clock.ts';
 import { type CertificateLink, readCertificateLink } from '#runtime/svid/certificate-link.ts';
 import { allowsUses, findCertificatePath, flawOfTime, iso, validity } from '#runtime/svid/certificate-path.ts';
 import { certificatesOfPem } from '#runtime/svid/pem.ts';
-import type { Attested, Attestor } from './attestor.ts';
+import type { Attested } from './attested.ts';
 import type { Challenges } from './challenges.ts';
 import type { Claims } from './claims.ts';
 import type { Mapping } from './mapping.ts';
@@ -33,7 +33,7 @@ const uses = [extendedKeyUsageOid.clientAuth];
  * Attestation by a machine's certificate: the node signs our challenge, and its own new key with it, by the certificate's key. As SPIRE's x509pop, but in one
  * signature over both, which nobody in between can use for a key of his own.
  */
-export class X509PopAttestor implements Attestor<'x509pop'> {
+export class X509PopAttestor {
   readonly #config: X509PopConfig;
   readonly #challenges: Challenges;
   readonly #clock: Clock;

@@ -18,8 +18,8 @@ import type { Issuance } from '../issuance.ts';
 import type { IssueCounts } from '../issue-counts.ts';
 import type { JoinTokens } from '../join-tokens.ts';
 import type { NodeProofs } from '../node-proof.ts';
-import { readNodeKey } from '../nodes.ts';
-import { rateLimit } from '../rate-limit.ts';
+import { hasWithdrawn, readNodeKey } from '../nodes.ts';
+import { type RateLimit, rateLimit } from '../rate-limit.ts';
 import type { TrustPublication } from '../trust-publication.ts';
 import type { IdentityApp } from './app.ts';
 import { answerOf, bodyOf, problems } from './openapi-parts.ts';
@@ -27,6 +27,8 @@ import { answerOf, bodyOf, problems } from './openapi-parts.ts';
 /** What nodes use is made of. */
 export interface NodeRouteParts {
   readonly config: Pick<CheckedConfig, 'trustDomain' | 'datacenter'>;
+  /** Of joining, by whatever means. */
+  readonly joining: RateLimit;
   readonly rates: IdentityRates;
   readonly tokens: JoinTokens;
   readonly proofs: NodeProofs;
@@ -60,8 +62,7 @@ const issueRoute = createRoute({
 
 /** `POST /v1/identity/join` and `POST /v1/identity/svids`. */
 export function addNodeRoutes(app: IdentityApp, parts: NodeRouteParts): void {
-  const { config, rates, tokens, proofs, issuance, trust, own, audit, counts, clock } = parts;
-  const joining = rateLimit('joining', rates.join, clock);
+  const { config, joining, rates, tokens, proofs, issuance, trust, own, audit, counts, clock } = parts;
   const issuing = rateLimit('SVIDs', rates.issue, clock);
 
   // Before a body is parsed; and what is over the limit goes into no log, or a flood would fill the disk.
@@ -78,13 +79,14 @@ export function addNodeRoutes(app: IdentityApp, parts: NodeRouteParts): void {
 
   app.openapi(joinRoute, async (c) => {
     const { token, node, publicKey, proof } = c.req.valid('json');
-    const facts = { remote: c.env.remoteAddress };
+    const facts = { remote: c.env.remoteAddress, method: 'join-token' };
     try {
       const name = parseServiceName(node);
       const key = readNodeKey(publicKey);
       await proofs.verify(proof, key.key, { nodeId: undefined, content: token });
       const joined = await tokens.redeem(token, name, key);
       const { id, services } = joined.node;
+      if (hasWithdrawn(joined.node)) await trust.refresh();
       await audit.append({ event: 'node-joined', ...facts, node: id, name, services, joinToken: joined.tokenId });
       const { trustDomain, datacenter } = config;
       return c.json({ nodeId: id, trustDomain, datacenter, services } satisfies Joined, 200);

@@ -1,5 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi';
+import { MeshError } from '#policies/errors/mesh-error.ts';
 import {
+  changeGrantSchema,
   createJoinTokenSchema,
   type JoinTokenView,
   joinTokenSchema,
@@ -8,6 +10,7 @@ import {
 } from '#policies/wire/identity-api.ts';
 import type { OperatorToken } from '#runtime/operator-token.ts';
 import type { IdentityAudit } from '../audit-events.ts';
+import { grants, requireGrantable } from '../grant.ts';
 import type { JoinTokenRecord, JoinTokens } from '../join-tokens.ts';
 import type { NodeRecord, Nodes } from '../nodes.ts';
 import type { HeldSvids } from '../status/held-svids.ts';
@@ -56,6 +59,27 @@ const listNodesRoute = createRoute({
   summary: 'List nodes and what they may be',
   responses: { 200: answerOf('The nodes.', z.array(nodeSchema)), ...problems(401) },
 });
+const showNodeRoute = createRoute({
+  method: 'get',
+  path: '/v1/identity/nodes/{id}',
+  summary: 'Show a node: what it may be, and who vouched for it',
+  request: { params: idParameter },
+  responses: { 200: answerOf('The node.', nodeSchema), ...problems(401, 404) },
+});
+const changeGrantRoute = createRoute({
+  method: 'put',
+  path: '/v1/identity/nodes/{id}/grant',
+  summary: 'Change what a node may be; SVIDs of what it may not be any more are taken back with the next trust bundle',
+  request: { params: idParameter, body: bodyOf(changeGrantSchema) },
+  responses: { 200: answerOf('The node.', nodeSchema), ...problems(400, 401, 403, 404) },
+});
+const readmitRoute = createRoute({
+  method: 'post',
+  path: '/v1/identity/nodes/{id}/readmit',
+  summary: 'Let a node of the name of this revoked one attest itself again, with a new key',
+  request: { params: idParameter },
+  responses: { 204: done, ...problems(401, 404) },
+});
 const revokeNodeRoute = createRoute({
   method: 'delete',
   path: '/v1/identity/nodes/{id}',
@@ -89,6 +113,26 @@ export function addOperatorRoutes(app: IdentityApp, parts: OperatorRouteParts): 
     return c.body(null, 204);
   });
   app.openapi(listNodesRoute, async (c) => c.json((await nodes.list()).map(nodeView), 200));
+  app.openapi(showNodeRoute, async (c) => {
+    const found = await nodes.get(c.req.valid('param').id);
+    if (found === undefined) throw new MeshError('SLV-2170', 'There is no such node.');
+    return c.json(nodeView(found.node), 200);
+  });
+  app.openapi(changeGrantRoute, async (c) => {
+    const { services } = c.req.valid('json');
+    requireGrantable(services);
+    const node = await nodes.changeGrant(c.req.valid('param').id, services);
+    const { id, name } = node;
+    held.forget(id, (service) => !grants(services, service));
+    await trust.refresh();
+    await audit.append({ event: 'node-grant-changed', node: id, name, services, remote: c.env.remoteAddress });
+    return c.json(nodeView(node), 200);
+  });
+  app.openapi(readmitRoute, async (c) => {
+    const { id, name } = await nodes.readmit(c.req.valid('param').id);
+    await audit.append({ event: 'node-readmitted', node: id, name, remote: c.env.remoteAddress });
+    return c.body(null, 204);
+  });
   app.openapi(revokeNodeRoute, async (c) => {
     const { id, name } = await nodes.revoke(c.req.valid('param').id);
     held.forget(id);
@@ -112,12 +156,14 @@ function tokenView(record: JoinTokenRecord): JoinTokenView {
 }
 
 function nodeView(node: NodeRecord): NodeView {
-  const { id, name, services, attestation, joinedAtMs, lastIssuedAtMs, revokedAtMs } = node;
+  const { id, name, services, attestation, source, subject, joinedAtMs, lastIssuedAtMs, revokedAtMs } = node;
   return {
     id,
     name,
     services,
     attestation,
+    ...(source === undefined ? {} : { source }),
+    ...(subject === undefined ? {} : { subject }),
     joinedAt: iso(joinedAtMs),
     ...(lastIssuedAtMs === undefined ? {} : { lastIssuedAt: iso(lastIssuedAtMs) }),
     ...(revokedAtMs === undefined ? {} : { revokedAt: iso(revokedAtMs) }),

@@ -67,9 +67,16 @@ export class HeldSvids {
     slot.second = second;
   }
 
-  /** A revoked node renews nothing, and nobody waits for it. */
-  forget(node: string): void {
-    for (const [key, held] of this.#newest) if (held.node === node) this.#newest.delete(key);
+  /**
+   * A revoked node renews nothing, and nobody waits for it.
+   * @param which of its services; absent: all
+   */
+  forget(node: string, which: (service: string) => boolean = () => true): void {
+    for (const [key, held] of this.#newest) {
+      // `node/service`; neither has a slash in it.
+      const service = held.holder.slice(held.holder.lastIndexOf('/') + 1);
+      if (held.node === node && which(service)) this.#newest.delete(key);
+    }
   }
 
   /** The newest SVID of every holder, where it is still valid. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { attestationMethods } from './attest-api.ts';
 
 /**
  * The contract of the identity service, `/v1/identity/…`: what nodes, services and operators send and get. Errors are problem+json.
@@ -116,16 +117,22 @@ export const issuedJwtSchema = z.object({
 /** `GET /v1/identity/bundle/signed`. `GET /v1/identity/bundle` is the same trust as a plain SPIFFE bundle (JWKS). */
 export const signedBundleAnswerSchema = z.object({ jws: z.string() });
 
-/** An item of `GET /v1/identity/nodes`. `DELETE /v1/identity/nodes/{id}` revokes one, `DELETE /v1/identity/join-tokens/{id}` withdraws a token (204). */
+/** An item of `GET /v1/identity/nodes`. `GET` and `DELETE /v1/identity/nodes/{id}` show and revoke one, `DELETE /v1/identity/join-tokens/{id}` withdraws a token (204). */
 export const nodeSchema = z.object({
   id: z.string(),
   name: z.string(),
   services: z.array(z.string()),
-  attestation: z.enum(['join-token']),
+  attestation: z.enum(attestationMethods),
+  /** Who vouched for it, and whom for; absent with a join token. */
+  source: z.string().optional(),
+  subject: z.string().optional(),
   joinedAt: z.iso.datetime(),
   lastIssuedAt: z.iso.datetime().optional(),
   revokedAt: z.iso.datetime().optional(),
 });
+
+/** `PUT /v1/identity/nodes/{id}/grant` (operator): what the node may be from now on. SVIDs of what it may not be any more are taken back. Answers the node. */
+export const changeGrantSchema = z.strictObject({ services: z.array(grantPatternSchema).min(1).max(64) });
 
 /** `GET /v1/identity/status`. */
 export const identityStatusSchema = z.object({

@@ -1,4 +1,3 @@
-import type { AttestationMethod, AttestRequest } from '#policies/wire/attest-api.ts';
 import type { Claims } from './claims.ts';
 import type { Mapping } from './mapping.ts';
 
@@ -12,14 +11,4 @@ export interface Attested {
   readonly subject: string;
   /** The token that was shown attests no other node key until then; absent: what was shown is good once anyway. */
   readonly boundUntilMs?: number;
-}
-
-/** One method of attestation. Throws SLV-2107 (refused), 2108 (can't be asked now), 2106, 2112. */
-export interface Attestor<Method extends Exclude<AttestationMethod, 'join-token'>> {
-  attest(
-    request: Extract<AttestRequest, { method: Method }>,
-    node: { readonly spkiSha256: string },
-    signal: AbortSignal,
-  ): Promise<Attested>;
-  close?(): void;
 }
