@@ -38,11 +38,14 @@ export async function prepareVaultPki(
     trustDomain: string;
     mode?: SetupPlan['mode'];
     dnsNames?: SetupPlan['dnsNames'];
+    /** Other names than those of `testPlan`, or a predecessor. */
+    plan?: Partial<SetupPlan>;
     tokenTtl?: string;
     tokenMaxTtl?: string;
   },
 ): Promise<VaultPki> {
-  const plan = { ...testPlan(options.mode ?? 'vault-leaf', options.trustDomain), dnsNames: options.dnsNames ?? [] };
+  const names = { ...testPlan(options.mode ?? 'vault-leaf', options.trustDomain), ...options.plan };
+  const plan = { ...names, dnsNames: options.dnsNames ?? [] };
   const { rootMount, rootIssuer, mount, role, issuer, approleMount, approle, policy } = plan;
   const transport = openVaultTransport({ address: bao.address, timeoutMs: 10_000 });
   const admin = { transport, token: bao.rootToken };

@@ -32,6 +32,12 @@ const options = {
     placeholder: 'ref',
     description: 'existing issuer of the root mount to be used; absent: selvedge-root, generated when it is not there',
   },
+  vaultSuccessorOf: {
+    parse: text,
+    placeholder: 'ref',
+    description:
+      'root rotation: make --vault-root-issuer NAME as the next root, certified also by this issuer of the mount',
+  },
   vaultIssuer: {
     parse: text,
     placeholder: 'name',
@@ -67,7 +73,8 @@ export function defineVaultSetup(identity: Command): void {
         trustDomain: parseTrustDomain(given.trustDomain),
         rootMount: given.vaultRootMount,
         rootIssuer: given.vaultRootIssuer ?? setupDefaults.rootIssuer,
-        rootExists: given.vaultRootIssuer !== undefined,
+        rootExists: given.vaultRootIssuer !== undefined && given.vaultSuccessorOf === undefined,
+        predecessor: predecessorOf(given),
         mount: given.vaultMount,
         issuer: given.vaultIssuer,
         role: given.vaultRole,
@@ -120,6 +127,12 @@ export function defineVaultSetup(identity: Command): void {
       }
     },
   });
+}
+
+function predecessorOf({ vaultSuccessorOf: predecessor, vaultRootIssuer: root }: Options): string | undefined {
+  if (predecessor !== undefined && (root === undefined || root === predecessor))
+    throw new MeshError('SLV-1003', '--vault-successor-of needs --vault-root-issuer with a name for the new root');
+  return predecessor;
 }
 
 function filesOf(given: Options) {

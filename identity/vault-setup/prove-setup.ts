@@ -8,6 +8,7 @@ import { generateKey } from '#runtime/svid/key-type.ts';
 import { makeKeyPair } from '#runtime/svid/node-key.ts';
 import { certifyIssuingCa } from '../backends/vault-issuing-ca.ts';
 import { signLeafInVault } from '../backends/vault-sign-leaf.ts';
+import { verifyIssuingCa } from '../backends/verify-issuing-ca.ts';
 import { readCertificateRequest } from '../certificate-request.ts';
 import { caErrorOf } from '../vault/failure.ts';
 import { readIssuer } from '../vault/issuer.ts';
@@ -77,12 +78,18 @@ async function proveCapabilities(admin: VaultAdmin, plan: SetupPlan, token: stri
 async function proveSigning(admin: VaultAdmin, plan: SetupPlan, token: string, clock: Clock): Promise<string> {
   const { transport } = admin;
   const { rootMount, rootIssuer, trustDomain } = plan;
+  const { predecessor } = plan;
   const roots = [await rootOf(admin, plan)];
+  const formerRoots =
+    predecessor === undefined ? undefined : [await rootOf(admin, { ...plan, rootIssuer: predecessor })];
+  const also = predecessor === undefined ? '' : `, also by who knows only ${predecessor}`;
   if (plan.mode === 'vault-intermediate') {
     const session = { call: <T>(work: (token: string) => Promise<T>) => work(token), close: () => undefined };
     const order = { rootMount, issuerRef: rootIssuer, trustDomain, roots, ttlSeconds: proofTtlSeconds };
-    await certifyIssuingCa({ transport, session }, order, clock, new AbortController().signal);
-    return 'with it, Vault certified an issuing CA, and a leaf under that is accepted';
+    const { authority } = await certifyIssuingCa({ transport, session }, order, clock, new AbortController().signal);
+    if (formerRoots !== undefined)
+      verifyIssuingCa(authority, { trustDomain, roots: formerRoots, ttlSeconds: proofTtlSeconds, nowMs: clock() });
+    return `with it, Vault certified an issuing CA, and a leaf under that is accepted${also}`;
   }
   const path = vaultPath(plan.mount, 'issuer', plan.issuer, 'sign', plan.role);
   const names = plan.dnsNames.map((rule) => (rule.kind === 'name' ? rule.name : `selvedge-setup.${rule.suffix}`));
@@ -94,13 +101,15 @@ async function proveSigning(admin: VaultAdmin, plan: SetupPlan, token: string, c
       ttlSeconds: proofTtlSeconds,
     };
     try {
-      verifyIssued(await signLeafInVault(transport, path, order, { token }), order, roots, clock());
+      const signed = await signLeafInVault(transport, path, order, { token });
+      verifyIssued(signed, order, roots, clock());
+      if (formerRoots !== undefined) verifyIssued(signed, order, formerRoots, clock());
     } catch (error) {
       throw caErrorOf(error, `sign a certificate for a key of ${type} with the restricted token`);
     }
   }
   const named = names.length === 0 ? '' : `, with ${names.length} DNS name${names.length === 1 ? '' : 's'}`;
-  return `with it, Vault signed SVIDs that are accepted, for keys of ${proofKeyTypes.join(', ')}${named}`;
+  return `with it, Vault signed SVIDs that are accepted${also}, for keys of ${proofKeyTypes.join(', ')}${named}`;
 }
 
 /** The root above the issuer (the issuer itself unless it is an intermediate), DER. Throws MeshError SLV-2146, VaultError. */

@@ -11,6 +11,8 @@ export interface SetupPlan {
   readonly rootIssuer: string;
   /** Whether that issuer must be there; else it is generated when it is not. */
   readonly rootExists: boolean;
+  /** Issuer of the root mount that this root is to follow, and that certifies it for who knows only the old one; absent: none. */
+  readonly predecessor?: string | undefined;
   /** PKI mount with issuing CA and role; `vault-leaf` only, as are the next four. */
   readonly mount: string;
   readonly issuer: string;
@@ -132,24 +134,43 @@ export function appRole(plan: SetupPlan): Readonly<Record<string, unknown>> {
   return { token_policies: [plan.policy], token_no_default_policy: true, token_ttl: 1_200, token_max_ttl: 3_600 };
 }
 
+/** Name of the root; the same in all its certificates. */
+export function rootName({ rootIssuer, trustDomain }: SetupPlan): Readonly<Record<string, unknown>> {
+  return namesOf(trustDomain, `Root ${rootIssuer}`);
+}
+
 /** A root that signs issuing CAs, with room for a cross-signed successor between. */
 export function rootRequest(plan: SetupPlan): Readonly<Record<string, unknown>> {
   return {
-    ...caNames(plan, `Root ${plan.rootIssuer}`),
+    ...rootName(plan),
+    key_type: 'ec',
+    key_bits: 256,
     issuer_name: plan.rootIssuer,
     ttl: `${rootTtlSeconds}s`,
     max_path_length: 2,
+    // By it the key is named when the predecessor is asked to certify it.
+    ...(plan.predecessor === undefined ? {} : { key_name: plan.rootIssuer }),
   };
 }
 
+/** Who slept through a root rotation is led to the new root for this long: nodes come back within 30 days. */
+export const crossTtlSeconds = 30 * 86_400;
+
+/** Name of the issuer that is the new root as certified by the old one. */
+export function crossIssuer({ rootIssuer, predecessor }: SetupPlan): string {
+  return `${rootIssuer}-by-${predecessor ?? ''}`;
+}
+
 /** Name and key of a CA of the trust domain. */
-export function caNames(plan: SetupPlan, name: string): Readonly<Record<string, unknown>> {
+export function caNames({ trustDomain }: SetupPlan, name: string): Readonly<Record<string, unknown>> {
+  return { ...namesOf(trustDomain, name), key_type: 'ec', key_bits: 256 };
+}
+
+function namesOf(trustDomain: TrustDomain, name: string): Readonly<Record<string, unknown>> {
   return {
-    common_name: `${name} of ${plan.trustDomain}`.slice(0, 64),
-    uri_sans: `spiffe://${plan.trustDomain}`,
+    common_name: `${name} of ${trustDomain}`.slice(0, 64),
+    uri_sans: `spiffe://${trustDomain}`,
     exclude_cn_from_sans: true,
-    key_type: 'ec',
-    key_bits: 256,
   };
 }
 

@@ -4,8 +4,11 @@ import { readCertificateLink } from '#runtime/svid/certificate-link.ts';
 import {
   appRole,
   caNames,
+  crossIssuer,
+  crossTtlSeconds,
   minimalPolicy,
   mountTtlSeconds,
+  rootName,
   rootRequest,
   type SetupPlan,
   svidRole,
@@ -52,6 +55,7 @@ export function setupSteps(plan: SetupPlan): readonly SetupStep[] {
   return [
     mountStep(`PKI engine ${plan.rootMount}`, 'sys/mounts', plan.rootMount, 'pki', mountTtlSeconds.root),
     rootStep(plan),
+    ...(plan.predecessor === undefined ? [] : [crossStep(plan, plan.predecessor)]),
     ...inVault,
     {
       what: `policy ${policy}`,
@@ -111,6 +115,44 @@ function rootStep(plan: SetupPlan): SetupStep {
   };
 }
 
+/**
+ * The new root certified by the old one: same name and key, signed by the old key. `root/sign-self-issued` would do too, and asks for sudo; these calls do
+ * not.
+ */
+function crossStep(plan: SetupPlan, predecessor: string): SetupStep {
+  const { rootMount, rootIssuer } = plan;
+  const name = crossIssuer(plan);
+  return {
+    what: `root ${rootMount}/${rootIssuer} certified by ${predecessor}`,
+    read: `${rootMount}/issuer/${name}/json`,
+    judge(found) {
+      const { facts, subject, issuer } = readCa(found);
+      return facts.isCa && !subject.equals(issuer)
+        ? asWanted
+        : { kind: 'in-the-way', why: `${name} is not a CA that another certified` };
+    },
+    calls: [
+      {
+        path: `${rootMount}/intermediate/cross-sign`,
+        body: { key_ref: rootIssuer, ...rootName(plan), add_basic_constraints: true },
+        takes: (data) => ({ csr: z.looseObject({ csr: z.string() }).parse(data).csr }),
+      },
+      {
+        path: `${rootMount}/issuer/${predecessor}/sign-intermediate`,
+        body: { csr: '$csr', use_csr_values: true, ttl: `${crossTtlSeconds}s`, format: 'pem' },
+        takes: (data) => ({ cross: z.looseObject({ certificate: z.string() }).parse(data).certificate }),
+      },
+      {
+        path: `${rootMount}/intermediate/set-signed`,
+        body: { certificate: '$cross' },
+        takes: (data) => ({ issuer: importedIssuer(data) }),
+      },
+      // It is there to be sent along, never to sign: what it signed would not outlive it.
+      { path: `${rootMount}/issuer/$issuer`, body: { issuer_name: name, usage: 'read-only' } },
+    ],
+  };
+}
+
 function issuingStep(plan: SetupPlan): SetupStep {
   const { rootMount, rootIssuer, mount, issuer, issuingCaTtlSeconds } = plan;
   return {
@@ -153,7 +195,10 @@ function issuingStep(plan: SetupPlan): SetupStep {
           usage: 'read-only,issuing-certificates,crl-signing,ocsp-signing',
         },
       },
-      { path: `${mount}/config/issuers`, body: { default: issuer, default_follows_latest_issuer: false } },
+      // Who signs by the default signs under the old root until all trust the new one.
+      ...(plan.predecessor === undefined
+        ? [{ path: `${mount}/config/issuers`, body: { default: issuer, default_follows_latest_issuer: false } }]
+        : []),
     ],
   };
 }

@@ -97,6 +97,28 @@ describe('vault-setup on a real bao', { skip }, () => {
     assert.deepEqual([(await role())['allowed_domains'], (await role())['allow_glob_domains']], [[], false]);
   });
 
+  for (const mode of ['vault-leaf', 'vault-intermediate'] as const) {
+    test(`${mode}: a root that follows another is certified by it; what is in use stays the default; no right is added`, async () => {
+      const plan = planOf(mode, `next_${mode}`);
+      const before = await run(plan);
+      const defaults = async () => [
+        await bao.must('GET', `${plan.rootMount}/config/issuers`),
+        mode === 'vault-leaf' ? await bao.must('GET', `${plan.mount}/config/issuers`) : undefined,
+      ];
+      const [issuers, policy] = [await defaults(), await bao.must('GET', `sys/policies/acl/${plan.policy}`)];
+      const next = { ...plan, rootIssuer: 'r2', issuer: 'i2', predecessor: plan.rootIssuer };
+      const after = await run(next);
+      assert.deepEqual(
+        after.results.filter(({ outcome }) => outcome === 'made').map(({ what }) => what.split('/').at(-1)),
+        ['r2', 'r2 certified by r1', ...(mode === 'vault-leaf' ? ['i2'] : [])],
+      );
+      assert.match(after.proofs.join('\n'), /accepted, also by who knows only r1/);
+      assert.notEqual(after.rootPem, before.rootPem);
+      assert.deepEqual([await defaults(), await bao.must('GET', `sys/policies/acl/${plan.policy}`)], [issuers, policy]);
+      assert.deepEqual(outcomes(await run(next)), ['unchanged']);
+    });
+  }
+
   test('what somebody changed is named and set right', async () => {
     const plan = planOf('vault-leaf', 'drift');
     await run(plan);
