@@ -1,8 +1,10 @@
-import { X509Certificate } from 'node:crypto';
 import { z } from 'zod';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { readCertificate } from '#policies/svid-leaf.ts';
 import { readCertificateLink } from '#runtime/svid/certificate-link.ts';
+import { spkiPin } from '#runtime/svid/first-contact.ts';
+import { readSignerLink } from '#runtime/svid/known-signers.ts';
+import { certificatesOfPem } from '#runtime/svid/pem.ts';
 import { VaultError, type VaultTransport } from './transport.ts';
 
 /** What Vault tells of certificates, parsed. */
@@ -40,7 +42,30 @@ export function readSignedChain(data: unknown): Uint8Array[] {
     throw new MeshError('SLV-2142', "Vault's answer to the signing request is not of the known form.");
   const { certificate, issuing_ca: issuer, ca_chain: above } = parsed.data;
   const signers = above ?? (issuer == null ? [] : [issuer]);
-  return [decode(certificate), ...signers.map(decode).filter((der) => !isSelfSigned(der))];
+  return [decodeSigned(certificate), ...signers.map(decodeSigner).filter((signer) => !signer.isSelfSigned).map(({ der }) => der)];
+}
+
+/** Certificates of CAs, as Vault sends them along with every leaf: what their text says is found out once. The one used longest ago first. */
+const knownSigners = new Map<string, { readonly der: Uint8Array; readonly isSelfSigned: boolean }>();
+const maxKnownSigners = 32;
+
+function decodeSigner(text: string): { readonly der: Uint8Array; readonly isSelfSigned: boolean } {
+  const known = knownSigners.get(text);
+  if (known !== undefined) return known;
+  const der = decodeSigned(text);
+  const signer = { der, isSelfSigned: isSelfSigned(der) };
+  knownSigners.set(text, signer);
+  if (knownSigners.size > maxKnownSigners) knownSigners.delete([...knownSigners.keys()][0] ?? '');
+  return signer;
+}
+
+const pins = new WeakMap<Uint8Array, string>();
+
+/** `spkiPin` of a signer's certificate from `readSignedChain`, which gives the same object for the same certificate. */
+export function pinOfSigner(der: Uint8Array): string {
+  const pin = pins.get(der) ?? spkiPin(der);
+  pins.set(der, pin);
+  return pin;
 }
 
 /**
@@ -48,7 +73,7 @@ export function readSignedChain(data: unknown): Uint8Array[] {
  * more use. What is needed stays: Vault gives nothing a longer life than what signs it has.
  */
 export function outliving(above: readonly Uint8Array[], leafNotAfterMs: number): readonly Uint8Array[] {
-  return above.filter((der) => readCertificate(der).notAfterMs >= leafNotAfterMs);
+  return above.filter((der) => readSignerLink(der).facts.notAfterMs >= leafNotAfterMs);
 }
 
 /** True for a certificate that names itself as its issuer: never part of a chain that is handed out. */
@@ -57,9 +82,24 @@ export function isSelfSigned(der: Uint8Array): boolean {
   return subject.equals(issuer);
 }
 
+/** As `decode`, and within the bounds of every peer: whoever asked for the certificate is not to blame for what it says. */
+function decodeSigned(text: string): Uint8Array {
+  const der = decode(text);
+  try {
+    readCertificateLink(der);
+    return der;
+  } catch (cause) {
+    const flaw = cause instanceof MeshError ? `: ${cause.message}` : '.';
+    throw new MeshError('SLV-2142', `Vault returned a certificate that can not be used${flaw}`, { cause });
+  }
+}
+
 function decode(text: string): Uint8Array {
   try {
-    return new Uint8Array(new X509Certificate(text).raw);
+    const [der] = certificatesOfPem(text);
+    if (der === undefined) throw new MeshError('SLV-5003', 'There is no certificate.');
+    readCertificate(der);
+    return der;
   } catch (cause) {
     throw new MeshError('SLV-2142', 'Vault returned a certificate that can not be read.', { cause });
   }
