@@ -2,12 +2,12 @@ import { createPublicKey } from 'node:crypto';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { quote } from '#policies/quote.ts';
 import { serviceIdentityOf } from '#policies/spiffe-id.ts';
-import type { Clock } from '#runtime/clock.ts';
 import { identityServiceName } from '#runtime/svid/open-bundle.ts';
 import type { VerifiedPeer } from '#runtime/svid/verify-peer.ts';
 import { grants } from './grant.ts';
 import type { NodeProofs } from './node-proof.ts';
 import { type NodeRecord, type Nodes, nodeAbsenceMs, renewable, requireNotRevoked } from './nodes.ts';
+import type { Presence } from './presence.ts';
 
 /** Who asks for an SVID, as proven. */
 export type Attested =
@@ -31,13 +31,13 @@ export interface Evidence {
 export class Attestation {
   readonly #nodes: Nodes;
   readonly #proofs: NodeProofs;
-  readonly #clock: Clock;
+  readonly #presence: Presence;
   readonly #open: boolean;
 
-  constructor(options: { nodes: Nodes; proofs: NodeProofs; clock: Clock; open: boolean }) {
+  constructor(options: { nodes: Nodes; proofs: NodeProofs; presence: Presence; open: boolean }) {
     this.#nodes = options.nodes;
     this.#proofs = options.proofs;
-    this.#clock = options.clock;
+    this.#presence = options.presence;
     this.#open = options.open;
   }
 
@@ -58,7 +58,7 @@ export class Attestation {
     if (node === undefined) throw new MeshError('SLV-2111', `There is no node ${quote(nodeId)}.`);
     await this.#proofs.verify(proof, createPublicKey(node.publicKey), { nodeId, content: evidence.body });
     const lastSeenMs = Math.max(node.joinedAtMs, node.lastIssuedAtMs ?? 0);
-    if (this.#clock() - lastSeenMs > nodeAbsenceMs) {
+    if (this.#presence.awayMs(lastSeenMs) > nodeAbsenceMs) {
       throw new MeshError(
         'SLV-2111',
         `Node ${node.name} was last seen at ${new Date(lastSeenMs).toISOString()}, over 30 days ago.`,

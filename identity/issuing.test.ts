@@ -13,6 +13,7 @@ import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
 import { Attestation } from './attestation.ts';
 import { NodeProofs } from './node-proof.ts';
 import { maxLiveSvids, Nodes, nodeAbsenceMs, readNodeKey } from './nodes.ts';
+import { Presence } from './presence.ts';
 import { forgeRequest, testKey } from './testing/forge-request.ts';
 import { type Answer, RunningService, type TestNode } from './testing/running-service.ts';
 
@@ -198,7 +199,8 @@ describe('attestation over time', () => {
     const clock = (): number => nowMs;
     await using store = await openSqliteStore({ path: undefined, clock: Date.now, log });
     const nodes = new Nodes(store, clock);
-    const attestation = new Attestation({ nodes, proofs: new NodeProofs(clock), clock, open: false });
+    const presence = await Presence.open(store, { clock, log });
+    const attestation = new Attestation({ nodes, proofs: new NodeProofs(clock), presence, open: false });
     const pair = makeKeyPair();
     const joining = await nodes.joining(readNodeKey(publicKeyPem(pair)), { name: 'n1', services: ['web'] });
     await store.txn({ compare: [], success: [joining.put] });
@@ -209,12 +211,18 @@ describe('attestation over time', () => {
       const proof = await signNodeProof(pair, { nodeId: id, content: body }, world);
       return attestation.attest({ service: 'web', proof, body, peer: undefined });
     };
-    nowMs += nodeAbsenceMs - 1_000;
+    // Another instance was there all the time.
+    const pass = async (ms: number): Promise<void> => {
+      nowMs += ms;
+      await store.put('identity/presence', Buffer.from(JSON.stringify({ seenAtMs: nowMs, outages: [] })));
+      await presence.note();
+    };
+    await pass(nodeAbsenceMs - 1_000);
     assert.equal((await show()).kind, 'node-key');
     await nodes.recordSvid(id, { service: 'web', serial: 'aa', notAfterMs: nowMs + 60_000 }, undefined);
-    nowMs += nodeAbsenceMs - 1_000;
+    await pass(nodeAbsenceMs - 1_000);
     assert.equal((await show()).kind, 'node-key');
-    nowMs += 2_000;
+    await pass(2_000);
     await assert.rejects(show(), (error) => isMeshError(error, 'SLV-2111'));
   });
 

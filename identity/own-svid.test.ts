@@ -20,6 +20,7 @@ import { issueCounts } from './issue-counts.ts';
 import { NodeProofs } from './node-proof.ts';
 import { Nodes } from './nodes.ts';
 import { openOwnSvid } from './own-svid.ts';
+import { Presence } from './presence.ts';
 import { Revocations } from './revocation/revocations.ts';
 import { HeldSvids } from './status/held-svids.ts';
 import { TrustPublication } from './trust-publication.ts';
@@ -72,7 +73,7 @@ async function parts(): Promise<{ issuance: Issuance; trust: TrustPublication; c
   const attestation = new Attestation({
     nodes,
     proofs: new NodeProofs(context.clock),
-    clock: context.clock,
+    presence: await Presence.open(store, context),
     open: false,
   });
   const audit = await openAuditLog(undefined, context);

@@ -13,7 +13,7 @@ import { renewalPlan, retryDelayMs } from '#runtime/svid/renewal-plan.ts';
 import { type Svid, type SvidSource, svidHolder } from '#runtime/svid/svid.ts';
 import { isToBeRenewed } from '#runtime/svid/tainted.ts';
 import type { TrustSource } from '#runtime/svid/trust.ts';
-import { verifyChain } from '#runtime/svid/verify-peer.ts';
+import { clockSkewMs, verifyChain } from '#runtime/svid/verify-peer.ts';
 import type { Issuance } from './issuance.ts';
 
 /** The SVID by which the service serves TLS and signs bundles, kept fresh until closed. */
@@ -75,7 +75,9 @@ export async function openOwnSvid(options: {
   const holder = svidHolder(held.svid);
   const closing = new AbortController();
   let wake = new AbortController();
-  const isUrgent = (): boolean => isToBeRenewed(held.svid, trust);
+  // The second: it was obtained while our clock was ahead. Nobody believes it before it begins.
+  const isUrgent = (): boolean =>
+    isToBeRenewed(held.svid, trust) || context.clock() < held.svid.notBeforeMs - clockSkewMs;
   const stopListening = trust.onChange(() => isUrgent() && wake.abort());
   const keep = async (): Promise<void> => {
     let failures = 0;

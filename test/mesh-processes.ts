@@ -5,6 +5,7 @@ import type { JoinTokenView } from '#policies/wire/identity-api.ts';
 import { meshRequest } from '#runtime/mesh-http.ts';
 import { readRootsFile, vouchedRoots } from '#runtime/svid/vouched-roots.ts';
 import { Child } from './child.ts';
+import { ShiftedClocks } from './shifted-clock.ts';
 import { waitFor } from './wait-for.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -83,6 +84,8 @@ export class MeshProcesses {
   readonly secrets = new Set<string>();
   readonly #identityFlags: string[];
   readonly #logLevel: string;
+  /** The clocks of the processes, by their names; absent: all have the real one. */
+  readonly clocks: ShiftedClocks | undefined;
   readonly #children = new Map<string, Child>();
   readonly #proxies = new Map<string, { readonly options: ProxyOptions; readonly proxy: RunningProxy }>();
   #identityUrl = '';
@@ -90,8 +93,15 @@ export class MeshProcesses {
   #pin = '';
   #trust: ReturnType<typeof vouchedRoots> | undefined;
 
-  /** @param options.identityFlags further flags of `serve identity`: another backend, the lifetime of SVIDs */
-  constructor(directory: string, options: { identityFlags?: readonly string[]; logLevel?: string } = {}) {
+  /**
+   * @param options.identityFlags further flags of `serve identity`: another backend, the lifetime of SVIDs
+   * @param options.shiftedClocks gives every process a clock of its own, which `clocks` sets
+   */
+  constructor(
+    directory: string,
+    options: { identityFlags?: readonly string[]; logLevel?: string; shiftedClocks?: true } = {},
+  ) {
+    this.clocks = options.shiftedClocks === true ? new ShiftedClocks(directory) : undefined;
     this.directory = directory;
     this.#identityFlags = [...(options.identityFlags ?? [])];
     this.#logLevel = options.logLevel ?? 'info';
@@ -298,7 +308,9 @@ export class MeshProcesses {
 
   /** Starts a process of bin/selvedge. */
   selvedge(name: string, args: readonly string[], options?: ConstructorParameters<typeof Child>[4]): Child {
-    return this.#keep(new Child(name, selvedge, [...args, '--log-level', this.#logLevel], this.directory, options));
+    const flags = [...args, '--log-level', this.#logLevel];
+    const environment = { ...this.clocks?.environment(name), ...options?.environment };
+    return this.#keep(new Child(name, selvedge, flags, this.directory, { ...options, environment }));
   }
 
   /** Starts a process of bin/node. */
@@ -363,7 +375,7 @@ export class MeshProcesses {
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       ...(this.#trust === undefined ? {} : { trust: this.#trust }),
-      clock: Date.now,
+      clock: () => this.clocks?.now(url.startsWith(this.#identityUrl) ? 'identity' : 'catalog') ?? Date.now(),
       timeoutMs: 10_000,
     });
     return { status: answer.status, headers: answer.headers, text: answer.body.toString('utf8') };

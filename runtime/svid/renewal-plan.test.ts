@@ -8,8 +8,8 @@ test('renews at a third of the lifetime, give or take a tenth of it', () => {
   const svid = { obtainedAtMs: 1_000_000, notAfterMs: 1_000_000 + 3 * hour };
   const dueAt = (random: number) => renewalPlan(svid, () => random).dueAtMs - svid.obtainedAtMs;
   assert.deepEqual([dueAt(0), dueAt(0.5), Math.round(dueAt(1))], [3_240_000, 3_600_000, 3_960_000]);
-  assert.equal(renewalPlan(svid, () => 0.5).longestSleepMs, 30_000);
-  assert.equal(renewalPlan({ obtainedAtMs: 0, notAfterMs: 60_000 }, () => 0.5).longestSleepMs, 6_000);
+  assert.equal(renewalPlan(svid, () => 0.5).longestSleepMs, 5_000);
+  assert.equal(renewalPlan({ obtainedAtMs: 0, notAfterMs: 60_000 }, () => 0.5).longestSleepMs, 5_000);
 });
 
 test('at the default of 4 h an outage of 150 minutes is outlasted', () => {
@@ -17,11 +17,11 @@ test('at the default of 4 h an outage of 150 minutes is outlasted', () => {
   assert.ok(4 * hour - dueAtMs >= 150 * 60_000);
 });
 
-test('retries double from 1 s to 60 s, with full jitter, and keep pace with short lifetimes', () => {
+test('retries double from 1 s to 20 s, with full jitter, and keep pace with short lifetimes', () => {
   const bounds = (lifetimeMs: number | undefined) =>
     [1, 2, 3, 7, 1_000].map((failures) => retryDelayMs(failures, lifetimeMs, () => 1));
-  assert.deepEqual(bounds(4 * hour), [1_000, 2_000, 4_000, 60_000, 60_000]);
-  assert.deepEqual(bounds(undefined), [1_000, 2_000, 4_000, 60_000, 60_000]);
+  assert.deepEqual(bounds(4 * hour), [1_000, 2_000, 4_000, 20_000, 20_000]);
+  assert.deepEqual(bounds(undefined), [1_000, 2_000, 4_000, 20_000, 20_000]);
   assert.deepEqual(bounds(60_000), [1_000, 2_000, 3_000, 3_000, 3_000]);
   assert.equal(
     retryDelayMs(5, hour, () => 0),

@@ -8,8 +8,10 @@ export interface RenewalPlan {
   readonly longestSleepMs: number;
 }
 
-const longestSleepMs = 30_000;
-const longestRetryMs = 60_000;
+/** Short: who wakes from a day's suspend, or had its clock set, has to notice at once; a look at the clock costs nothing. */
+const longestSleepMs = 5_000;
+/** The mesh is to be whole within a minute of the identity service's return, and proxies can wait for the catalog, which waits for its SVID as they do. */
+const longestRetryMs = 20_000;
 const firstRetryMs = 1_000;
 
 /**
@@ -32,7 +34,7 @@ export function hasteMs(lifetimeMs: number, random: Random): number {
 }
 
 /**
- * How long to wait after a failure: full jitter under a bound that doubles from 1 s to 60 s, or to a twentieth of the lifetime where that is shorter, so
+ * How long to wait after a failure: full jitter under a bound that doubles from 1 s to 20 s, or to a twentieth of the lifetime where that is shorter, so
  * that an SVID of one minute is tried about every three seconds at the slowest.
  *
  * @param failures how many in a row, from 1
