@@ -1,7 +1,7 @@
 import { type ServerDuplexStream, status } from '@grpc/grpc-js';
+import { encodeFileDescriptor, type ProtoFile, symbolsOf } from '#runtime/protobuf/descriptor.ts';
+import type { MessageInput, MessageOf } from '#runtime/protobuf/message.ts';
 import type { OpenStreams } from './open-streams.ts';
-import { encodeFileDescriptor, type ProtoFile, symbolsOf } from './protobuf/descriptor.ts';
-import type { MessageInput, MessageOf } from './protobuf/message.ts';
 import { statusOf } from './rpc-error.ts';
 import type { Serving } from './state-stream.ts';
 import type { reflectionProtocol } from './wire/grpc-reflection.ts';

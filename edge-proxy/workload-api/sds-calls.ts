@@ -1,5 +1,5 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js';
-import type { Handlers } from './protobuf/service.ts';
+import type { Handlers } from '#runtime/protobuf/service.ts';
 import { statusOf } from './rpc-error.ts';
 import { DeltaSubscription, fetchOnce, WorldSubscription } from './sds-subscription.ts';
 import { type Serving, StateStream } from './state-stream.ts';

@@ -1,7 +1,7 @@
 import { status } from '@grpc/grpc-js';
 import { quote } from '#policies/quote.ts';
 import type { Logger } from '#runtime/logging.ts';
-import type { MessageInput, MessageOf } from './protobuf/message.ts';
+import type { MessageInput, MessageOf } from '#runtime/protobuf/message.ts';
 import { RpcError } from './rpc-error.ts';
 import { type NamedSecret, secretsOf, secretTypeUrl, type Validation, versionOf } from './secrets.ts';
 import type { deltaRequest, deltaResponse, discoveryRequest, discoveryResponse } from './wire/envoy-sds.ts';

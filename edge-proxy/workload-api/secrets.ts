@@ -3,7 +3,7 @@ import { status } from '@grpc/grpc-js';
 import { toPem } from '#policies/der-writer.ts';
 import { quote } from '#policies/quote.ts';
 import type { TrustBundle } from '#policies/trust-bundle.ts';
-import type { MessageInput } from './protobuf/message.ts';
+import type { MessageInput } from '#runtime/protobuf/message.ts';
 import { RpcError } from './rpc-error.ts';
 import { secret, spiffeValidator, typeUrl } from './wire/envoy-sds.ts';
 import type { any } from './wire/google.ts';

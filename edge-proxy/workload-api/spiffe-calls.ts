@@ -5,7 +5,7 @@ import {
   type sendUnaryData,
   status,
 } from '@grpc/grpc-js';
-import type { MessageType } from './protobuf/message.ts';
+import type { MessageType } from '#runtime/protobuf/message.ts';
 import { RpcError, statusOf } from './rpc-error.ts';
 import { type Serving, StateStream } from './state-stream.ts';
 import type { WorkloadState } from './workload.ts';

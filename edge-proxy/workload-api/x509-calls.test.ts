@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { Metadata, status } from '@grpc/grpc-js';
+import type { MessageOf } from '#runtime/protobuf/message.ts';
 import { certificatesOfPem } from '#runtime/svid/pem.ts';
 import { makeCa } from '#test/mini-ca.ts';
 import { waitFor } from '#test/wait-for.ts';
-import type { MessageOf } from './protobuf/message.ts';
 import { header, openStream, startScene, webId } from './testing/scene.ts';
 import * as wire from './wire/spiffe-workload-api.ts';
 

@@ -1,7 +1,7 @@
 import { createPrivateKey } from 'node:crypto';
 import type { TrustBundle } from '#policies/trust-bundle.ts';
+import type { Handlers } from '#runtime/protobuf/service.ts';
 import { certificatesOfPem } from '#runtime/svid/pem.ts';
-import type { Handlers } from './protobuf/service.ts';
 import { streamState } from './spiffe-calls.ts';
 import type { Serving } from './state-stream.ts';
 import { type workloadService, x509BundlesResponse, x509SvidResponse } from './wire/spiffe-workload-api.ts';

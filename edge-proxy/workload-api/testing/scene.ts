@@ -7,12 +7,12 @@ import { Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js'
 import { pino } from 'pino';
 import type { TrustDomain } from '#policies/spiffe-id.ts';
 import type { TrustBundle } from '#policies/trust-bundle.ts';
+import type { MessageType } from '#runtime/protobuf/message.ts';
 import { type Svid, type SvidHolder, type SvidSource, svidHolder } from '#runtime/svid/svid.ts';
 import type { TrustSource } from '#runtime/svid/trust.ts';
 import { type MiniCa, makeCa } from '#test/mini-ca.ts';
 import { waitFor } from '#test/wait-for.ts';
 import { type RunningWorkloadApi, startWorkloadApi, type WorkloadApiOptions } from '../main.ts';
-import type { MessageType } from '../protobuf/message.ts';
 
 /** A Workload API on a real socket in this process, whose SVIDs and bundles the test changes, and gRPC clients of it. */
 

@@ -1,6 +1,6 @@
-import type { ProtoFile } from '../protobuf/descriptor.ts';
-import { bytes, choice, many, manyOf, mapOf, message, one, string } from '../protobuf/message.ts';
-import { method, type Service } from '../protobuf/service.ts';
+import type { ProtoFile } from '#runtime/protobuf/descriptor.ts';
+import { bytes, choice, many, manyOf, mapOf, message, one, string } from '#runtime/protobuf/message.ts';
+import { method, type Service } from '#runtime/protobuf/service.ts';
 import { any, anyFile, rpcStatus, statusFile, struct, structFile } from './google.ts';
 
 /**

@@ -1,4 +1,4 @@
-import type { ProtoFile } from '../protobuf/descriptor.ts';
+import type { ProtoFile } from '#runtime/protobuf/descriptor.ts';
 import {
   bool,
   bytes,
@@ -12,7 +12,7 @@ import {
   message,
   one,
   string,
-} from '../protobuf/message.ts';
+} from '#runtime/protobuf/message.ts';
 
 /** google.protobuf.Any, Struct and google.rpc.Status. Field numbers: google/protobuf/any.proto, struct.proto; google/rpc/status.proto. */
 

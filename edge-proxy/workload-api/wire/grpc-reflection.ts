@@ -1,6 +1,6 @@
-import type { ProtoFile } from '../protobuf/descriptor.ts';
-import { choice, int32, many, manyOf, message, one, string } from '../protobuf/message.ts';
-import { method, type Service } from '../protobuf/service.ts';
+import type { ProtoFile } from '#runtime/protobuf/descriptor.ts';
+import { choice, int32, many, manyOf, message, one, string } from '#runtime/protobuf/message.ts';
+import { method, type Service } from '#runtime/protobuf/service.ts';
 
 /** gRPC server reflection on the wire. Source: github.com/grpc/grpc-proto, grpc/reflection/v1/reflection.proto; v1alpha is the same under another name. */
 export function reflectionProtocol(version: 'v1' | 'v1alpha') {

@@ -30,7 +30,7 @@ export interface ProtoFile {
 }
 
 /** Numbers of google.protobuf.FieldDescriptorProto.Type. */
-const typeNumbers: Readonly<Record<Scalar, number>> = { double: 1, int32: 5, bool: 8, string: 9, bytes: 12 };
+const typeNumbers: Readonly<Record<Scalar, number>> = { double: 1, int64: 3, int32: 5, bool: 8, string: 9, bytes: 12 };
 const typeMessage = 11;
 const typeEnum = 14;
 const labelOptional = 1;

@@ -3,11 +3,11 @@ import { describe, test } from 'node:test';
 import { fromBinary, toBinary, toJson } from '@bufbuild/protobuf';
 import { StructSchema } from '@bufbuild/protobuf/wkt';
 import fc from 'fast-check';
-import { deltaRequest, discoveryRequest, secret } from '../wire/envoy-sds.ts';
-import { type Json, struct, structOf } from '../wire/google.ts';
-import { reflectionProtocol } from '../wire/grpc-reflection.ts';
-import { jwtSvidRequest, validateJwtSvidRequest, x509SvidResponse } from '../wire/spiffe-workload-api.ts';
-import { type MessageType, message, one, string } from './message.ts';
+import { type MessageType, message, one, string } from '#runtime/protobuf/message.ts';
+import { deltaRequest, discoveryRequest, secret } from './envoy-sds.ts';
+import { type Json, struct, structOf } from './google.ts';
+import { reflectionProtocol } from './grpc-reflection.ts';
+import { jwtSvidRequest, validateJwtSvidRequest, x509SvidResponse } from './spiffe-workload-api.ts';
 
 const bytes = fc.uint8Array({ maxLength: 64 });
 

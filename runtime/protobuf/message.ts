@@ -2,7 +2,7 @@ import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 
 /**
  * Protobuf messages written down once, as data: the codec and the descriptors of server reflection are both made of it. Of proto3 it has what the Workload
- * API and SDS use: strings, bytes, numbers, messages, lists and maps of them, oneofs. Fields that are not written down are passed over when reading.
+ * API, SDS and etcd's API use: strings, bytes, numbers, messages, lists and maps of them, oneofs. Fields that are not written down are passed over when reading.
  */
 
 /** Scalar types, by their names in protobuf. */
@@ -11,6 +11,7 @@ interface Scalars {
   bytes: Uint8Array;
   bool: boolean;
   int32: number;
+  int64: bigint;
   double: number;
 }
 export type Scalar = keyof Scalars;
@@ -65,6 +66,7 @@ export const string = (number: number): Field<string> => ({ number, type: 'strin
 export const bytes = (number: number): Field<Uint8Array> => ({ number, type: 'bytes', shape: 'one' });
 export const bool = (number: number): Field<boolean> => ({ number, type: 'bool', shape: 'one' });
 export const int32 = (number: number): Field<number> => ({ number, type: 'int32', shape: 'one' });
+export const int64 = (number: number): Field<bigint> => ({ number, type: 'int64', shape: 'one' });
 export const double = (number: number): Field<number> => ({ number, type: 'double', shape: 'one' });
 export const enumeration = (number: number, type: EnumType): Field<number> => ({ number, type, shape: 'one' });
 
@@ -151,6 +153,7 @@ function absent({ type, shape, oneof }: Field<unknown>): unknown {
   if (oneof !== undefined || typeof type === 'function') return undefined;
   if (type === 'string') return '';
   if (type === 'bytes') return new Uint8Array();
+  if (type === 'int64') return 0n;
   return type === 'bool' ? false : 0;
 }
 
@@ -178,6 +181,7 @@ function writeOne(writer: BinaryWriter, { number, type }: Field<unknown>, value:
   else if (type === 'bytes') writer.bytes(value as Uint8Array);
   else if (type === 'bool') writer.bool(value as boolean);
   else if (type === 'double') writer.double(value as number);
+  else if (type === 'int64') writer.int64(value as bigint);
   else writer.int32(value as number);
 }
 
@@ -209,6 +213,7 @@ function readOne(reader: BinaryReader, type: FieldType, depth: number): unknown 
   if (type === 'string') return reader.string(true);
   if (type === 'bytes') return reader.bytes();
   if (type === 'bool') return reader.bool();
+  if (type === 'int64') return BigInt(reader.int64());
   return type === 'double' ? reader.double() : reader.int32();
 }
 
