@@ -1,8 +1,7 @@
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { readCertificate } from '#policies/svid-leaf.ts';
-import { spkiPin } from '#runtime/svid/first-contact.ts';
 import type { SignedChain, SigningOrder } from '../ca-backend.ts';
-import { outliving, readSignedChain } from '../vault/issuer.ts';
+import { outliving, pinOfSigner, readSignedChain } from '../vault/issuer.ts';
 import type { VaultCall, VaultTransport } from '../vault/transport.ts';
 
 /**
@@ -32,5 +31,5 @@ export async function signLeafInVault(
   if (leaf === undefined) throw new MeshError('SLV-2142', 'Vault returned no certificate.');
   const [issuing] = above;
   const chain = [leaf, ...outliving(above, readCertificate(leaf).notAfterMs)];
-  return { chain, reference: reply.requestId, ...(issuing === undefined ? {} : { issuer: spkiPin(issuing) }) };
+  return { chain, reference: reply.requestId, ...(issuing === undefined ? {} : { issuer: pinOfSigner(issuing) }) };
 }

@@ -42,7 +42,13 @@ export function readSignedChain(data: unknown): Uint8Array[] {
     throw new MeshError('SLV-2142', "Vault's answer to the signing request is not of the known form.");
   const { certificate, issuing_ca: issuer, ca_chain: above } = parsed.data;
   const signers = above ?? (issuer == null ? [] : [issuer]);
-  return [decodeSigned(certificate), ...signers.map(decodeSigner).filter((signer) => !signer.isSelfSigned).map(({ der }) => der)];
+  return [
+    decodeSigned(certificate),
+    ...signers
+      .map(decodeSigner)
+      .filter((signer) => !signer.isSelfSigned)
+      .map(({ der }) => der),
+  ];
 }
 
 /** Certificates of CAs, as Vault sends them along with every leaf: what their text says is found out once. The one used longest ago first. */
