@@ -7,6 +7,8 @@ import { logLevels } from '#runtime/logging.ts';
 import { address, durationMs, integer, oneOf, serviceUrl, text } from '#runtime/option-kinds.ts';
 import { parseSocketAddress, type SocketAddress } from '#runtime/socket-address.ts';
 import { defaultKeyType, keyTypes, parseKeyType } from '#runtime/svid/key-type.ts';
+import { attestOptions } from './attest-options.ts';
+import { parseAttestation } from './attestation-file.ts';
 import { dnsOptions } from './dns-options.ts';
 import { parseSidecarServices } from './sidecar-services.ts';
 import { vaultOptions } from './vault-options.ts';
@@ -214,6 +216,12 @@ export const identityOptions = {
     default: '5m',
     description: 'how long connections under the old root get to end, once every SVID is renewed',
   },
+  attestation: {
+    parse: noText,
+    fromFile: parseAttestation,
+    description:
+      'in the --config file only: what attests nodes besides join tokens (JWT issuers, a Vault, certificates), and what each of them is granted',
+  },
   ...vaultOptions,
   logLevel,
   config,
@@ -236,8 +244,9 @@ export const catalogOptions = {
     parse: text,
     placeholder: 'dir',
     default: '/var/lib/selvedge/catalog',
-    description: 'the store and the operator token',
+    description: 'the store, the audit log and the operator token',
   },
+  auditSync,
   datacenter,
   nodeName,
   defaultIntentionPolicy,
@@ -248,6 +257,7 @@ export const catalogOptions = {
     description: 'identity service: the catalog has an SVID of its own',
   },
   ...joining,
+  ...attestOptions,
   svidTtl: askedSvidTtl,
   logLevel,
   config,
@@ -302,6 +312,7 @@ export const edgeProxyOptions = {
     description: 'identity service',
   },
   ...joining,
+  ...attestOptions,
   nodeName,
   dataDir: {
     parse: text,

@@ -1,5 +1,6 @@
 import type { SocketAddress } from '#runtime/socket-address.ts';
 import type { KeyType } from '#runtime/svid/key-type.ts';
+import type { NodeEvidence } from '#runtime/svid/node-evidence.ts';
 import type { AccessLogMode } from './traffic.ts';
 import type { WorkloadSocket } from './workload-api/unix-socket.ts';
 
@@ -26,6 +27,8 @@ export interface EdgeProxyConfig {
   readonly catalogUrl: string;
   readonly identityUrl: string;
   readonly joinTokenFile: string | undefined;
+  /** How the node joins without a join token. */
+  readonly attestBy?: NodeEvidence | undefined;
   readonly caFile: string | undefined;
   readonly caPin: string | undefined;
   readonly nodeName: string;

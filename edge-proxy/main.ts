@@ -51,6 +51,7 @@ export async function startEdgeProxy(
     services: config.sidecars.map(({ service }) => service),
     stateDir: config.dataDir,
     joinTokenFile: config.joinTokenFile,
+    attestBy: config.attestBy,
     caFile: config.caFile,
     caPin: config.caPin,
     nodeName: config.nodeName,

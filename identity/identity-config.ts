@@ -6,7 +6,7 @@ import type { SocketAddress } from '#runtime/socket-address.ts';
 import type { CaConfig } from './backends/ca-config.ts';
 import type { DnsNameRule } from './dns-name-rule.ts';
 import type { WebCertificate } from './federation/web-endpoint.ts';
-import type { AttestationConfig } from './node-attestation/node-attestation.ts';
+import type { AttestationConfig } from './node-attestation/attestation-config.ts';
 import type { Rate } from './rate-limit.ts';
 import type { Rotation } from './rotation/rotation.ts';
 import type { RotationTimes } from './rotation/rotation-times.ts';

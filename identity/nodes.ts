@@ -241,6 +241,10 @@ export class Nodes {
     const id = typeof of === 'string' ? of : of.id;
     const change = (node: NodeRecord): Change => {
       requireNotRevoked(node);
+      // The grant may have been narrowed while the CA signed.
+      if (!grants(node.services, svid.service)) {
+        throw new MeshError('SLV-2120', `Node ${node.name} may not be ${quote(svid.service)} any more.`);
+      }
       const nowMs = this.#clock();
       const { gone, live } = splitByTime(node, nowMs);
       requireRoom(live, nowMs);

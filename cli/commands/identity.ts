@@ -12,7 +12,7 @@ import { defineRevocation } from './identity-revocation.ts';
 import { defineRotation } from './identity-rotation.ts';
 import { defineVaultSetup } from './vault-setup.ts';
 
-/** `selvedge identity status`, `… join-token create|list|delete`, `… node list|revoke`, rotation, revocation, federation and `vault-setup`. */
+/** `selvedge identity status`, `… join-token create|list|delete`, `… node list|show|grant|revoke|readmit`, rotation, revocation, federation and `vault-setup`. */
 export function defineIdentityCommands(program: Command): void {
   const identity = program.command('identity').description('certificates, join tokens, nodes');
   defineCommand(identity, {
@@ -54,6 +54,14 @@ export function defineIdentityCommands(program: Command): void {
   defineVaultSetup(identity);
 }
 
+const grantedService = {
+  parse: text,
+  placeholder: 'name',
+  repeatable: true,
+  required: true,
+  description: 'service that the node may be; one trailing * stands for any ending',
+} as const;
+
 /** `2 h 31 min`: how long the mesh does without its CA. */
 function inWords(seconds: number): string {
   const minutes = Math.floor(seconds / 60);
@@ -68,13 +76,7 @@ function defineJoinTokens(identity: Command): void {
     summary: 'make a token; it is printed once, on standard output, and redeemable once',
     options: {
       ...identityClientOptions,
-      service: {
-        parse: text,
-        placeholder: 'name',
-        repeatable: true,
-        required: true,
-        description: 'service that the node may be; one trailing * stands for any ending',
-      },
+      service: grantedService,
       node: { parse: parseServiceName, placeholder: 'name', description: 'the only node that may redeem it' },
       ttl: { parse: durationMs, placeholder: 'duration', default: '10m', description: 'how long it may be redeemed' },
       description: { parse: text, placeholder: 'text', description: 'what it is for' },
@@ -116,6 +118,12 @@ function defineJoinTokens(identity: Command): void {
   });
 }
 
+const nodePath = (id: string): string => `/v1/identity/nodes/${encodeURIComponent(id)}`;
+const nodeColumns = [
+  ...(['id', 'name', 'services', 'attestation', 'source', 'subject'] as const),
+  ...(['joinedAt', 'lastIssuedAt', 'revokedAt'] as const),
+] as const;
+
 function defineNodes(identity: Command): void {
   const node = identity.command('node').description('nodes that joined, and their grants');
   defineCommand(node, {
@@ -124,7 +132,45 @@ function defineNodes(identity: Command): void {
     options: { ...identityClientOptions, output },
     async run(options) {
       const nodes = await client(options).json('GET', '/v1/identity/nodes', z.array(nodeSchema));
-      printRows(nodes, ['id', 'name', 'services', 'joinedAt', 'lastIssuedAt', 'revokedAt'], options.output);
+      printRows(
+        nodes,
+        ['id', 'name', 'services', 'attestation', 'joinedAt', 'lastIssuedAt', 'revokedAt'],
+        options.output,
+      );
+    },
+  });
+  defineCommand(node, {
+    name: 'show',
+    summary: 'one node: what it may be, how it joined and who vouched for it',
+    positional: ['<id>'],
+    options: { ...identityClientOptions, output },
+    async run(options, [id = '']) {
+      const found = await client(options).json('GET', nodePath(id), nodeSchema);
+      if (options.output === 'json') printJson(found);
+      else printRows([found], nodeColumns, 'table');
+    },
+  });
+  defineCommand(node, {
+    name: 'grant',
+    summary: 'change what the node with this ID may be; SVIDs of what it may not be any more are taken back',
+    positional: ['<id>'],
+    options: { ...identityClientOptions, service: grantedService, output },
+    async run(options, [id = '']) {
+      const changed = await client(options).json('PUT', `${nodePath(id)}/grant`, nodeSchema, {
+        services: options.service,
+      });
+      if (options.output === 'json') printJson(changed);
+      else say(`node ${id} may be ${changed.services.join(', ')}`);
+    },
+  });
+  defineCommand(node, {
+    name: 'readmit',
+    summary: 'let a node of the name of this revoked one attest itself again, with a new key',
+    positional: ['<id>'],
+    options: identityClientOptions,
+    async run(options, [id = '']) {
+      await client(options).send('POST', `${nodePath(id)}/readmit`);
+      say(`a node of the name of ${id} may attest itself again; the key of ${id} stays revoked`);
     },
   });
   defineCommand(node, {
@@ -133,7 +179,7 @@ function defineNodes(identity: Command): void {
     positional: ['<id>'],
     options: identityClientOptions,
     async run(options, [id = '']) {
-      await client(options).send('DELETE', `/v1/identity/nodes/${encodeURIComponent(id)}`);
+      await client(options).send('DELETE', nodePath(id));
       say(`node ${id} revoked`);
     },
   });

@@ -5,6 +5,7 @@ import { createLogger } from '#runtime/logging.ts';
 import { systemContext } from '#runtime/process-context.ts';
 import { formatSocketAddress } from '#runtime/socket-address.ts';
 import { openMeshIdentity } from '#runtime/svid/mesh-identity.ts';
+import { nodeEvidence } from '../attest-options.ts';
 import { catalogOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
 import { dnsConfig } from '../dns-options.ts';
@@ -30,6 +31,7 @@ export function defineCatalogServe(serve: Command): void {
           services: [catalogService],
           stateDir: join(options.dataDir, 'identity'),
           joinTokenFile: options.joinTokenFile,
+          attestBy: nodeEvidence(options),
           caFile: options.caFile,
           caPin: options.caPin,
           nodeName: options.nodeName,
@@ -50,6 +52,7 @@ export function defineCatalogServe(serve: Command): void {
             open: false,
             dataDir: options.dataDir,
             ...(options.dnsAddr === undefined ? {} : { dns: dnsConfig(options.dnsAddr, options) }),
+            auditSync: options.auditSync === 'on',
             tls: { svid: identity.svid(catalogService), trust: identity.trust },
             signedBundle: {
               current: () => identity.trust.signed,

@@ -6,6 +6,7 @@ import { runUntilSignal } from '#runtime/lifecycle.ts';
 import { createLogger } from '#runtime/logging.ts';
 import { systemContext } from '#runtime/process-context.ts';
 import { formatSocketAddress } from '#runtime/socket-address.ts';
+import { nodeEvidence } from '../attest-options.ts';
 import { edgeProxyOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
 
@@ -27,6 +28,7 @@ export function defineEdgeProxyServe(serve: Command): void {
             catalogUrl: options.catalog,
             identityUrl: options.identity,
             joinTokenFile: options.joinTokenFile,
+            attestBy: nodeEvidence(options),
             caFile: options.caFile,
             caPin: options.caPin,
             nodeName: options.nodeName,

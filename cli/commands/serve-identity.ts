@@ -43,6 +43,7 @@ export function defineIdentityServe(serve: Command): void {
             backend,
             catalogUrl: options.catalog,
             federation: federationOf(options),
+            attestation: options.attestation ?? [],
             rotation: rotationOf(options),
             onRotation: (rotation) => {
               const target = rotation.state === 'idle' ? '' : `${rotation.target} `;

@@ -1,5 +1,5 @@
+import type { Mapping } from './attestation-config.ts';
 import type { Claims } from './claims.ts';
-import type { Mapping } from './mapping.ts';
 
 /** What a method has found to be true of a node. */
 export interface Attested {

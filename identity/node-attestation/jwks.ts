@@ -7,13 +7,7 @@ import { readFileBounded } from '#runtime/atomic-file.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/logging.ts';
 import { webRequest } from '../federation/web-request.ts';
-
-/** Where the keys of an issuer are. */
-export type KeySource =
-  | { readonly kind: 'file'; readonly path: string }
-  | { readonly kind: 'url'; readonly url: string; readonly caFile: string | undefined }
-  /** OpenID Connect Discovery: `<issuer>/.well-known/openid-configuration` names the URL. */
-  | { readonly kind: 'discovery'; readonly issuer: string; readonly caFile: string | undefined };
+import { httpsUrl, type KeySource } from './attestation-config.ts';
 
 /** Keys are asked for again after this long, */
 const freshMs = 600_000;
@@ -128,15 +122,6 @@ async function readKeys(source: KeySource): Promise<string> {
       return get(httpsUrl(found.data.jwks_uri), caFile);
     }
   }
-}
-
-/** @throws MeshError SLV-1002 */
-export function httpsUrl(text: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url?.protocol !== 'https:' || url.username !== '' || url.password !== '' || url.hash !== '') {
-    throw new MeshError('SLV-1002', `${quote(text)} is no https URL without user and fragment`);
-  }
-  return url;
 }
 
 /** Redirects are not followed: the operator, or the issuer's own document, said where the keys are. */

@@ -4,31 +4,10 @@ import { quote } from '#policies/quote.ts';
 import { parseStrictJson } from '#policies/strict-json.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/logging.ts';
+import type { JwtIssuerConfig } from './attestation-config.ts';
 import type { Attested } from './attested.ts';
 import type { Claims } from './claims.ts';
-import { IssuerKeys, type KeySource } from './jwks.ts';
-import type { Mapping } from './mapping.ts';
-
-/** Asymmetric all: with a symmetric one whoever can verify could sign, and a public key could be passed off as a secret. */
-export const jwtAlgorithms = [
-  ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
-  ...['ES256', 'ES384', 'ES512', 'EdDSA'],
-] as const;
-
-/** One issuer whose tokens attest nodes. */
-export interface JwtIssuerConfig {
-  readonly method: 'jwt';
-  /** `iss`, exactly. */
-  readonly issuer: string;
-  /** Must be among `aud`: a token that was made for somebody else attests nothing. */
-  readonly audience: string;
-  readonly keys: KeySource;
-  readonly algorithms: readonly string[];
-  readonly clockSkewSeconds: number;
-  /** A token whose `exp` is further off is refused: so long is it remembered whom it attested. */
-  readonly maxTokenLifeSeconds: number;
-  readonly mappings: readonly Mapping[];
-}
+import { IssuerKeys } from './jwks.ts';
 
 /** Attestation by a JWT: of a Kubernetes service account, of a cloud, of whatever has a JWKS (RFC 7519, RFC 8725, OpenID Connect Core 3.1.3.7). */
 export class JwtAttestor {

@@ -1,17 +1,8 @@
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { requireGrantable } from '../grant.ts';
-import { type ClaimTemplate, claimsOf, fillTemplate } from './claim-template.ts';
-import { type ClaimPath, type Claims, claimAt } from './claims.ts';
-
-/** Whom a mapping is for, and what it makes of them. */
-export interface Mapping {
-  /** All must hold: the claim is one of these values, or a list that has one of them. Text, exactly; numbers, true and false as they are written. */
-  readonly match: readonly { readonly claim: ClaimPath; readonly oneOf: readonly string[] }[];
-  /** Name of the node. */
-  readonly node: ClaimTemplate;
-  /** Patterns of its grant. */
-  readonly services: readonly ClaimTemplate[];
-}
+import type { Mapping } from './attestation-config.ts';
+import { fillTemplate } from './claim-template.ts';
+import { type Claims, claimAt } from './claims.ts';
 
 /** What a node may be called and may be. */
 export interface MappedGrant {
@@ -32,14 +23,6 @@ export function mapClaims(mappings: readonly Mapping[], claims: Claims): MappedG
   const services = [...new Set(fitting.services.map((template) => fillTemplate(template, 'grant', claims)))];
   requireGrantable(services);
   return { name: fillTemplate(fitting.node, 'name', claims), services };
-}
-
-/** Every claim that mappings ask for. */
-export function claimsOfMappings(mappings: readonly Mapping[]): readonly ClaimPath[] {
-  return mappings.flatMap(({ match, node, services }) => [
-    ...match.map(({ claim }) => claim),
-    ...[node, ...services].flatMap(claimsOf),
-  ]);
 }
 
 function holds(claim: unknown, oneOf: readonly string[]): boolean {

@@ -5,16 +5,14 @@ import type { ProcessContext } from '#runtime/process-context.ts';
 import type { Store } from '#store/contract.ts';
 import type { NodeProofs } from '../node-proof.ts';
 import { type NodeKey, type NodeRecord, type Nodes, readNodeKey } from '../nodes.ts';
+import type { AttestationConfig } from './attestation-config.ts';
 import type { Attested } from './attested.ts';
 import { Challenges } from './challenges.ts';
-import { JwtAttestor, type JwtIssuerConfig, signedPart } from './jwt.ts';
+import { JwtAttestor, signedPart } from './jwt.ts';
 import { mapClaims } from './mapping.ts';
 import { ShownTokens, type TokenBinding } from './shown-tokens.ts';
-import { VaultTokenAttestor, type VaultTokenConfig } from './vault-token.ts';
-import { X509PopAttestor, type X509PopConfig } from './x509pop.ts';
-
-/** What attests nodes besides join tokens: any number of JWT issuers, and at most one Vault and one set of certificate roots. */
-export type AttestationConfig = JwtIssuerConfig | VaultTokenConfig | X509PopConfig;
+import { VaultTokenAttestor } from './vault-token.ts';
+import { X509PopAttestor } from './x509pop.ts';
 
 /** Attestations that wait for a Vault or an issuer at once. More are told to come back: a slow Vault must not fill our memory. */
 const maxAtOnce = 64;

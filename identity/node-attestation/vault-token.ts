@@ -5,37 +5,9 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/logging.ts';
 import { vaultFailureKind } from '../vault/failure.ts';
 import { openVaultTransport, VaultError, type VaultTransport, vaultPath } from '../vault/transport.ts';
+import { claimsOfMappings, type VaultTokenConfig } from './attestation-config.ts';
 import type { Attested } from './attested.ts';
 import type { Claims } from './claims.ts';
-import { claimsOfMappings, type Mapping } from './mapping.ts';
-
-/** The Vault whose tokens attest nodes; it need not be the one that signs. */
-export interface VaultTokenConfig {
-  readonly method: 'vault-token';
-  readonly address: string;
-  readonly namespace: string | undefined;
-  readonly caFile: string | undefined;
-  /** Take a token only behind a wrapping token: then it was in nobody else's hands. */
-  readonly wrappedOnly: boolean;
-  readonly mappings: readonly Mapping[];
-}
-
-/** What mappings can ask for; of `meta` and `entity/metadata` any member. */
-export const vaultClaims = [
-  'display_name',
-  'entity_id',
-  'path',
-  'policies',
-  'meta/…',
-  'entity/name',
-  'entity/metadata/…',
-];
-const vaultClaimForm = /^(?:display_name|entity_id|path|policies|meta\/[^/]+|entity\/name|entity\/metadata\/[^/]+)$/;
-
-/** Whether a mapping can ask for this claim. */
-export function isVaultClaim(members: readonly string[]): boolean {
-  return vaultClaimForm.test(members.map((member) => member.replaceAll('/', '_')).join('/'));
-}
 
 const timeoutMs = 5_000;
 /** A token that goes on being renewed is remembered as long as a node may be away. */

@@ -8,21 +8,10 @@ import type { Clock } from '#runtime/clock.ts';
 import { type CertificateLink, readCertificateLink } from '#runtime/svid/certificate-link.ts';
 import { allowsUses, findCertificatePath, flawOfTime, iso, validity } from '#runtime/svid/certificate-path.ts';
 import { certificatesOfPem } from '#runtime/svid/pem.ts';
+import type { X509PopConfig } from './attestation-config.ts';
 import type { Attested } from './attested.ts';
 import type { Challenges } from './challenges.ts';
 import type { Claims } from './claims.ts';
-import type { Mapping } from './mapping.ts';
-
-/** Whose certificates attest nodes. */
-export interface X509PopConfig {
-  readonly method: 'x509pop';
-  /** PEM; read again for each attestation, so that a new root needs no restart. */
-  readonly rootsFile: string;
-  readonly mappings: readonly Mapping[];
-}
-
-/** What mappings can ask for. */
-export const x509Claims = ['subject/cn', 'dns', 'uri', 'serial', 'sha256', 'root/sha256'];
 
 const maxRootsBytes = 1_048_576;
 const maxChain = 8;

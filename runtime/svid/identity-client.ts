@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
 import { type SpiffeId, serviceIdentityOf, trustDomainOf } from '#policies/spiffe-id.ts';
+import { type AttestRequest, challengeSchema } from '#policies/wire/attest-api.ts';
 import {
   type Issued,
   type IssuedJwt,
@@ -16,6 +17,7 @@ import {
 import { type MeshRequest, type MeshResponse, meshRequest } from '../mesh-http.ts';
 import { readProblem } from '../problem.ts';
 import type { ProcessContext } from '../process-context.ts';
+import { type NodeEvidence, readTokenFile, signX509Statement } from './node-evidence.ts';
 import { publicKeyPem } from './node-key.ts';
 import { signNodeProof } from './node-proof.ts';
 import type { NodeState } from './node-state.ts';
@@ -30,6 +32,8 @@ export const identityTimeoutMs = 15_000;
 export function isIdentityService(id: SpiffeId): boolean {
   return serviceIdentityOf(id)?.service === identityServiceName;
 }
+
+type Evidence = { [M in AttestRequest as M['method']]: Omit<M, 'publicKey' | 'proof'> }[AttestRequest['method']];
 
 /** What a node shows for one of its services. */
 export interface Attestation {
@@ -89,6 +93,35 @@ export class IdentityClient {
     const nodeId = problem?.context?.['nodeId'];
     if (problem?.code === 'SLV-2103' && typeof nodeId === 'string') return nodeId;
     throw refusal(answer, this.#url);
+  }
+
+  /**
+   * Joins by what the node has instead of a join token, and binds this node's key.
+   *
+   * @returns the node's id. Throws SLV-1005 for the files too
+   */
+  async attest(evidence: NodeEvidence): Promise<string> {
+    const { key } = this.#state;
+    const shown = await this.#evidence(evidence);
+    const content = shown.method === 'x509pop' ? shown.statement : shown.token;
+    const proof = await signNodeProof(key, { content }, this.#context);
+    const body = JSON.stringify({ ...shown, publicKey: publicKeyPem(key), proof });
+    return parseAnswer(await this.#send('/v1/identity/attest', { method: 'POST', body }), joinedSchema, this.#url)
+      .nodeId;
+  }
+
+  async #evidence(evidence: NodeEvidence): Promise<Evidence> {
+    switch (evidence.kind) {
+      case 'jwt':
+        return { method: 'jwt', token: await readTokenFile(evidence.file) };
+      case 'vault-token':
+        return { method: 'vault-token', token: await readTokenFile(evidence.file), wrapped: evidence.wrapped };
+      case 'x509pop': {
+        const answer = await this.#send('/v1/identity/attest/challenge', { method: 'POST' });
+        const { challenge } = parseAnswer(answer, challengeSchema, this.#url);
+        return { method: 'x509pop', ...(await signX509Statement(evidence, challenge, this.#state.key.publicKey)) };
+      }
+    }
   }
 
   /**

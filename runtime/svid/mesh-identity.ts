@@ -8,6 +8,7 @@ import { firstContact } from './first-contact.ts';
 import { IdentityClient, isLastingRefusal } from './identity-client.ts';
 import { type JwtSvid, JwtSvids } from './jwt-svids.ts';
 import { defaultKeyType, type KeyType } from './key-type.ts';
+import type { NodeEvidence } from './node-evidence.ts';
 import { type NodeState, openNodeState } from './node-state.ts';
 import type { OpenedBundle } from './open-bundle.ts';
 import { retryDelayMs } from './renewal-plan.ts';
@@ -23,8 +24,10 @@ export interface MeshIdentityOptions {
   readonly services: readonly string[];
   /** Where node key, node id, trust bundle and SVIDs are kept (0700); undefined: nowhere. */
   readonly stateDir: string | undefined;
-  /** Needed until the node has joined. */
+  /** Needed until the node has joined, or the next. */
   readonly joinTokenFile?: string | undefined;
+  /** How the node joins without a join token. */
+  readonly attestBy?: NodeEvidence | undefined;
   /** PEM roots by which the identity service is recognised at first contact; or, instead, the pin of a root, `sha256:HEX`. */
   readonly caFile?: string | undefined;
   readonly caPin?: string | undefined;
@@ -186,9 +189,9 @@ class Node {
       if (
         isMeshError(error, 'SLV-2014') &&
         error.detail['remoteCode'] === 'SLV-2111' &&
-        this.#options.joinTokenFile !== undefined
+        (this.#options.joinTokenFile ?? this.#options.attestBy) !== undefined
       ) {
-        // The identity service does not know us (any more), and an operator gave us a token: join afresh.
+        // The identity service does not know us (any more), and there is something to join by: join afresh.
         await this.#join(client);
         await renewer.renew();
       } else if (isLastingRefusal(error)) {
@@ -200,15 +203,24 @@ class Node {
   }
 
   async #join(client: IdentityClient): Promise<void> {
-    const { joinTokenFile, identityUrl, nodeName, context } = this.#options;
+    const { attestBy, nodeName, context } = this.#options;
+    this.#nodeId =
+      attestBy === undefined ? await this.#redeem(client) : await this.#persistently(() => client.attest(attestBy));
+    await this.#state.saveNodeId(this.#nodeId);
+    context.log.info({ nodeId: this.#nodeId, nodeName, by: attestBy?.kind ?? 'join-token' }, 'joined the mesh');
+  }
+
+  async #redeem(client: IdentityClient): Promise<string> {
+    const { joinTokenFile, identityUrl, nodeName } = this.#options;
     if (joinTokenFile === undefined) {
-      throw new MeshError('SLV-1003', `This node has not joined the mesh of ${identityUrl}: give --join-token-file.`);
+      throw new MeshError(
+        'SLV-1003',
+        `This node has not joined the mesh of ${identityUrl}: give --join-token-file, or one of --attest-….`,
+      );
     }
     const token = (await readFileBounded(joinTokenFile, 1_024))?.toString('utf8').trim();
     if (token === undefined) throw new MeshError('SLV-1005', `There is no file ${joinTokenFile} (--join-token-file).`);
-    this.#nodeId = await this.#persistently(() => client.join(token, nodeName));
-    await this.#state.saveNodeId(this.#nodeId);
-    context.log.info({ nodeId: this.#nodeId, nodeName }, 'joined the mesh');
+    return this.#persistently(() => client.join(token, nodeName));
   }
 
   /** Fetches the signed bundle at its refresh hint, or waits for it, until closed. A failure waits for the next turn (SPIFFE Federation 5.2.4): no tight loop. */
