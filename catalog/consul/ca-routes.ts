@@ -57,7 +57,7 @@ export function caRoutes(parts: CatalogParts, ca: ConsulCa | undefined): Route[]
   async function read(
     c: CatalogRequest,
   ): Promise<{ roots: ConsulRoots; options: QueryOptions; headers: Record<string, string> }> {
-    const options = parseQueryOptions(queryOf(c), parts.datacenter);
+    const options = parseQueryOptions(c.req.raw, parts.datacenter);
     let roots = await rootsNow();
     const watch = (look: () => void): (() => void) => {
       const readAgain = (): void => {

@@ -1,4 +1,6 @@
 import { ConsulError } from '#policies/consul/consul-error.ts';
+import { agentServiceFields, catalogServiceFields, nodeFields } from '#policies/consul/filter/consul-fields.ts';
+import type { Filter } from '#policies/consul/filter/filter.ts';
 import { decodeBody } from '#policies/consul/go-json.ts';
 import { nameOf } from '../access/caller.ts';
 import { denied } from '../access/denied.ts';
@@ -11,9 +13,9 @@ import type { Node } from '../state/nodes.ts';
 import type { ServiceInstance } from '../state/services.ts';
 import { hasNodeMeta, hasTags, warningHeader } from './matching.ts';
 import { refuseUnsupported } from './query-options.ts';
-import { answerRead } from './read.ts';
+import { answerList, answerRead } from './read.ts';
 import { bodyOf, type CatalogRequest, jsonAnswer, pathName, queryOf, type Route } from './route-table.ts';
-import { agentServiceView, catalogServiceView, nodeView } from './views.ts';
+import { type AgentServiceView, agentServiceView, catalogServiceView, nodeView } from './views.ts';
 
 /** /v1/catalog: who is registered where. */
 export function catalogRoutes(parts: CatalogParts): Route[] {
@@ -27,12 +29,15 @@ export function catalogRoutes(parts: CatalogParts): Route[] {
     });
   };
 
-  const tagsByName = (query: URLSearchParams): Readonly<Record<string, readonly string[]>> => {
-    if (!query.has('node-meta')) return state.services.tagsByName();
+  /** Names with the tags of those instances that pass. */
+  const tagsByName = (query: URLSearchParams, passes: Filter): Readonly<Record<string, readonly string[]>> => {
+    if (!isNarrowed(query)) return state.services.tagsByName();
     const names = new Map<string, Set<string>>();
-    for (const { record } of state.services.list()) {
+    for (const instance of state.services.list()) {
+      const { record } = instance;
       const node = state.nodes.get(record.Node);
       if (node === undefined || !hasNodeMeta(query)(node)) continue;
+      if (!passes(catalogServiceView(instance, node, datacenter))) continue;
       const union = names.get(record.Service) ?? new Set();
       names.set(record.Service, union);
       for (const tag of record.Tags) union.add(tag);
@@ -40,13 +45,15 @@ export function catalogRoutes(parts: CatalogParts): Route[] {
     return Object.fromEntries([...names].sort().map(([name, tags]) => [name, [...tags].sort()]));
   };
 
-  const onNode = (c: CatalogRequest, view: (node: Node, services: readonly ServiceInstance[]) => unknown) => {
+  const onNode = (c: CatalogRequest, view: (node: Node, services: readonly AgentServiceView[]) => unknown) => {
     denied(knownOnly(c.var.caller));
     const name = pathName(c, 'node');
-    return answerRead(c, parts, [`node/${name}`], () => {
+    const produce = (passes: Filter) => {
       const node = state.nodes.get(name);
-      return { json: node === undefined ? null : view(node, state.services.onNode(name)) };
-    });
+      const services = state.services.onNode(name).map(agentServiceView);
+      return { json: node === undefined ? null : view(node, services.filter(passes)) };
+    };
+    return answerRead(c, parts, [`node/${name}`], produce, agentServiceFields);
   };
 
   return [
@@ -65,12 +72,12 @@ export function catalogRoutes(parts: CatalogParts): Route[] {
         GET: (c) => {
           denied(knownOnly(c.var.caller));
           const query = queryOf(c);
-          return answerRead(c, parts, ['nodes'], () => ({
-            json: state.nodes
+          return answerList(c, parts, ['nodes'], nodeFields, () =>
+            state.nodes
               .list()
               .filter(hasNodeMeta(query))
               .map((node) => nodeView(node, datacenter)),
-          }));
+          );
         },
       },
     },
@@ -80,9 +87,8 @@ export function catalogRoutes(parts: CatalogParts): Route[] {
         GET: (c) => {
           denied(knownOnly(c.var.caller));
           const query = queryOf(c);
-          return answerRead(c, parts, query.has('node-meta') ? ['services', 'nodes'] : ['services'], () => ({
-            json: tagsByName(query),
-          }));
+          const topics = isNarrowed(query) ? (['services', 'nodes', 'instances'] as const) : (['services'] as const);
+          return answerRead(c, parts, topics, (passes) => ({ json: tagsByName(query, passes) }), catalogServiceFields);
         },
       },
     },
@@ -93,7 +99,9 @@ export function catalogRoutes(parts: CatalogParts): Route[] {
         GET: (c) => {
           denied(knownOnly(c.var.caller));
           const name = pathName(c, 'name');
-          return answerRead(c, parts, [`service/${name}`], () => ({ json: instances(c, state.services.named(name)) }));
+          return answerList(c, parts, [`service/${name}`], catalogServiceFields, () =>
+            instances(c, state.services.named(name)),
+          );
         },
       },
     },
@@ -104,7 +112,9 @@ export function catalogRoutes(parts: CatalogParts): Route[] {
         GET: (c) => {
           denied(knownOnly(c.var.caller));
           const name = pathName(c, 'name');
-          return answerRead(c, parts, [`connect/${name}`], () => ({ json: instances(c, state.services.inMesh(name)) }));
+          return answerList(c, parts, [`connect/${name}`], catalogServiceFields, () =>
+            instances(c, state.services.inMesh(name)),
+          );
         },
       },
     },
@@ -115,7 +125,7 @@ export function catalogRoutes(parts: CatalogParts): Route[] {
         GET: (c) =>
           onNode(c, (node, services) => ({
             Node: nodeView(node, datacenter),
-            Services: Object.fromEntries(services.map((instance) => [instance.record.ID, agentServiceView(instance)])),
+            Services: Object.fromEntries(services.map((service) => [service.ID, service])),
           })),
       },
     },
@@ -126,8 +136,19 @@ export function catalogRoutes(parts: CatalogParts): Route[] {
         GET: (c) =>
           onNode(c, (node, services) => ({
             Node: nodeView(node, datacenter),
-            Services: services.map(agentServiceView),
+            Services: services,
           })),
+      },
+    },
+    {
+      path: '/v1/catalog/gateway-services/:gateway',
+      missing: 'Missing gateway name',
+      methods: {
+        GET: (c) => {
+          denied(knownOnly(c.var.caller));
+          // Consul's answer for a gateway that no config entry describes; none can be written here.
+          return answerRead(c, parts, ['kind/ingress-gateway', 'kind/terminating-gateway'], () => ({ json: [] }));
+        },
       },
     },
     { path: '/v1/catalog/register', methods: { PUT: (c) => register(c, parts) } },
@@ -135,9 +156,14 @@ export function catalogRoutes(parts: CatalogParts): Route[] {
   ];
 }
 
+/** An answer that depends on what single instances and nodes say of themselves changes with them. */
+function isNarrowed(query: URLSearchParams): boolean {
+  return query.has('node-meta') || (query.get('filter') ?? '') !== '';
+}
+
 async function register(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
   const { caller } = c.var;
-  refuseUnsupported(queryOf(c), parts.datacenter);
+  refuseUnsupported(c.req.raw, parts.datacenter);
   const body = await bodyOf(c);
   const registration = toRegistration(decodeBody(registrationSchema, body), parts.datacenter);
   const { warning } = await parts.writer.commit(() => planRegistration(parts.state, caller, registration));
@@ -156,7 +182,7 @@ async function register(c: CatalogRequest, parts: CatalogParts): Promise<Respons
 
 async function deregister(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
   const { caller } = c.var;
-  refuseUnsupported(queryOf(c), parts.datacenter);
+  refuseUnsupported(c.req.raw, parts.datacenter);
   const request = decodeBody(deregistrationSchema, await bodyOf(c));
   if (request.Datacenter !== '' && request.Datacenter !== parts.datacenter) {
     throw new ConsulError(500, 'No path to datacenter');

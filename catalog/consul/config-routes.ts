@@ -79,7 +79,7 @@ export function configRoutes(parts: CatalogParts): Route[] {
 async function put(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
   denied(operatorOnly(c.var.caller));
   const query = queryOf(c);
-  refuseUnsupported(query, parts.datacenter);
+  refuseUnsupported(c.req.raw, parts.datacenter);
   const cas = parseCas(query);
   const body = parseJson(await bodyOf(c), 'Request decoding failed');
   const kind = parseKind(kindSchema.safeParse(foldKeys(kindSchema, body)).data?.Kind ?? '');
@@ -134,7 +134,7 @@ function planDefaults(state: CatalogState, record: ServiceDefaultsRecord): Write
 async function remove(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
   denied(operatorOnly(c.var.caller));
   const query = queryOf(c);
-  refuseUnsupported(query, parts.datacenter);
+  refuseUnsupported(c.req.raw, parts.datacenter);
   const cas = parseCas(query);
   const kind = parseKind(pathName(c, 'kind'));
   const name = pathName(c, 'name');

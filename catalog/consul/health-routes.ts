@@ -1,3 +1,4 @@
+import { checkFields, serviceEntryFields } from '#policies/consul/filter/consul-fields.ts';
 import { denied } from '../access/denied.ts';
 import { knownOnly } from '../access/permissions.ts';
 import type { CatalogParts } from '../parts.ts';
@@ -5,7 +6,7 @@ import { aggregate, type CheckStatus, checkStatuses } from '../state/checks.ts';
 import type { ServiceInstance } from '../state/services.ts';
 import { hasNodeMeta, hasTags } from './matching.ts';
 import { parseFlag } from './query-options.ts';
-import { answerRead } from './read.ts';
+import { answerList } from './read.ts';
 import { type CatalogRequest, pathName, queryOf, type Route } from './route-table.ts';
 import { checkView, serviceEntryView } from './views.ts';
 
@@ -42,7 +43,9 @@ export function healthRoutes(parts: CatalogParts): Route[] {
       methods: {
         GET: (c) =>
           read(c, 'name', (name, query) =>
-            answerRead(c, parts, [`health/${name}`], () => ({ json: entries(query, state.services.named(name)) })),
+            answerList(c, parts, [`health/${name}`], serviceEntryFields, () =>
+              entries(query, state.services.named(name)),
+            ),
           ),
       },
     },
@@ -52,10 +55,18 @@ export function healthRoutes(parts: CatalogParts): Route[] {
       methods: {
         GET: (c) =>
           read(c, 'name', (name, query) =>
-            answerRead(c, parts, [`connect-health/${name}`], () => ({
-              json: entries(query, state.services.inMesh(name)),
-            })),
+            answerList(c, parts, [`connect-health/${name}`], serviceEntryFields, () =>
+              entries(query, state.services.inMesh(name)),
+            ),
           ),
+      },
+    },
+    {
+      path: '/v1/health/ingress/:name',
+      missing: 'Missing service name',
+      methods: {
+        // Instances of ingress gateways that lead to the service: there are none, for none can be registered.
+        GET: (c) => read(c, 'name', () => answerList(c, parts, ['kind/ingress-gateway'], serviceEntryFields, () => [])),
       },
     },
     {
@@ -64,7 +75,7 @@ export function healthRoutes(parts: CatalogParts): Route[] {
       methods: {
         GET: (c) =>
           read(c, 'node', (node) =>
-            answerRead(c, parts, [`node-checks/${node}`], () => ({ json: state.checks.onNode(node).map(checkView) })),
+            answerList(c, parts, [`node-checks/${node}`], checkFields, () => state.checks.onNode(node).map(checkView)),
           ),
       },
     },
@@ -74,9 +85,9 @@ export function healthRoutes(parts: CatalogParts): Route[] {
       methods: {
         GET: (c) =>
           read(c, 'name', (name, query) =>
-            answerRead(c, parts, [`service-checks/${name}`, ...nodesTopic(query)], () => ({
-              json: state.checks.ofService(name).filter(onNodeWith(query)).map(checkView),
-            })),
+            answerList(c, parts, [`service-checks/${name}`, ...nodesTopic(query)], checkFields, () =>
+              state.checks.ofService(name).filter(onNodeWith(query)).map(checkView),
+            ),
           ),
       },
     },
@@ -86,9 +97,9 @@ export function healthRoutes(parts: CatalogParts): Route[] {
       methods: {
         GET: (c) =>
           read(c, 'state', (name, query) =>
-            answerRead(c, parts, ['checks', ...nodesTopic(query)], () => ({
-              json: isState(name) ? state.checks.withStatus(name).filter(onNodeWith(query)).map(checkView) : [],
-            })),
+            answerList(c, parts, ['checks', ...nodesTopic(query)], checkFields, () =>
+              isState(name) ? state.checks.withStatus(name).filter(onNodeWith(query)).map(checkView) : [],
+            ),
           ),
       },
     },

@@ -1,4 +1,5 @@
 import { ConsulError } from '#policies/consul/consul-error.ts';
+import { intentionFields } from '#policies/consul/filter/consul-fields.ts';
 import { parseJson } from '#policies/consul/go-json.ts';
 import { formatIntention, parseIntention, parseIntentionName } from '#policies/intention-form.ts';
 import { isServiceName } from '#policies/service-name.ts';
@@ -10,7 +11,7 @@ import { planIntention, planIntentionEnd } from '../intentions/plan.ts';
 import type { CatalogParts } from '../parts.ts';
 import { warningHeader } from './matching.ts';
 import { refuseUnsupported } from './query-options.ts';
-import { answerRead } from './read.ts';
+import { answerList, answerRead } from './read.ts';
 import { bodyOf, type CatalogRequest, jsonAnswer, queryOf, type Route } from './route-table.ts';
 
 /** Names of one match request. */
@@ -29,7 +30,9 @@ export function intentionRoutes(parts: CatalogParts, decisions: Decisions): Rout
       methods: {
         GET: (c) => {
           denied(operatorOnly(c.var.caller));
-          return answerRead(c, parts, ['intentions'], () => ({ json: state.intentions.list().map(formatIntention) }));
+          return answerList(c, parts, ['intentions'], intentionFields, () =>
+            state.intentions.list().map(formatIntention),
+          );
         },
         POST: gone,
       },
@@ -58,7 +61,7 @@ export function intentionRoutes(parts: CatalogParts, decisions: Decisions): Rout
 async function putExact(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
   denied(operatorOnly(c.var.caller));
   const query = queryOf(c);
-  refuseUnsupported(query, parts.datacenter);
+  refuseUnsupported(c.req.raw, parts.datacenter);
   const pair = pairOf(query);
   const { meta, ...draft } = parseIntention(parseJson(await bodyOf(c)), pair);
   if (meta !== undefined) {
@@ -79,7 +82,7 @@ async function putExact(c: CatalogRequest, parts: CatalogParts): Promise<Respons
 async function deleteExact(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
   denied(operatorOnly(c.var.caller));
   const query = queryOf(c);
-  refuseUnsupported(query, parts.datacenter);
+  refuseUnsupported(c.req.raw, parts.datacenter);
   const { source, destination } = pairOf(query);
   const existed = await parts.writer.commit(() => planIntentionEnd(parts.state, source, destination));
   parts.context.log.info(

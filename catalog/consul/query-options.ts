@@ -1,10 +1,13 @@
 import { ConsulError } from '#policies/consul/consul-error.ts';
+import type { Fields } from '#policies/consul/filter/fields.ts';
+import { compileFilter, type Filter } from '#policies/consul/filter/filter.ts';
 import { parseGoDuration } from '#policies/consul/go-duration.ts';
 
-/** How a reader wants its answer (Consul: api-docs/features/consistency and /blocking). Presence counts, not value. */
+/** How a reader wants its answer (Consul: api-docs/features/consistency, /blocking and /caching). Presence counts, not value. */
 export interface QueryOptions {
   readonly consistency: 'leader' | 'stale' | 'consistent';
-  readonly cached: boolean;
+  /** Whether an answer out of a cache would do. The state in memory is one, and never older than a write, so all that it changes is what the headers say. */
+  readonly cache: 'not asked' | 'allowed' | 'revalidated';
   /** Wait until the index is above this; 0: answer at once. */
   readonly index: number;
   /** Longest wait, before jitter. */
@@ -16,20 +19,24 @@ const defaultWaitMs = 300_000;
 const maxWaitMs = 600_000;
 
 /**
- * Reads the parameters that all of Consul's reads share.
+ * Reads the parameters that all of Consul's reads share. `near` is one of them and needs nothing: it sorts by network coordinates, and Consul leaves
+ * the order as it is where there are none.
+ *
  * @throws ConsulError 400 in Consul's words; 500 for another datacenter, as Consul says it; 501 for what Selvedge does not do and must not ignore
  */
-export function parseQueryOptions(query: URLSearchParams, datacenter: string): QueryOptions {
-  const stale = query.has('stale');
+export function parseQueryOptions(request: Request, datacenter: string): QueryOptions {
+  const query = new URL(request.url).searchParams;
+  const stale = query.has('stale') || parseMaxStale(query.get('max_stale')) > 0;
   const consistent = query.has('consistent');
   const cached = query.has('cached');
   if (stale && consistent) throw new ConsulError(400, 'Cannot specify ?stale with ?consistent, conflicting semantics.');
   if (cached && consistent)
     throw new ConsulError(400, 'Cannot specify ?cached with ?consistent, conflicting semantics.');
-  refuseUnsupported(query, datacenter);
+  refuseUnsupported(request, datacenter);
+  const revalidated = mustRevalidate(request.headers.get('cache-control') ?? '');
   return {
     consistency: stale ? 'stale' : consistent ? 'consistent' : 'leader',
-    cached,
+    cache: cached ? (revalidated ? 'revalidated' : 'allowed') : 'not asked',
     index: parseIndex(query.get('index')),
     waitMs: parseWait(query.get('wait')),
     pretty: query.has('pretty'),
@@ -37,21 +44,55 @@ export function parseQueryOptions(query: URLSearchParams, datacenter: string): Q
 }
 
 /** Parameters that change what an answer means: ignoring one would be a wrong answer. */
-export function refuseUnsupported(query: URLSearchParams, datacenter: string): void {
+export function refuseUnsupported(request: Request, datacenter: string): void {
+  const query = new URL(request.url).searchParams;
   const dc = query.get('dc') ?? '';
   if (dc !== '' && dc !== datacenter) throw new ConsulError(500, 'No path to datacenter');
-  for (const [name, what] of [
-    ['ns', 'Namespaces are'],
-    ['partition', 'Partitions are'],
+  for (const [place, name, value, what] of [
+    ['query parameter', 'ns', query.get('ns'), 'Namespaces are'],
+    ['query parameter', 'partition', query.get('partition'), 'Partitions are'],
+    ['header', 'X-Consul-Namespace', request.headers.get('x-consul-namespace'), 'Namespaces are'],
+    ['header', 'X-Consul-Partition', request.headers.get('x-consul-partition'), 'Partitions are'],
   ] as const) {
-    const value = query.get(name) ?? '';
-    if (value !== '' && value !== 'default') {
-      throw new ConsulError(400, `Invalid query parameter: "${name}" - ${what} not offered; the only one is "default"`);
+    if (value !== null && value !== '' && value !== 'default') {
+      throw new ConsulError(400, `Invalid ${place}: "${name}" - ${what} not offered; the only one is "default"`);
     }
   }
-  for (const name of ['filter', 'peer']) {
-    if ((query.get(name) ?? '') !== '') throw new ConsulError(501, `?${name} is not supported by this catalog yet`);
-  }
+  if ((query.get('peer') ?? '') !== '') throw new ConsulError(501, '?peer is not supported by this catalog yet');
+}
+
+/**
+ * Reads `?filter=` for a list whose things have these fields; undefined: nothing that Consul filters, where it ignores the parameter. Here that is a
+ * refusal, for whoever filters means something by it.
+ * @throws ConsulError 400 in go-bexpr's words
+ */
+export function parseFilter(query: URLSearchParams, fields: Fields | undefined): Filter {
+  const text = query.get('filter') ?? '';
+  if (fields !== undefined) return compileFilter(text, fields);
+  if (text !== '') throw new ConsulError(400, 'This endpoint takes no ?filter, in Consul neither');
+  return () => true;
+}
+
+/** `Cache-Control` of the request; what it may name besides has nothing to say about an answer that is never stale. */
+function mustRevalidate(header: string): boolean {
+  return header
+    .toLowerCase()
+    .split(',')
+    .map((directive) => directive.trim())
+    .map((directive) => {
+      const [, name, seconds] = /^(max-age|stale-if-error)=(.*)$/s.exec(directive) ?? [];
+      if (name === undefined) return directive === 'must-revalidate';
+      if (!/^[+-]?\d{1,18}$/.test(seconds ?? '')) throw new ConsulError(400, 'Invalid Cache-Control header.');
+      return name === 'max-age' && Number(seconds) === 0;
+    })
+    .includes(true);
+}
+
+function parseMaxStale(text: string | null): number {
+  if (text === null || text === '') return 0;
+  const ns = parseGoDuration(text);
+  if (ns === undefined) throw new ConsulError(400, `Invalid max_stale value ${JSON.stringify(text.slice(0, 64))}`);
+  return ns;
 }
 
 function parseIndex(text: string | null): number {

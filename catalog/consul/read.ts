@@ -1,31 +1,56 @@
+import type { Fields } from '#policies/consul/filter/fields.ts';
+import type { Filter } from '#policies/consul/filter/filter.ts';
 import type { CatalogParts } from '../parts.ts';
 import type { Topic } from '../state/topics.ts';
 import { awaitChange } from './blocking-read.ts';
-import { parseQueryOptions, type QueryOptions } from './query-options.ts';
+import { parseFilter, parseQueryOptions, type QueryOptions } from './query-options.ts';
 import { type CatalogRequest, plainText, queryOf } from './route-table.ts';
 
-/** What a read found out: JSON, or that the thing is not there. */
-export type Found = { readonly json: unknown } | { readonly missing: string };
+/** What a read found out: JSON, a body of its own with its headers, or that the thing is not there. */
+export type Found =
+  | { readonly json: unknown }
+  | { readonly body: Uint8Array<ArrayBuffer>; readonly headers: Readonly<Record<string, string>> }
+  | { readonly missing: string };
 
 /**
- * Answers a read: consistency, blocking, then `produce` on the state as it is then, with every header that Consul's clients look at. A thing
+ * Answers a read: consistency, filter, blocking, then `produce` on the state as it is then, with every header that Consul's clients look at. A thing
  * that is not there is a 404 with an index too, so that a client can wait for it.
+ *
+ * @param fields what `?filter=` may ask; absent: the endpoint has no filter
  */
 export async function answerRead(
   c: CatalogRequest,
   parts: CatalogParts,
   topics: readonly Topic[],
-  produce: () => Found,
+  produce: (passes: Filter) => Found,
+  fields?: Fields,
 ): Promise<Response> {
-  const options = parseQueryOptions(queryOf(c), parts.datacenter);
+  const options = parseQueryOptions(c.req.raw, parts.datacenter);
+  const passes = parseFilter(queryOf(c), fields);
   const index = await awaitChange(parts, topics, options, c.req.raw.signal);
-  const found = produce();
+  const found = produce(passes);
   const headers = readHeaders(parts, options, index);
   if ('missing' in found) return plainText(404, found.missing, headers);
+  if ('body' in found) {
+    return new Response(found.body, {
+      headers: { ...headers, ...found.headers, 'x-content-type-options': 'nosniff' },
+    });
+  }
   const text = JSON.stringify(found.json, undefined, options.pretty ? 4 : undefined);
   return new Response(options.pretty ? `${text}\n` : text, {
     headers: { ...headers, 'content-type': 'application/json', 'x-content-type-options': 'nosniff' },
   });
+}
+
+/** As answerRead, of a list of things that have these fields. */
+export function answerList(
+  c: CatalogRequest,
+  parts: CatalogParts,
+  topics: readonly Topic[],
+  fields: Fields,
+  list: () => readonly unknown[],
+): Promise<Response> {
+  return answerRead(c, parts, topics, (passes) => ({ json: list().filter(passes) }), fields);
 }
 
 /** LastContact comes always: without it Consul's Go client drops the headers that follow. The state is a follower of the store, never older than a write. */
@@ -37,6 +62,6 @@ export function readHeaders(parts: CatalogParts, options: QueryOptions, index: n
     'x-consul-effective-consistency': options.consistency,
     'x-consul-default-acl-policy': parts.defaultAction,
     'x-consul-query-backend': 'blocking-query',
-    ...(options.cached ? { 'x-cache': 'HIT', age: '0' } : {}),
+    ...(options.cache === 'not asked' ? {} : { 'x-cache': options.cache === 'allowed' ? 'HIT' : 'MISS', age: '0' }),
   };
 }

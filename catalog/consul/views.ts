@@ -38,6 +38,8 @@ export function agentServiceView({ record, createIndex, modifyIndex }: ServiceIn
   };
 }
 
+export type AgentServiceView = ReturnType<typeof agentServiceView>;
+
 /** CatalogService: instance and node in one object. */
 export function catalogServiceView(instance: ServiceInstance, node: Node, datacenter: string) {
   const { record } = instance;

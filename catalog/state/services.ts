@@ -98,6 +98,7 @@ export class Services {
 
   /** Touches all that shows this instance, for a change of its node. */
   touchInstance(record: ServiceRecord, touch: Touch): void {
+    touch('instances');
     touch(`node/${record.Node}`);
     touch(`service/${record.Service}`);
     touch(`health/${record.Service}`);

@@ -4,10 +4,12 @@
  *
  * `health/<name>` is all that GET /v1/health/service/:name shows, `service/<name>` the same without the checks, `connect/…` likewise for the
  * instances that are proxies of a service or native to it, `upstream/<name>` what the feed says of it (also the checks of the proxied instance).
+ * `services` is names and tags, `instances` all that any instance or its node says of itself.
  */
 export type Topic =
   | 'nodes'
   | 'services'
+  | 'instances'
   | 'checks'
   | 'intentions'
   | `node/${string}`
