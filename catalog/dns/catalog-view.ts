@@ -19,6 +19,8 @@ export class CatalogDnsView implements DnsView {
   #serviceNames: ReadonlyMap<string, readonly string[]> | undefined;
   #nodeNames: ReadonlyMap<string, readonly string[]> | undefined;
   #holders: ReadonlyMap<string, AddressHolder> | undefined;
+  /** Addresses are never taken back, so their number tells whether one is new. */
+  #meshNames: { readonly size: number; readonly names: ReadonlyMap<string, readonly string[]> } | undefined;
 
   constructor(state: CatalogState, isCurrent: () => boolean) {
     this.#state = state;
@@ -54,8 +56,16 @@ export class CatalogDnsView implements DnsView {
     return this.#holders.get(hex);
   }
 
-  meshAddress(_service: string): Uint8Array | undefined {
-    return undefined;
+  /** A service keeps its address while no instance is there: whoever calls gets the proxy's answer then. Of names that differ in case alone, the first. */
+  meshAddress(service: string): Uint8Array | undefined {
+    const { meshAddresses } = this.#state;
+    if (this.#meshNames?.size !== meshAddresses.size) {
+      const names = byLowerCase([...meshAddresses.list()].map(({ Service }) => Service));
+      this.#meshNames = { size: meshAddresses.size, names };
+    }
+    const [name = ''] = this.#meshNames.names.get(service) ?? [];
+    const address = meshAddresses.of(name);
+    return address && parseIpBytes(address.Address);
   }
 
   close(): void {

@@ -10,7 +10,7 @@ import { type CheckRecord, checkRecordSchema } from '../state/checks.ts';
 import { encode } from '../state/indexed.ts';
 import { keyOf } from '../state/keys.ts';
 import type { NodeRecord } from '../state/nodes.ts';
-import { type ServiceRecord, serviceRecordSchema } from '../state/services.ts';
+import { meshServiceOf, type ServiceRecord, serviceRecordSchema } from '../state/services.ts';
 import type { Registration } from './registration.ts';
 
 /** Checks that one instance, or a node by itself, may have: what one transaction can remove. */
@@ -55,6 +55,11 @@ export function planRegistration(
     denied(mayWriteInstance(caller, service));
     if (existing !== undefined) denied(mayWriteInstance(caller, existing.record));
     write(keyOf('services', name, service.ID), existing, serviceRecordSchema.parse(service));
+    const carried = meshServiceOf(service);
+    if (carried !== undefined && state.meshAddresses.of(carried) === undefined) {
+      const free = state.meshAddresses.freeFor(carried);
+      write(free.key, undefined, free.record);
+    }
   }
   for (const check of registration.checks) {
     const owner = service?.ID === check.ServiceID ? service : ownerOf(state, check, compare);

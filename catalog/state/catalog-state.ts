@@ -4,6 +4,7 @@ import { type CheckRecord, Checks } from './checks.ts';
 import { ConfigEntries } from './config-entries.ts';
 import { Intentions } from './intentions.ts';
 import { nounOf } from './keys.ts';
+import { MeshAddresses } from './mesh-addresses.ts';
 import { Nodes } from './nodes.ts';
 import { ResiliencePolicies } from './resilience.ts';
 import { meshServiceOf, Services } from './services.ts';
@@ -23,6 +24,7 @@ export class CatalogState {
   readonly config = new ConfigEntries();
   readonly intentions = new Intentions();
   readonly resilience = new ResiliencePolicies();
+  readonly meshAddresses = new MeshAddresses();
   readonly topics = new TopicIndex();
   readonly #listeners = new Set<ChangeListener>();
   #revision = 0;
@@ -49,7 +51,14 @@ export class CatalogState {
   /** Becomes what a range read found: at start, and when the watch fell behind the store's compaction. Wakes every reader. */
   reset(snapshot: RangeResult): void {
     const present = new Set(snapshot.kvs.map(({ key }) => key));
-    const gone: WatchEvent[] = [this.services, this.checks, this.nodes, this.config, this.resilience].flatMap((noun) =>
+    const gone: WatchEvent[] = [
+      this.services,
+      this.checks,
+      this.nodes,
+      this.config,
+      this.resilience,
+      this.meshAddresses,
+    ].flatMap((noun) =>
       [...noun.keys()]
         .filter((key) => !present.has(key))
         .map((key) => ({ kind: 'delete' as const, key, modRevision: snapshot.revision })),
@@ -96,6 +105,10 @@ export class CatalogState {
       case 'resilience':
         if (event.kind === 'put') this.resilience.put(event.kv, touch);
         else this.resilience.delete(key, touch);
+        break;
+      case 'mesh-addresses':
+        if (event.kind === 'put') this.meshAddresses.put(event.kv);
+        else this.meshAddresses.delete(key);
         break;
       case undefined:
         break;

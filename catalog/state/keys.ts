@@ -7,13 +7,14 @@
  *     catalog/checks/<node>/<check id>
  *     catalog/config/<kind>/<name>            config entries; service-intentions are the truth of all intentions
  *     catalog/resilience/<service>            the partial policy as it was written
+ *     catalog/mesh-addresses/<address>        the service that <service>.mesh of this address is; never deleted
  */
 export const catalogPrefix = 'catalog/';
 /** Written by every transaction of the catalog, whatever else shares the store. */
 export const lastWriteKey = `${catalogPrefix}last-write`;
 
 /** The nouns that have keys of their own. */
-export const nouns = ['nodes', 'services', 'checks', 'config', 'resilience'] as const;
+export const nouns = ['nodes', 'services', 'checks', 'config', 'resilience', 'mesh-addresses'] as const;
 export type Noun = (typeof nouns)[number];
 
 /** @returns the key of one thing; `parts` are its names, outermost first. */
