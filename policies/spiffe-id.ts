@@ -82,7 +82,8 @@ export function serviceIdentityOf(id: SpiffeId): ServiceIdentity | undefined {
   return { trustDomain: trustDomainOf(id), namespace, datacenter, service };
 }
 
-function flawOfSpiffeId(text: string): string | undefined {
+/** The rule that a text breaks, in go-spiffe's words; undefined for a SPIFFE ID. */
+export function flawOfSpiffeId(text: string): string | undefined {
   if (text === '') return 'cannot be empty';
   // Every accepted character is one byte, so length in UTF-16 units is length in bytes for all that passes.
   if (text.length > maxSpiffeIdBytes) return `cannot be longer than ${maxSpiffeIdBytes} bytes`;

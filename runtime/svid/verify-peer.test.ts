@@ -90,6 +90,12 @@ describe('a wrong leaf', () => {
     'no digitalSignature': { spiffeId: web, keyUsage: [usage.keyEncipherment] },
     'no key usage': { spiffeId: web, keyUsage: null },
     'key usage not critical': { spiffeId: web, keyUsageCritical: false },
+    'two IDs of two trust domains': { uris: [web, 'spiffe://other.test/x'] },
+    'an empty URI': { uris: [''] },
+    'an ID in upper case': { spiffeId: web.toUpperCase() },
+    'an ID with a slash at its end': { spiffeId: `${web}/` },
+    'EKU of clients only': { spiffeId: web, extendedKeyUsage: ['1.3.6.1.5.5.7.3.2'] },
+    'EKU of any use only': { spiffeId: web, extendedKeyUsage: ['2.5.29.37.0'] },
     'EKU of servers only': { spiffeId: web, extendedKeyUsage: ['1.3.6.1.5.5.7.3.1'] },
     'SAN not critical under an empty subject': { spiffeId: web, sanCritical: false },
   };
@@ -110,6 +116,13 @@ describe('a wrong leaf', () => {
     'EC P-521': generateKeyPairSync('ec', { namedCurve: 'P-521' }),
     'EC secp256k1': generateKeyPairSync('ec', { namedCurve: 'secp256k1' }),
     Ed448: generateKeyPairSync('ed448'),
+    X25519: generateKeyPairSync('x25519'),
+    'RSA-PSS': generateKeyPairSync('rsa-pss', { modulusLength: 2_048 }),
+    'RSA 2047': rsaOf(2_047),
+    'RSA 8192': rsaOf(8_192),
+    'RSA with the exponent 1': rsaOf(2_048, 'AQ'),
+    'RSA with an even exponent': rsaOf(2_048, 'AQAA'),
+    'RSA with an exponent over 32 bits': rsaOf(2_048, 'AQAAAAE'),
   };
   for (const [name, pair] of Object.entries(keys)) {
     test(`a key that is not accepted: ${name}`, () =>
@@ -213,6 +226,13 @@ describe('a wrong chain', () => {
     refuses('bad-signature', [leaf, ...twins.map((twin) => twin.certificate)]);
   });
 });
+
+/** A public RSA key of this size, to which nobody has the private half. */
+function rsaOf(bits: number, e = 'AQAB') {
+  const modulus = Buffer.alloc(Math.ceil(bits / 8), 0xa5);
+  modulus[0] = 1 << ((bits - 1) % 8);
+  return { publicKey: createPublicKey({ key: { kty: 'RSA', n: modulus.toString('base64url'), e }, format: 'jwk' }) };
+}
 
 function publicKeyOf(privateKey: KeyObject) {
   return createPublicKey(privateKey);
