@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { isMeshError } from '#policies/errors/mesh-error.ts';
+import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
 import { parseTrustDomain } from '#policies/spiffe-id.ts';
 import { createLogger } from '#runtime/logging.ts';
 import { systemContext } from '#runtime/process-context.ts';
@@ -20,6 +20,9 @@ async function stage(times: Partial<RotationTimes> = {}) {
     sightings: { kind: 'proxies', missing: [] } as Sightings,
     published: 0,
     publishFails: false,
+    isTakeoverAsked: false,
+    /** Why the next CA can't sign; undefined: it can. */
+    unprepared: undefined as MeshError | undefined,
     /** What a step still does after its state is in force. */
     afterStep: Promise.resolve() as Promise<void>,
   };
@@ -37,9 +40,15 @@ async function stage(times: Partial<RotationTimes> = {}) {
         return ca.rotating.validity;
       },
       keysAreHere: true,
-      isTakeoverAsked: false,
+      get isTakeoverAsked() {
+        return world.isTakeoverAsked;
+      },
       takeover: undefined,
-      prepare: (target) => ca.rotating.prepare(target),
+      async prepare(target) {
+        if (world.unprepared !== undefined) throw world.unprepared;
+        await ca.rotating.prepare(target);
+        world.isTakeoverAsked = false;
+      },
       taint: () => ca.rotating.taint(),
       async take(step) {
         await ca.rotating.take(step);
@@ -109,6 +118,22 @@ describe('driving a rotation', () => {
     await on.until('idle');
     assert.deepEqual(on.states, ['prepared', 'published', 'seen', 'activated', 'idle']);
     await waitFor('the bundle to be out', () => on.driver.view().waitingFor === undefined, 5_000);
+  });
+
+  test('a takeover that the configuration asks for begins by itself; while it can not, it says why, and goes on when it can', async () => {
+    await using on = await stage();
+    on.world.unprepared = new MeshError('SLV-2141', 'Vault refused to sign.');
+    on.world.isTakeoverAsked = true;
+    await waitFor(
+      'the reason',
+      () => /could not go on: Vault refused/.test(on.driver.view().waitingFor?.reason ?? ''),
+      5_000,
+    );
+    assert.equal(on.driver.state.state, 'idle');
+    on.world.unprepared = undefined;
+    await waitFor('its end', () => on.states.includes('idle') && on.driver.view().waitingFor === undefined, 5_000);
+    assert.deepEqual(on.states, ['prepared', 'published', 'seen', 'activated', 'idle']);
+    assert.deepEqual(on.events, ['rotation-begun']);
   });
 
   test('force goes past one wait, not past the next', async () => {

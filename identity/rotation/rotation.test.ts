@@ -12,6 +12,7 @@ import {
   taintedAuthorities,
   take,
   trustedRoots,
+  withIssuing,
 } from './rotation.ts';
 import { rotationSchema } from './rotation-record.ts';
 
@@ -124,6 +125,21 @@ describe('any course of a rotation', () => {
         assert.equal(rotation.active.root, nextOf(what).root);
       }),
     );
+  });
+
+  test('every issuing CA that signed under the old root is left behind, none that signs under the new one', () => {
+    const twice = withIssuing(withIssuing(active, name('e')), name('f'));
+    assert.deepEqual(twice, { ...active, issuing: name('f'), earlier: [name('e'), name('b')] });
+    assert.equal(withIssuing(twice, name('f')), twice);
+    assert.deepEqual(withIssuing(twice, name('e')).earlier, [name('f'), name('b')], 'each once');
+    const root = { ...nextOf('root'), earlier: [name('9')] };
+    const left: Rotation = {
+      ...activated,
+      old: { ...twice, earlier: [...(twice.earlier ?? []), name('9')] },
+      active: root,
+    };
+    assert.deepEqual(taintedAuthorities(left), [name('a'), name('f'), name('e'), name('b')]);
+    assert.deepEqual(rotationSchema.parse(JSON.parse(JSON.stringify(left))), left);
   });
 
   test('steps that a state does not have are faults', () => {
