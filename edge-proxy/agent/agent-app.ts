@@ -2,20 +2,20 @@ import { Hono } from 'hono';
 import { ConsulError } from '#policies/consul/consul-error.ts';
 import type { PeerEnv } from '#runtime/http-service.ts';
 import { problemResponse } from '#runtime/problem.ts';
-import { version } from '#runtime/version.ts';
 import type { AgentAccess } from './agent-options.ts';
-import { type AgentParts, type AgentRequest, type AgentRoute, json, plainText, requireToken } from './agent-route.ts';
+import { type AgentParts, type AgentRequest, plainText, requireToken } from './agent-route.ts';
 import { caRoutes } from './ca-routes.ts';
 import { checkRoutes } from './check-routes.ts';
 import { connectRoutes } from './connect-routes.ts';
 import { healthRoutes } from './health-routes.ts';
+import { nodeRoutes } from './node-routes.ts';
 import { serviceRoutes } from './service-routes.ts';
 
 /** Consul's routes of the agent, answered as Consul answers: plain-text errors, 405 with Allow. */
 export function agentApp(parts: AgentParts): Hono<{ Bindings: PeerEnv }> {
   const app = new Hono<{ Bindings: PeerEnv }>();
   const routes = [
-    selfRoute(parts),
+    ...nodeRoutes(parts),
     ...serviceRoutes(parts),
     ...checkRoutes(parts),
     ...healthRoutes(parts),
@@ -48,23 +48,4 @@ function refuseStrangers(access: AgentAccess, c: AgentRequest): void {
   if (c.req.header('origin') !== undefined)
     throw new ConsulError(403, 'Permission denied: web pages may not use the agent');
   requireToken(access, c);
-}
-
-/** Prometheus and others begin with it: they need `Config.Datacenter`. */
-function selfRoute({ datacenter, nodeName, nodeAddress }: AgentParts): AgentRoute {
-  return {
-    path: '/v1/agent/self',
-    method: 'GET',
-    handle: () =>
-      json({
-        Config: {
-          Datacenter: datacenter,
-          PrimaryDatacenter: datacenter,
-          NodeName: nodeName,
-          Server: false,
-          Version: version,
-        },
-        Member: { Name: nodeName, Addr: nodeAddress, Tags: { role: 'node', dc: datacenter }, Status: 1 },
-      }),
-  };
 }

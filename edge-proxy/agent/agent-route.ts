@@ -1,5 +1,7 @@
 import type { Context } from 'hono';
 import { ConsulError } from '#policies/consul/consul-error.ts';
+import type { Fields } from '#policies/consul/filter/fields.ts';
+import { compileFilter } from '#policies/consul/filter/filter.ts';
 import { parseGoDuration } from '#policies/consul/go-duration.ts';
 import type { PeerEnv } from '#runtime/http-service.ts';
 import type { AgentAccess, AgentOptions } from './agent-options.ts';
@@ -86,7 +88,12 @@ export function parseWait(text: string): number {
   return ns === 0 ? defaultWaitMs : Math.min(ns / 1e6, maxWaitMs);
 }
 
-/** A filter that was ignored would be a wrong answer. Throws ConsulError 501. */
-export function refuseFilter(c: AgentRequest): void {
-  if ((c.req.query('filter') ?? '') !== '') throw new ConsulError(501, '?filter is not supported by this agent yet');
+/** What of a map by id passes `?filter=`. Throws ConsulError 400 in go-bexpr's words. */
+export function filtered<T>(
+  c: AgentRequest,
+  fields: Fields,
+  entries: Iterable<readonly [string, T]>,
+): Record<string, T> {
+  const passes = compileFilter(c.req.query('filter') ?? '', fields);
+  return Object.fromEntries([...entries].filter(([, thing]) => passes(thing)));
 }

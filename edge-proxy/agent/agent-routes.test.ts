@@ -167,13 +167,71 @@ describe('agent: services over Consul’s API', () => {
       ['GET', '/v1/agent/health/service/id/x?format=text', 404, 'ServiceId x not found'],
       ['GET', '/v1/agent/health/service/name/x?format=text', 404, 'ServiceName x not found'],
       ['POST', '/v1/agent/services', 405, 'method POST not allowed'],
-      ['GET', '/v1/agent/services?filter=Port==1', 501, '?filter is not supported by this agent yet'],
+      ['PUT', '/v1/agent/maintenance', 400, 'Missing value for enable'],
+      [
+        'GET',
+        '/v1/agent/services?filter=Nope==1',
+        400,
+        'Failed to create boolean expression evaluator: Selector "Nope" is not valid',
+      ],
+      [
+        'GET',
+        '/v1/agent/checks?filter=Status+is+empty',
+        400,
+        'Failed to create boolean expression evaluator: Invalid match operator "Is Empty" for selector "Status"',
+      ],
     ] as const) {
       const answer = await send(method, path);
       assert.deepEqual([answer.status, answer.text], [status, text], path);
     }
     assert.equal((await send('POST', '/v1/agent/services')).headers.get('allow'), 'OPTIONS,GET');
-    assert.equal((await send('GET', '/v1/agent/members')).status, 404);
+    assert.equal((await send('GET', '/v1/agent/nonsense')).status, 404);
+  });
+
+  it('refuses what Consul’s agents have and it has not, and says where to look', async (t) => {
+    const { send } = await startAgent(t);
+    for (const [method, path, text] of [
+      ['GET', '/v1/agent/metrics', /--admin-addr/],
+      ['GET', '/v1/agent/monitor', /standard error/],
+      ['PUT', '/v1/agent/reload', /restart/],
+      ['PUT', '/v1/agent/join/10.0.0.1', /--catalog/],
+      ['PUT', '/v1/agent/leave', /stop the edge proxy/],
+      ['PUT', '/v1/agent/token/default', /agent\.token/],
+    ] as const) {
+      const answer = await send(method, path);
+      assert.equal(answer.status, 501, path);
+      assert.match(answer.text, text, path);
+    }
+  });
+
+  it('filters services and checks', async (t) => {
+    const { send } = await startAgent(t);
+    await send('PUT', register, { Name: 'web', Port: 80, Tags: ['v1'], Check: { TTL: '30s', Status: 'passing' } });
+    await send('PUT', register, { Name: 'db', Port: 5432, Meta: { tier: 'data' }, Check: { TTL: '30s' } });
+    const ids = async (path: string, filter: string) =>
+      Object.keys((await send('GET', `${path}?filter=${encodeURIComponent(filter)}`)).json);
+    assert.deepEqual(await ids('/v1/agent/services', 'Port == 80 and v1 in Tags'), ['web']);
+    assert.deepEqual(await ids('/v1/agent/services', 'Meta.tier == data or Service == nothing'), ['db']);
+    assert.deepEqual(await ids('/v1/agent/services', ''), ['web', 'db']);
+    assert.deepEqual(await ids('/v1/agent/checks', 'Status != passing'), ['service:db']);
+    assert.deepEqual(await ids('/v1/agent/checks', 'ServiceTags contains v1'), ['service:web']);
+  });
+
+  it('takes the whole host out of service and back', async (t) => {
+    const { send, catalog, agent } = await startAgent(t);
+    await send('PUT', register, { Name: 'web', Check: { TTL: '30s', Status: 'passing' } });
+    const health = async () => (await send('GET', '/v1/agent/health/service/name/web?format=text')).text;
+    await send('PUT', '/v1/agent/maintenance?enable=true');
+    assert.equal(await health(), 'maintenance');
+    const check = (await send('GET', '/v1/agent/checks')).json['_node_maintenance'];
+    assert.deepEqual([check.Name, check.Status, check.ServiceID], ['Node Maintenance Mode', 'critical', '']);
+    assert.match(check.Notes, /enabled for this node, but no reason was provided/);
+    assert.equal(await agent.synced(), true);
+    assert.ok(catalog.checks.has('_node_maintenance'));
+    await send('PUT', '/v1/agent/maintenance?enable=false');
+    assert.equal(await health(), 'passing');
+    assert.equal(await agent.synced(), true);
+    assert.ok(!catalog.checks.has('_node_maintenance'));
   });
 
   it('blocks on the hash of a service until it changes, its wait is over or it goes', async (t) => {
@@ -228,6 +286,9 @@ describe('agent: services over Consul’s API', () => {
     const { send } = await startAgent(t);
     const { Config } = (await send('GET', '/v1/agent/self')).json;
     assert.deepEqual([Config.Datacenter, Config.NodeName, Config.Server], ['dc1', 'vm-1', false]);
+    const [member, ...others] = (await send('GET', '/v1/agent/members')).json;
+    assert.deepEqual([member.Name, member.Addr, member.Status, others], ['vm-1', '10.0.0.1', 1, []]);
+    assert.match((await send('GET', '/v1/agent/version')).json.HumanVersion, /^\d+\.\d+/);
   });
 
   it('keeps web pages and, with tokens, everybody without one out', async (t) => {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ConsulError } from '#policies/consul/consul-error.ts';
+import { checkFields } from '#policies/consul/filter/consul-fields.ts';
 import { decodeBody } from '#policies/consul/go-json.ts';
 import {
   type AgentParts,
@@ -7,9 +8,9 @@ import {
   type AgentRoute,
   bodyOf,
   done,
+  filtered,
   json,
   pathPart,
-  refuseFilter,
 } from './agent-route.ts';
 import { type CheckStatus, checkAliases, checkSchema, parseStatus, toCheckDefinition } from './check-definition.ts';
 import { checkView } from './views.ts';
@@ -38,12 +39,11 @@ export function checkRoutes({ state, nodeName }: AgentParts): AgentRoute[] {
       path: '/v1/agent/checks',
       method: 'GET',
       handle: (c) => {
-        refuseFilter(c);
         const views = [...state.checks.values()].map((check) => {
           const service = state.services.get(check.definition.serviceId);
           return [check.definition.id, checkView(check, service, nodeName)] as const;
         });
-        return json(Object.fromEntries(views));
+        return json(filtered(c, checkFields, views));
       },
     },
     {

@@ -9,7 +9,8 @@ import { unknownCheck, unknownService } from './unknown-id.ts';
 /** Most services of one agent, and checks in all. */
 const maxServices = 256;
 const maxChecks = 2048;
-const noReason = 'Maintenance mode is enabled for this service, but no reason was provided. This is a default message.';
+const noReason = (what: 'service' | 'node') =>
+  `Maintenance mode is enabled for this ${what}, but no reason was provided. This is a default message.`;
 
 /** What happened to the local state, for those who carry it on (anti-entropy, blocked readers). */
 export interface LocalStateListener {
@@ -82,24 +83,21 @@ export class LocalState {
   /** Takes a service out of or back into service. Throws ConsulError 404. */
   setMaintenance(id: string, enable: boolean, reason: string): void {
     this.service(id);
-    const checkId = `_service_maintenance:${id}`;
-    const existing = this.checks.get(checkId);
-    if (!enable) {
-      if (existing !== undefined) this.#removeCheck(existing);
-      return;
-    }
-    this.registerCheck({
-      id: checkId,
+    this.#maintain(enable, {
+      id: `_service_maintenance:${id}`,
       name: 'Service Maintenance Mode',
-      notes: reason || noReason,
+      notes: reason || noReason('service'),
       serviceId: id,
-      status: 'critical',
-      work: { kind: 'fixed' },
-      successBeforePassing: 0,
-      failuresBeforeWarning: 0,
-      failuresBeforeCritical: 0,
-      maxOutputBytes: 0,
-      deregisterAfterMs: undefined,
+    });
+  }
+
+  /** Takes the whole host out of or back into service. */
+  setNodeMaintenance(enable: boolean, reason: string): void {
+    this.#maintain(enable, {
+      id: '_node_maintenance',
+      name: 'Node Maintenance Mode',
+      notes: reason || noReason('node'),
+      serviceId: '',
     });
   }
 
@@ -133,6 +131,25 @@ export class LocalState {
   /** Stops every check. */
   stop(): void {
     for (const check of this.checks.values()) check.stop();
+  }
+
+  /** Maintenance is a check that says critical for as long as it is there (Consul). */
+  #maintain(enable: boolean, check: Pick<CheckDefinition, 'id' | 'name' | 'notes' | 'serviceId'>): void {
+    const existing = this.checks.get(check.id);
+    if (!enable) {
+      if (existing !== undefined) this.#removeCheck(existing);
+      return;
+    }
+    this.registerCheck({
+      ...check,
+      status: 'critical',
+      work: { kind: 'fixed' },
+      successBeforePassing: 0,
+      failuresBeforeWarning: 0,
+      failuresBeforeCritical: 0,
+      maxOutputBytes: 0,
+      deregisterAfterMs: undefined,
+    });
   }
 
   #requireRoom(check: CheckDefinition, adding: number): void {

@@ -1,4 +1,5 @@
 import { ConsulError } from '#policies/consul/consul-error.ts';
+import { agentServiceFields } from '#policies/consul/filter/consul-fields.ts';
 import { decodeBody } from '#policies/consul/go-json.ts';
 import {
   type AgentParts,
@@ -6,11 +7,11 @@ import {
   type AgentRoute,
   bodyOf,
   done,
+  filtered,
   json,
   parseGoBoolean,
   parseWait,
   pathPart,
-  refuseFilter,
 } from './agent-route.ts';
 import { serviceAliases, serviceSchema, toServiceDefinition } from './service-definition.ts';
 import { contentHash, serviceView } from './views.ts';
@@ -23,11 +24,10 @@ export function serviceRoutes(parts: AgentParts): AgentRoute[] {
       path: '/v1/agent/services',
       method: 'GET',
       handle: (c) => {
-        refuseFilter(c);
         const views = [...state.services.values()].map(
           (service) => [service.ID, serviceView(service, datacenter)] as const,
         );
-        return json(Object.fromEntries(views));
+        return json(filtered(c, agentServiceFields, views));
       },
     },
     {
