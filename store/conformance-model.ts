@@ -114,7 +114,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 );
 
 /** Random sequences of requests: the store and the model must give the same answers, and at the end the same history. */
-export async function modelProperty(store: () => Store, freshPrefix: () => string): Promise<void> {
+export async function modelProperty(store: () => Store, freshPrefix: () => string, numRuns: number): Promise<void> {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 25 }), async (steps) => {
       const model = new Model((await store().status()).revision);
@@ -127,7 +127,7 @@ export async function modelProperty(store: () => Store, freshPrefix: () => strin
       });
       await store().txn({ compare: [], success: [{ kind: 'delete-prefix', prefix: under }] });
     }),
-    { numRuns: 60 },
+    { numRuns },
   );
 }
 

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePorts } from './free-ports.ts';
 
 /**
  * Runs the commands of a document as a reader would paste them: all ```sh blocks, in order, in one bash, in an empty directory in which `./bin` is the
@@ -144,21 +144,4 @@ async function portExchange(text: string): Promise<(text: string) => string> {
   const free = await freePorts(named.length);
   const chosen = new Map(named.map((port, index) => [port, String(free[index])]));
   return (from) => from.replace(/(?<![\d.])\d{4,5}(?![\d.])/g, (port) => chosen.get(port) ?? port);
-}
-
-/** Ports that were free a moment ago, all different. */
-async function freePorts(count: number): Promise<number[]> {
-  const probes = Array.from({ length: count }, () => createServer());
-  const ports = await Promise.all(
-    probes.map(async (probe) => {
-      const { promise, resolve, reject } = Promise.withResolvers<void>();
-      probe.once('error', reject);
-      probe.listen(0, '127.0.0.1', resolve);
-      await promise;
-      const address = probe.address();
-      return typeof address === 'object' && address !== null ? address.port : 0;
-    }),
-  );
-  await Promise.all(probes.map((probe) => new Promise((resolve) => probe.close(resolve))));
-  return ports;
 }

@@ -17,6 +17,8 @@ async function open(path: string | undefined): Promise<StoreUnderTest> {
   const store = await openSqliteStore({ path, clock: () => nowMs, log });
   return {
     store,
+    leaseMs: 60_000,
+    modelRuns: 60,
     async passTime(ms) {
       nowMs += ms;
       // Longer than the sweep of the leases, so that "did not expire" is shown and not merely not yet seen.
