@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { after, describe, test } from 'node:test';
+import { type RotationView, rotationViewSchema } from '#policies/wire/rotation-api.ts';
+import { findBao, startBao } from '#test/bao.ts';
+import { startLoad } from '#test/load.ts';
+import { prepareVaultPki } from '#test/vault-pki.ts';
+import { waitFor } from '#test/wait-for.ts';
+import { startHttpApplication } from './application.ts';
+import { httpCall, keepingAgent, unlessOk } from './http-call.ts';
+import { setScene } from './scene.ts';
+
+/**
+ * A mesh under load goes over from the embedded CA to Vault, and then to Vault's next root, by nothing but other options at a start of the identity
+ * service: not a request fails, who hangs is waited for and named, and nothing of the former CA stays.
+ */
+
+const { skip } = await findBao();
+
+describe('another CA takes over', { skip }, async () => {
+  if (skip !== false) return;
+  const bao = await startBao();
+  after(() => bao[Symbol.asyncDispose]());
+  const pki = await prepareVaultPki(bao, { trustDomain: 'mesh.internal', mode: 'vault-intermediate' });
+  const token = await pki.token();
+  const db = await startHttpApplication();
+  const { mesh, web } = await setScene({}, async (mesh) => {
+    mesh.secrets.add(token);
+    mesh.addIdentityFlags('--svid-ttl', '1m', '--rotation-deadline', '3s', '--rotation-settle', '8s');
+    await mesh.startControlPlane();
+    // Identity is there before the catalog; what it asks the catalog it learns at its next start.
+    mesh.addIdentityFlags('--catalog', mesh.catalogUrl);
+    await mesh.speakHttp('db');
+    const [web] = await Promise.all([
+      mesh.startProxy('web', { service: 'web', upstreams: ['db'] }),
+      mesh.startProxy('db', { service: 'db', local: db.address }),
+    ]);
+    await mesh.startProxy('sleeper', { service: 'sleeper', upstreams: ['db'] });
+    await mesh.intend('web', 'db', 'allow');
+    await mesh.knows(web.admin, 'db');
+    return { web };
+  });
+  const agent = keepingAgent();
+  const caPem = (): string => readFileSync(mesh.path('identity', 'ca.pem'), 'utf8').trim();
+  const view = async (): Promise<RotationView> =>
+    rotationViewSchema.parse(JSON.parse((await mesh.identity('GET', '/v1/identity/rotation')).text));
+  const isOver = async (): Promise<boolean> => {
+    const { state, takeover, waitingFor } = await view();
+    return state === 'idle' && takeover === undefined && waitingFor === undefined;
+  };
+
+  /** Starts identity with further flags while calls go on, on kept connections and on new ones. None may fail. */
+  async function takeOver(flags: readonly string[], meanwhile: () => Promise<void>): Promise<string> {
+    await waitFor(
+      'web to be allowed',
+      async () => (await httpCall(web.upstream('db'), { agent })).status === 200,
+      5_000,
+    );
+    await using load = startLoad(() => unlessOk(httpCall(web.upstream('db'), { agent })), 2);
+    await using perConnection = startLoad(() => unlessOk(httpCall(web.upstream('db'))), 1);
+    const begun = performance.now();
+    await mesh.kill('identity', 'SIGTERM');
+    mesh.addIdentityFlags(...flags);
+    await mesh.startIdentity();
+    await meanwhile();
+    await waitFor('the former CA to be gone', isOver, 60_000);
+    const [kept, fresh] = [await load.stop(), await perConnection.stop()];
+    assert.deepEqual([kept.failures, fresh.failures], [[], []]);
+    assert.ok(kept.calls > 200 && fresh.calls > 100);
+    for (const name of ['web', 'db'])
+      assert.doesNotMatch(
+        mesh.child(name).log,
+        /peer refused|handshake failed|"refused while/,
+        `${name} refused nobody`,
+      );
+    return `${Math.round(performance.now() - begun)} ms, ${kept.calls} calls on kept connections, ${fresh.calls} on new ones`;
+  }
+
+  test('from the embedded CA to Vault, with a proxy that hangs', async (t) => {
+    const tokenFile = mesh.path('vault.token');
+    writeFileSync(tokenFile, token, { mode: 0o600 });
+    mesh.child('sleeper').signal('SIGSTOP');
+    const place = `--vault-addr ${bao.address} --vault-root-mount ${pki.rootMount} --vault-root-issuer r1`;
+    const flags = ['--backend', 'vault-intermediate', ...place.split(' '), '--vault-token-file', tokenFile];
+    const said = await takeOver(flags, async () => {
+      const overdue = await waitFor(
+        'the deadline to pass',
+        async () => {
+          const now = await view();
+          return now.waitingFor?.overdue === true ? now : undefined;
+        },
+        15_000,
+      );
+      assert.deepEqual([overdue.state, overdue.waitingFor?.missing], ['published', ['sleeper-host/sleeper']]);
+      assert.deepEqual(overdue.takeover?.from, 'embedded');
+      const client = ['--identity', mesh.identityUrl, '--token-file', mesh.path('identity', 'operator.token')];
+      const caFile = ['--ca-file', mesh.path('identity', 'ca.pem')];
+      const { stderr } = await mesh.command(['identity', 'rotation', 'status', ...client, ...caFile]);
+      assert.match(
+        stderr,
+        /takeover: embedded -> vault-intermediate pki_root\/r1 at http.*\nwaits: .*sleeper-host\/sleeper/,
+      );
+      mesh.child('sleeper').signal('SIGCONT');
+    });
+    t.diagnostic(said);
+    assert.equal(caPem(), pki.rootPem.trim());
+    const files = readdirSync(mesh.path('identity', 'ca'));
+    assert.ok(
+      files.length === 1 && files[0]?.startsWith('vault-issuing-'),
+      `of the former CA is left: ${files.join()}`,
+    );
+  });
+
+  test("to Vault's next root, which the former one certified, with the rights that the service had", async (t) => {
+    const plan = { rootIssuer: 'r2', predecessor: 'r1' };
+    const next = await prepareVaultPki(bao, { trustDomain: 'mesh.internal', mode: 'vault-intermediate', plan });
+    t.diagnostic(await takeOver(['--vault-root-issuer', 'r2'], async () => undefined));
+    assert.equal(caPem(), next.rootPem.trim());
+    assert.equal((await mesh.status(mesh.proxy('sleeper').admin)).ready, true);
+  });
+});
