@@ -15,6 +15,7 @@ import type { Store } from '#store/contract.ts';
 import { Attestation } from './attestation.ts';
 import type { IdentityEvent } from './audit-events.ts';
 import { Federation } from './federation/federation.ts';
+import { registerFederationMetrics } from './federation/federation-metrics.ts';
 import { addFederationRoutes } from './federation/federation-routes.ts';
 import { Relationships } from './federation/relationships.ts';
 import { serveWebEndpoint } from './federation/web-endpoint.ts';
@@ -23,6 +24,7 @@ import { registerIdentityMetrics } from './identity-metrics.ts';
 import { Issuance } from './issuance.ts';
 import { issueCounts } from './issue-counts.ts';
 import { JoinTokens } from './join-tokens.ts';
+import { jwtCounts } from './jwt/jwt-counts.ts';
 import { JwtIssuance } from './jwt/jwt-issuance.ts';
 import { addJwtRoutes } from './jwt/jwt-routes.ts';
 import { SigningKeys } from './jwt/signing-keys.ts';
@@ -138,7 +140,7 @@ export async function startIdentity(
     keys: jwtKeys,
     attestation,
     audit,
-    counts,
+    counts: jwtCounts(metrics, counts),
     context,
   });
   const webRoots = await readWebRoots(checked.federation?.webRootsFile);
@@ -148,6 +150,7 @@ export async function startIdentity(
   cleanup.use(keepUntilClosed((signal) => driver.run(signal), log));
   const health = new ServiceHealth({ backend, own, held, clock });
   registerIdentityMetrics(metrics, backend, health);
+  registerFederationMetrics(metrics, federation, clock);
 
   const pins = (): string[] => backend.roots.map((der) => `sha256:${spkiPin(der)}`);
   const operator = open ? undefined : loadOrCreateOperatorToken(dataDir);

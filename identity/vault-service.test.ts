@@ -121,6 +121,8 @@ describe('the identity service with an issuing CA of Vault, on a real bao', { sk
     await using service = await RunningService.start({ backend: { ...backend, timeoutMs: 1_000 } });
     const node = await service.node('web');
     const { issued } = await service.svid(node, 'web');
+    const { vaultTokenSeconds = 0 } = identityStatusSchema.parse((await service.ask('/v1/identity/status')).body);
+    assert.ok(vaultTokenSeconds > 3_000 && vaultTokenSeconds <= 3_600, `${vaultTokenSeconds} s, of an hour`);
     await bao.seal();
     await service.restart();
     const later = await service.node('db');

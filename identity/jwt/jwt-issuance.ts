@@ -6,7 +6,7 @@ import type { IssueJwtRequest } from '#policies/wire/identity-api.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { type Attestation, type Evidence, entitle } from '../attestation.ts';
 import type { IdentityAudit } from '../audit-events.ts';
-import type { IssueCounts } from '../issue-counts.ts';
+import type { JwtCounts } from './jwt-counts.ts';
 import type { SigningKeys } from './signing-keys.ts';
 
 /** Bounds on the lifetime of JWT-SVIDs, in seconds: bearer tokens live short. */
@@ -32,7 +32,7 @@ export interface JwtIssuanceParts {
   readonly keys: Pick<SigningKeys, 'active'>;
   readonly attestation: Attestation;
   readonly audit: IdentityAudit;
-  readonly counts: Pick<IssueCounts, 'refused'>;
+  readonly counts: JwtCounts;
   /** Whether an operator revoked this SPIFFE ID. */
   readonly isRevoked: (id: SpiffeId) => boolean;
   readonly context: Pick<ProcessContext, 'clock' | 'randomBytes'>;
@@ -73,7 +73,7 @@ export class JwtIssuance {
     { audience, ttlSeconds }: IssueJwtRequest,
     facts: Readonly<Record<string, string>>,
   ): Promise<IssuedJwtSvid> {
-    const { keys, audit, context } = this.#parts;
+    const { keys, audit, counts, context } = this.#parts;
     const iat = Math.floor(context.clock() / 1_000);
     const asked = ttlSeconds ?? jwtTtlBounds.default;
     const exp = iat + Math.min(Math.max(asked, jwtTtlBounds.floor), jwtTtlBounds.ceiling);
@@ -92,6 +92,7 @@ export class JwtIssuance {
       kid,
       expiresAt: new Date(expiresAtMs).toISOString(),
     });
+    counts.issued();
     return { spiffeId, token, issuedAtMs: iat * 1_000, expiresAtMs };
   }
 }

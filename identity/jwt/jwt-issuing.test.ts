@@ -54,6 +54,30 @@ describe('JWT-SVIDs over the API', () => {
     assert.deepEqual([refused.status, refused.body['code']], [403, 'SLV-2120']);
   });
 
+  test('what was issued and what was refused is counted', async () => {
+    const count = async (series: string): Promise<number> => {
+      const { body } = await service.ask('/metrics');
+      const line = String(body['text'])
+        .split('\n')
+        .find((each) => each.startsWith(`${series} `));
+      return Number(line?.split(' ')[1] ?? 0);
+    };
+    const series = [
+      'selvedge_identity_jwt_svids_issued_total',
+      'selvedge_identity_jwt_svids_refused_total{code="SLV-2120"}',
+      'selvedge_identity_refused_total{code="SLV-2120"}',
+      'selvedge_identity_svids_issued_total{backend="embedded"}',
+    ];
+    const before = await Promise.all(series.map(count));
+    await issue({ service: 'web', audience: ['db'] });
+    assert.equal((await ask({ service: 'db', audience: ['web'] })).body['code'], 'SLV-2120');
+    const after = await Promise.all(series.map(count));
+    assert.deepEqual(
+      after.map((value, at) => value - (before[at] ?? 0)),
+      [1, 1, 1, 0],
+    );
+  });
+
   test('lifetimes are held within their bounds', async () => {
     const audience = ['db'];
     assert.equal(lifeOf(await issue({ service: 'web', audience, ttlSeconds: 86_400 })), 3_600);
