@@ -1,6 +1,7 @@
 import type { TrustDomain } from '#policies/spiffe-id.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import type { CallerPolicy } from './access/caller.ts';
+import type { CatalogAudit } from './audit/catalog-audit.ts';
 import type { CatalogState } from './state/catalog-state.ts';
 import type { CatalogWriter } from './state/catalog-writer.ts';
 import type { StoreFollower } from './state/store-follower.ts';
@@ -15,6 +16,7 @@ export interface CatalogParts {
   readonly callers: CallerPolicy;
   readonly state: CatalogState;
   readonly writer: CatalogWriter;
+  readonly audit: CatalogAudit;
   readonly follower: StoreFollower;
   readonly context: ProcessContext;
   /** Aborts when the catalog stops: whoever waits is answered. */

@@ -1,5 +1,6 @@
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { Compare, Operation, Store } from '#store/contract.ts';
+import type { CatalogAudit } from '../audit/catalog-audit.ts';
 import { encode } from './indexed.ts';
 import { lastWriteKey } from './keys.ts';
 import type { StoreFollower } from './store-follower.ts';
@@ -18,12 +19,14 @@ const maxAttempts = 16;
 export class CatalogWriter {
   readonly #store: Store;
   readonly #follower: StoreFollower;
+  readonly #audit: CatalogAudit;
   /** The newest write under way or waiting, by the key that it writes first. */
   readonly #lanes = new Map<string, Promise<unknown>>();
 
-  constructor(store: Store, follower: StoreFollower) {
+  constructor(store: Store, follower: StoreFollower, audit: CatalogAudit) {
     this.#store = store;
     this.#follower = follower;
+    this.#audit = audit;
   }
 
   /**
@@ -32,7 +35,9 @@ export class CatalogWriter {
    * Nothing to do writes nothing: an agent that registers the same again wakes nobody. Writers of one thing take turns, so that none starves;
    * writers of different things share the store's syncs.
    *
-   * @throws what `decide` throws; SLV-35nn of the store; SLV-3001, SLV-3002
+   * Each change is in the audit log before it is answered; while that can't be written, nothing is.
+   *
+   * @throws what `decide` throws; SLV-35nn of the store; SLV-3001, SLV-3002, SLV-2150
    */
   async commit<T>(decide: () => WritePlan<T>): Promise<T> {
     const { operations, result } = decide();
@@ -57,10 +62,12 @@ export class CatalogWriter {
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
       const { compare, operations, result } = decide();
       if (operations.length === 0) return result;
+      await this.#audit.ready();
+      const record = this.#audit.noted(operations);
       const marker: Operation = { kind: 'put', key: lastWriteKey, value: encode({}) };
       const { succeeded, revision } = await this.#store.txn({ compare, success: [...operations, marker] });
       if (succeeded) {
-        await this.#follower.applied(revision);
+        await Promise.all([this.#follower.applied(revision), record(revision)]);
         return result;
       }
       await this.#follower.catchUp();

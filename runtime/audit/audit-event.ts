@@ -16,12 +16,12 @@ export type AuditLogEvent =
   | { readonly event: 'log-continued'; readonly after: number }
   /** Somebody cut the file off while it was written (logrotate's copytruncate, or worse): what it held may be lost. */
   | { readonly event: 'log-truncated'; readonly bytesBefore: number; readonly bytesFound: number }
-  /** The file could not be written from `since` on. `late` events follow, of acts answered with SLV-2150; `lost` more were too many to keep. */
+  /** The file could not be written from `since` on. The `kept` events of acts answered with SLV-2150 follow, marked `late`; `lost` more were too many. */
   | {
       readonly event: 'log-resumed';
       readonly since: string;
       readonly reason: string;
-      readonly late: number;
+      readonly kept: number;
       readonly lost: number;
     };
 

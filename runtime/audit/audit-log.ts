@@ -144,7 +144,7 @@ class ChainedLog<Event extends AuditEvent> implements AuditLog<Event> {
     this.#position = position;
     this.#notices = [];
     this.#failure = undefined;
-    if (failure !== undefined) this.#context.log.info({ late: failure.late.length }, 'the audit log is written again');
+    if (failure !== undefined) this.#context.log.info({ kept: failure.late.length, lost: failure.lost }, 'the audit log is written again');
   }
 
   #failed(error: unknown, batch: readonly Entry[]): unknown {
@@ -166,7 +166,7 @@ function resumed(failure: Failure, nowMs: number): { timeMs: number; event: Audi
     event: 'log-resumed',
     since: new Date(sinceMs).toISOString(),
     reason: String(error.detail['reason'] ?? error.code),
-    late: late.length,
+    kept: late.length,
     lost,
   };
   return [
