@@ -61,7 +61,7 @@ export interface IdentityRates {
 
 /** Room for a cold start of 2,000 proxies within a minute; a caller is a host, which may carry a hundred services. */
 export const defaultRates: IdentityRates = {
-  join: { perCaller: { perSecond: 5, burst: 100 }, global: { perSecond: 50, burst: 500 } },
+  join: { perCaller: { perSecond: 5, burst: 100 }, global: { perSecond: 100, burst: 2_000 } },
   issue: { perCaller: { perSecond: 50, burst: 500 }, global: { perSecond: 500, burst: 2_000 } },
 };
 

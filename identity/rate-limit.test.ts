@@ -64,3 +64,32 @@ test('many callers do not use up memory, and a clock that goes back does no harm
     1,
   );
 });
+
+test('callers that are refused together are told to come one after the other, and are served when they do', () => {
+  let nowMs = 0;
+  const rates = { perCaller: { perSecond: 1, burst: 1 }, global: { perSecond: 10, burst: 100 } };
+  const limit = rateLimit('joining', rates, () => nowMs);
+  const waits = Array.from({ length: 300 }, (_, caller) => Number(refusedFor(() => limit.take(`c${caller}`)) ?? 0));
+  assert.deepEqual(
+    [0, 99, 100, 109, 110, 299].map((caller) => waits[caller]),
+    [0, 0, 1, 1, 2, 20],
+  );
+  let again = 0;
+  for (nowMs = 1_000; nowMs <= 21_000; nowMs += 1_000) {
+    for (const [caller, wait] of waits.entries()) {
+      if (wait * 1_000 === nowMs && refusedFor(() => limit.take(`c${caller}`)) !== undefined) again += 1;
+    }
+  }
+  assert.equal(again, 0, 'nobody who came when told was refused again');
+});
+
+test('nobody is told to wait longer than a minute, or than the rate needs for one', () => {
+  const rates = { perCaller: { perSecond: 1, burst: 1 }, global: { perSecond: 0.01, burst: 1 } };
+  const limit = rateLimit('joining', rates, () => 0);
+  limit.take('first');
+  for (let caller = 0; caller < 500; caller++)
+    assert.equal(
+      refusedFor(() => limit.take(`c${caller}`)),
+      100,
+    );
+});

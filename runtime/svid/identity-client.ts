@@ -14,6 +14,7 @@ import {
   nodeProofHeader,
   signedBundleAnswerSchema,
 } from '#policies/wire/identity-api.ts';
+import type { Random } from '../clock.ts';
 import { type MeshRequest, type MeshResponse, meshRequest } from '../mesh-http.ts';
 import { readProblem } from '../problem.ts';
 import type { ProcessContext } from '../process-context.ts';
@@ -22,6 +23,7 @@ import { publicKeyPem } from './node-key.ts';
 import { signNodeProof } from './node-proof.ts';
 import type { NodeState } from './node-state.ts';
 import { identityServiceName } from './open-bundle.ts';
+import { retryDelayMs, toldDelayMs } from './renewal-plan.ts';
 import type { Svid } from './svid.ts';
 import type { TrustSource } from './trust.ts';
 
@@ -174,6 +176,15 @@ export function isLastingRefusal(error: unknown): boolean {
   return status >= 400 && status < 500 && status !== 408 && status !== 429;
 }
 
+/** Longest that a server may ask for. */
+const longestToldSeconds = 300;
+
+/** How long to wait before asking again after `failures` in a row: as the service said, or else by `retryDelayMs`. */
+export function delayAfter(error: unknown, failures: number, lifetimeMs: number | undefined, random: Random): number {
+  const told = isMeshError(error, 'SLV-2014') ? error.detail['retryAfterSeconds'] : undefined;
+  return typeof told === 'number' ? toldDelayMs(told, lifetimeMs, random) : retryDelayMs(failures, lifetimeMs, random);
+}
+
 /** @returns the body of a good answer. Throws SLV-2014 when it is none that was agreed on */
 export function parseAnswer<T>(answer: MeshResponse, schema: z.ZodType<T>, url: string): T {
   try {
@@ -194,6 +205,17 @@ export function refusal(answer: MeshResponse, url: string): MeshError {
       ? `HTTP ${answer.status}`
       : `${problem.code ?? answer.status} ${problem.title}: ${problem.detail ?? ''} ${problem.fix ?? ''}`;
   return new MeshError('SLV-2014', `The identity service at ${url} refused: ${words.trim()}`, {
-    detail: { status: answer.status, ...(problem?.code === undefined ? {} : { remoteCode: problem.code }) },
+    detail: {
+      status: answer.status,
+      ...(problem?.code === undefined ? {} : { remoteCode: problem.code }),
+      ...retryAfterOf(answer),
+    },
   });
+}
+
+/** Retry-After in seconds (RFC 9110 10.2.3); a date, which we never send, is taken for nothing. */
+function retryAfterOf({ headers }: MeshResponse): { retryAfterSeconds?: number } {
+  const text = headers['retry-after'] ?? '';
+  if (!/^\d{1,6}$/.test(text)) return {};
+  return { retryAfterSeconds: Math.min(Math.max(Number(text), 1), longestToldSeconds) };
 }

@@ -5,13 +5,12 @@ import { readFileBounded } from '../atomic-file.ts';
 import { pause as realPause } from '../pause.ts';
 import type { ProcessContext } from '../process-context.ts';
 import { firstContact } from './first-contact.ts';
-import { IdentityClient, isLastingRefusal } from './identity-client.ts';
+import { delayAfter, IdentityClient, isLastingRefusal } from './identity-client.ts';
 import { type JwtSvid, JwtSvids } from './jwt-svids.ts';
 import { defaultKeyType, type KeyType } from './key-type.ts';
 import type { NodeEvidence } from './node-evidence.ts';
 import { type NodeState, openNodeState } from './node-state.ts';
 import type { OpenedBundle } from './open-bundle.ts';
-import { retryDelayMs } from './renewal-plan.ts';
 import type { Svid, SvidSource } from './svid.ts';
 import { SvidRenewer } from './svid-renewer.ts';
 import { type SignedTrust, TrustStore } from './trust-store.ts';
@@ -295,7 +294,7 @@ class Node {
         signal.throwIfAborted();
         const passing = isMeshError(err, 'SLV-1006') || (isMeshError(err, 'SLV-2014') && !isLastingRefusal(err));
         if (!passing) throw err;
-        const delayMs = retryDelayMs(failures, undefined, context.random);
+        const delayMs = delayAfter(err, failures, undefined, context.random);
         context.log.warn({ err, retryInMs: Math.round(delayMs) }, 'the identity service does not answer; still trying');
         // A pause alone does not keep a process alive; at this moment there may be nothing else that does.
         const alive = setInterval(() => undefined, 60_000);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { renewalPlan, retryDelayMs } from './renewal-plan.ts';
+import { renewalPlan, retryDelayMs, toldDelayMs } from './renewal-plan.ts';
 
 const hour = 3_600_000;
 
@@ -27,4 +27,11 @@ test('retries double from 1 s to 20 s, with full jitter, and keep pace with shor
     retryDelayMs(5, hour, () => 0),
     20,
   );
+});
+
+test('who is told when to come back comes then or a little later, and no later than its SVID can wait', () => {
+  const delays = (lifetimeMs: number | undefined) => [0, 1].map((random) => toldDelayMs(40, lifetimeMs, () => random));
+  assert.deepEqual(delays(undefined), [40_000, 50_000]);
+  assert.deepEqual(delays(4 * hour), [40_000, 50_000]);
+  assert.deepEqual(delays(60_000), [3_000, 3_000]);
 });

@@ -46,3 +46,12 @@ export function retryDelayMs(failures: number, lifetimeMs: number | undefined, r
   // Never zero: a service that is down is not asked in a loop.
   return Math.max(20, bound * random());
 }
+
+/**
+ * How long to wait for a service that said when to come back (Retry-After): as told, and up to a quarter more, so that those who were told the same do not
+ * come at one moment. An SVID in hand bounds it as it bounds `retryDelayMs`.
+ */
+export function toldDelayMs(toldSeconds: number, lifetimeMs: number | undefined, random: Random): number {
+  const longest = Math.max(firstRetryMs, (lifetimeMs ?? Infinity) / 20);
+  return Math.min(toldSeconds * 1_000 * (1 + random() / 4), longest);
+}

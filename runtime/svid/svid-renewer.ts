@@ -5,12 +5,12 @@ import type { Issued } from '#policies/wire/identity-api.ts';
 import type { pause } from '../pause.ts';
 import type { ProcessContext } from '../process-context.ts';
 import { makeCsr } from './csr.ts';
-import type { IdentityClient } from './identity-client.ts';
+import { delayAfter, type IdentityClient } from './identity-client.ts';
 import { generateKey, type KeyType } from './key-type.ts';
 import { privateKeyPem } from './node-key.ts';
 import { type NodeState, type ObtainedSvid, svidOfPem } from './node-state.ts';
 import { certificatesOfPem } from './pem.ts';
-import { hasteMs, type RenewalPlan, renewalPlan, retryDelayMs } from './renewal-plan.ts';
+import { hasteMs, type RenewalPlan, renewalPlan } from './renewal-plan.ts';
 import { type Svid, type SvidSource, svidHolder } from './svid.ts';
 import { isToBeRenewed } from './tainted.ts';
 import type { TrustStore } from './trust-store.ts';
@@ -111,7 +111,7 @@ export class SvidRenewer implements SvidSource {
         if (signal.aborted) return;
         this.#failures += 1;
         const lapsed = this.current === undefined;
-        const delayMs = retryDelayMs(this.#failures, this.#lifetimeMs(), context.random);
+        const delayMs = delayAfter(err, this.#failures, this.#lifetimeMs(), context.random);
         const facts = {
           err,
           service,
