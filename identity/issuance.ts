@@ -126,7 +126,7 @@ export class Issuance {
     const issued = verifyIssued(signed, order, signed.roots ?? backend.roots, context.clock());
     if (attested !== undefined && attested.kind !== 'open') {
       const svid = { service, serial: issued.serialHex, notAfterMs: issued.notAfterMs, authority: signed.issuer };
-      await nodes.recordSvid(attested.node.id, svid, attested.shown);
+      await nodes.recordSvid(attested.node, svid, attested.shown);
     }
     const node = attested?.kind === 'open' ? undefined : attested?.node;
     held.issued(
