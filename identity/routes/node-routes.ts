@@ -84,6 +84,7 @@ export function addNodeRoutes(app: IdentityApp, parts: NodeRouteParts): void {
       const name = parseServiceName(node);
       const key = readNodeKey(publicKey);
       await proofs.verify(proof, key.key, { nodeId: undefined, content: token });
+      await audit.ready();
       const joined = await tokens.redeem(token, name, key);
       const { id, services } = joined.node;
       if (hasWithdrawn(joined.node)) await trust.refresh();

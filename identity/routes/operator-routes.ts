@@ -94,6 +94,7 @@ export function addOperatorRoutes(app: IdentityApp, parts: OperatorRouteParts): 
   operatorsOnly(app, operator, ['/v1/identity/join-tokens', '/v1/identity/nodes']);
 
   app.openapi(createTokenRoute, async (c) => {
+    await audit.ready();
     const { token, record } = await tokens.create(c.req.valid('json'));
     const { id, services, node } = record;
     await audit.append({

@@ -144,7 +144,8 @@ class ChainedLog<Event extends AuditEvent> implements AuditLog<Event> {
     this.#position = position;
     this.#notices = [];
     this.#failure = undefined;
-    if (failure !== undefined) this.#context.log.info({ kept: failure.late.length, lost: failure.lost }, 'the audit log is written again');
+    if (failure !== undefined)
+      this.#context.log.info({ kept: failure.late.length, lost: failure.lost }, 'the audit log is written again');
   }
 
   #failed(error: unknown, batch: readonly Entry[]): unknown {
