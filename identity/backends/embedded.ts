@@ -10,7 +10,7 @@ import * as machine from '../rotation/rotation.ts';
 import { type Authority, certifyRoot, makeIssuingCa, makeRoot } from '../x509-authority.ts';
 import { type AuthorityFiles, memoryAuthorityFiles, openAuthorityFiles } from './authority-files.ts';
 import { type Issuer, issuerOf, requireOfTrustDomain, requireSignedBy, unusable } from './embedded-issuer.ts';
-import { backdatedMs, signInProcess } from './in-process-issuer.ts';
+import { signInProcess } from './in-process-issuer.ts';
 
 const dayMs = 86_400_000;
 /** Life of the root: long, because a new one must reach every node. */
@@ -19,6 +19,8 @@ export const rootLifeMs = 3_650 * dayMs;
 export const issuingLifeMs = 90 * dayMs;
 /** The issuing CA is replaced without ceremony when less than this is left: nobody rotated it, the service was off for months. */
 export const issuingRenewalMs = 30 * dayMs;
+/** How far CAs reach back: a clock that is hours behind, here or at a node, must not take them for unborn. */
+const caBackdatedMs = dayMs;
 /** Who slept through a root rotation is led to the new root for this long: nodes come back within 30 days, a rotation may wait for weeks. */
 const crossLifeMs = 90 * dayMs;
 
@@ -248,7 +250,7 @@ class EmbeddedCa implements CaBackend, RotatingAuthorities {
     const nowMs = this.#context.clock();
     return {
       trustDomain: this.#trustDomain,
-      notBeforeMs: nowMs - backdatedMs,
+      notBeforeMs: nowMs - caBackdatedMs,
       notAfterMs: Math.min(nowMs + lifeMs, latestMs),
       randomBytes: this.#context.randomBytes,
     };
