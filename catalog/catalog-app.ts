@@ -16,6 +16,7 @@ import { catalogRoutes } from './consul/catalog-routes.ts';
 import { configRoutes } from './consul/config-routes.ts';
 import { healthRoutes } from './consul/health-routes.ts';
 import { intentionRoutes } from './consul/intention-routes.ts';
+import { kvRoutes } from './consul/kv-routes.ts';
 import { type CatalogEnv, type CatalogRequest, mountRoutes, plainText, queryOf } from './consul/route-table.ts';
 import { statusRoutes } from './consul/status-routes.ts';
 import type { FeedHub } from './feed/feed-hub.ts';
@@ -72,6 +73,7 @@ export function catalogApp(options: {
     ...healthRoutes(parts),
     ...intentionRoutes(parts, decisions),
     ...configRoutes(parts),
+    ...kvRoutes(parts),
     ...statusRoutes(options.address),
     ...caRoutes(parts, options.ca),
     authorizeRoute(decisions),

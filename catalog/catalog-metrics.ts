@@ -4,7 +4,7 @@ import type { FeedHub } from './feed/feed-hub.ts';
 import type { CatalogParts } from './parts.ts';
 
 /** What requests are counted under: never a name that came from outside. */
-const areas = ['catalog', 'health', 'connect', 'config', 'agent', 'status', 'mesh'] as const;
+const areas = ['catalog', 'health', 'connect', 'config', 'kv', 'txn', 'agent', 'status', 'mesh'] as const;
 
 /** Prometheus metrics of a catalog. */
 export class CatalogMetrics {

@@ -3,6 +3,7 @@ import type { RangeResult, WatchBatch, WatchEvent } from '#store/contract.ts';
 import { type CheckRecord, Checks } from './checks.ts';
 import { ConfigEntries } from './config-entries.ts';
 import { Intentions } from './intentions.ts';
+import { KeyValues } from './key-values.ts';
 import { nounOf } from './keys.ts';
 import { MeshAddresses } from './mesh-addresses.ts';
 import { Nodes } from './nodes.ts';
@@ -25,6 +26,7 @@ export class CatalogState {
   readonly intentions = new Intentions();
   readonly resilience = new ResiliencePolicies();
   readonly meshAddresses = new MeshAddresses();
+  readonly kv = new KeyValues();
   readonly topics = new TopicIndex();
   readonly #listeners = new Set<ChangeListener>();
   #revision = 0;
@@ -58,6 +60,7 @@ export class CatalogState {
       this.config,
       this.resilience,
       this.meshAddresses,
+      this.kv,
     ].flatMap((noun) =>
       [...noun.keys()]
         .filter((key) => !present.has(key))
@@ -109,6 +112,10 @@ export class CatalogState {
       case 'mesh-addresses':
         if (event.kind === 'put') this.meshAddresses.put(event.kv);
         else this.meshAddresses.delete(key);
+        break;
+      case 'kv':
+        if (event.kind === 'put') this.kv.put(event.kv, touch);
+        else this.kv.delete(key, touch);
         break;
       case undefined:
         break;

@@ -7,6 +7,7 @@
  *     catalog/checks/<node>/<check id>
  *     catalog/config/<kind>/<name>            config entries; service-intentions are the truth of all intentions
  *     catalog/resilience/<service>            the partial policy as it was written
+ *     catalog/kv/<key>                        Consul's KV; the slashes of a key stay as they are, so a folder is a prefix (key-values.ts)
  *     catalog/mesh-addresses/<address>        the service that <service>.mesh of this address is; never deleted
  */
 export const catalogPrefix = 'catalog/';
@@ -14,7 +15,7 @@ export const catalogPrefix = 'catalog/';
 export const lastWriteKey = `${catalogPrefix}last-write`;
 
 /** The nouns that have keys of their own. */
-export const nouns = ['nodes', 'services', 'checks', 'config', 'resilience', 'mesh-addresses'] as const;
+export const nouns = ['nodes', 'services', 'checks', 'config', 'resilience', 'mesh-addresses', 'kv'] as const;
 export type Noun = (typeof nouns)[number];
 
 /** @returns the key of one thing; `parts` are its names, outermost first. */

@@ -4,6 +4,7 @@
  *
  * `health/<name>` is all that GET /v1/health/service/:name shows, `service/<name>` the same without the checks, `connect/…` likewise for the
  * instances that are proxies of a service or native to it, `upstream/<name>` what the feed says of it (also the checks of the proxied instance).
+ * `kv/<key>` is one entry of the KV, `kv-folder/<folder>` all that is below a folder; '' is the outermost.
  * `services` is names and tags, `instances` all that any instance or its node says of itself.
  */
 export type Topic =
@@ -23,7 +24,9 @@ export type Topic =
   | `destination/${string}`
   | `kind/${string}`
   | `entry/${string}/${string}`
-  | `resilience/${string}`;
+  | `resilience/${string}`
+  | `kv/${string}`
+  | `kv-folder/${string}`;
 
 /** Marks a topic as changed by the revision that is being applied. */
 export type Touch = (topic: Topic) => void;
