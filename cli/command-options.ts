@@ -4,7 +4,7 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import { parseServiceName } from '#policies/service-name.ts';
 import type { Option, OptionSet } from '#runtime/configuration.ts';
 import { logLevels } from '#runtime/logging.ts';
-import { address, durationMs, integer, oneOf, serviceUrl, text } from '#runtime/option-kinds.ts';
+import { address, durationMs, integer, oneOf, onOff, serviceUrl, text } from '#runtime/option-kinds.ts';
 import { parseSocketAddress, type SocketAddress } from '#runtime/socket-address.ts';
 import { defaultKeyType, keyTypes, parseKeyType } from '#runtime/svid/key-type.ts';
 import { attestOptions } from './attest-options.ts';
@@ -209,6 +209,12 @@ export const identityOptions = {
     placeholder: 'duration',
     default: '10m',
     description: 'after this long, proxies that do not have the new bundle are named for an operator to decide',
+  },
+  takeoverNow: {
+    parse: onOff,
+    default: 'false',
+    description:
+      'the CA in use is lost: the one named here signs at once, not when everybody trusts it; who does not know its root joins anew',
   },
   rotationSettle: {
     parse: durationMs,

@@ -72,7 +72,15 @@ export type IdentityEvent =
       readonly reason?: string;
     })
   | (Asker & { readonly event: 'revocation-deleted'; readonly revocation: string; readonly kind: string })
-  | { readonly event: 'rotation-begun'; readonly target: string; readonly by: string; readonly active: string }
+  | {
+      readonly event: 'rotation-begun';
+      readonly target: string;
+      readonly by: string;
+      readonly active: string;
+      /** Names of the CAs, where another takes over. */
+      readonly from?: string;
+      readonly to?: string;
+    }
   | { readonly event: 'rotation-forced'; readonly target: string; readonly state: string; readonly by: string }
   | { readonly event: 'authority-tainted'; readonly by: string }
   | { readonly event: 'jwt-key-changed'; readonly step: string; readonly kid?: string | undefined }

@@ -32,6 +32,8 @@ export interface IdentityConfig {
   readonly open: boolean;
   /** Another than the one in use takes over from it, in a rotation of the root. */
   readonly backend: CaConfig;
+  /** Where it takes over: at once, before the service has an SVID of its own. The one in use is lost, and with it nobody would wait for anything. */
+  readonly takeoverNow?: boolean;
   /** Bundle endpoint for other trust domains, and how theirs are met; absent: no endpoint behind Web PKI. */
   readonly federation?: {
     /** Serves the bundle, and nothing else, behind a certificate of Web PKI. */

@@ -93,6 +93,9 @@ export async function startIdentity(
   cleanup.defer(() => audit.close());
   const backend = await openSucceedingCa({ config: checked, context, store });
   cleanup.defer(() => backend.close());
+  const left = checked.takeoverNow === true ? await backend.takeOverNow() : undefined;
+  if (left !== undefined)
+    await audit.append({ event: 'rotation-forced', target: 'root', state: left, by: 'configuration' });
   // What `--ca-file` takes. The private halves are in <dataDir>/ca, 0600.
   const writeRoots = async (): Promise<void> => {
     const rootsPem = backend.roots.map((der) => toPem('CERTIFICATE', der)).join('');

@@ -45,6 +45,7 @@ export function defineIdentityServe(serve: Command): void {
             federation: federationOf(options),
             attestation: options.attestation ?? [],
             rotation: rotationOf(options),
+            takeoverNow: options.takeoverNow,
             onRotation: (rotation) => {
               const target = rotation.state === 'idle' ? '' : `${rotation.target} `;
               process.stdout.write(`rotation ${target}${rotation.state}\n`);

@@ -132,7 +132,8 @@ export class RotationDriver {
     const { rotating, audit } = this.#parts;
     await rotating.prepare(target);
     this.#changed();
-    await audit.append({ event: 'rotation-begun', target, by, active: rotating.state.active.issuing });
+    const { state, takeover } = rotating;
+    await audit.append({ event: 'rotation-begun', target, by, active: state.active.issuing, ...takeover });
   }
 
   #alone<T>(work: () => Promise<T>): Promise<T> {

@@ -154,6 +154,27 @@ export class SucceedingCa implements CaBackend, RotatingAuthorities {
     });
   }
 
+  /**
+   * Has the next CA sign at once, whoever trusts it: the one in use is lost. Both roots are trusted from then on.
+   * @returns what state was left; undefined: no other CA was to take over, or it had done so
+   * @throws MeshError what the next CA says when it can't sign
+   */
+  async takeOverNow(): Promise<machine.Rotation['state'] | undefined> {
+    const { state } = this.state;
+    if (this.#next === undefined) return undefined;
+    if (this.#inUse.record.state === 'settled') await this.prepare('root');
+    const steps = {
+      idle: 'publish',
+      prepared: 'publish',
+      published: 'see',
+      seen: 'activate',
+      activated: undefined,
+    } as const;
+    for (let step = steps[this.state.state]; step !== undefined; step = steps[this.state.state]) await this.take(step);
+    this.#parts.context.log.warn({ ...this.takeover, state }, 'the next CA signs, trusted by everybody or not');
+    return state;
+  }
+
   async close(): Promise<void> {
     await this.#changing;
     await Promise.all([this.#signer.close(), this.#next?.backend.close(), this.#left?.close()]);

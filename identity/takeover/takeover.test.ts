@@ -272,8 +272,11 @@ describe('another CA takes over, on a real bao', { skip }, () => {
       const now = await starts.start(embedded);
       assert.deepEqual(hex(now.roots), hex(old));
       await assert.rejects(now.sign(order), (error) => isMeshError(error, 'SLV-2140'));
-      await takeAll(now);
-      await signFor(now, now.roots);
+      assert.equal(await now.takeOverNow(), 'idle');
+      assert.deepEqual([now.state.state, now.kind, now.roots.length], ['activated', 'embedded', 2]);
+      await signFor(now, now.roots.slice(0, 1));
+      assert.equal(await now.takeOverNow(), undefined, 'said again at the next start, it does nothing');
+      await now.take('retire');
     } finally {
       bao.resume();
     }
