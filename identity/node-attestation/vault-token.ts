@@ -134,7 +134,7 @@ export class VaultTokenAttestor {
       if (error instanceof VaultError && vaultFailureKind(error) === 'transient') throw error;
       throw new MeshError(
         'SLV-2106',
-        `The mappings ask for the entity ${quote(id)}, which the token may not read: give it the policy path "identity/entity/id/{{identity.entity.id}}" { capabilities = ["read"] }.`,
+        `The mappings ask for the entity ${quote(id)}, which the token may not read: give it the policy "default", or path "identity/entity/id/{{identity.entity.id}}" { capabilities = ["read"] }.`,
       );
     }
   }

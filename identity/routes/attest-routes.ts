@@ -57,6 +57,7 @@ export function addAttestRoutes(app: IdentityApp, parts: AttestRouteParts): void
     const request = c.req.valid('json');
     const facts = { remote: c.env.remoteAddress, method: request.method };
     try {
+      await audit.ready();
       const node = await attestation.attest(request, c.req.raw.signal);
       const { id, name, services, source, subject } = node;
       if (hasWithdrawn(node)) await trust.refresh();

@@ -122,6 +122,7 @@ export function addOperatorRoutes(app: IdentityApp, parts: OperatorRouteParts): 
   app.openapi(changeGrantRoute, async (c) => {
     const { services } = c.req.valid('json');
     requireGrantable(services);
+    await audit.ready();
     const node = await nodes.changeGrant(c.req.valid('param').id, services);
     const { id, name } = node;
     held.forget(id, (service) => !grants(services, service));
@@ -130,6 +131,7 @@ export function addOperatorRoutes(app: IdentityApp, parts: OperatorRouteParts): 
     return c.json(nodeView(node), 200);
   });
   app.openapi(readmitRoute, async (c) => {
+    await audit.ready();
     const { id, name } = await nodes.readmit(c.req.valid('param').id);
     await audit.append({ event: 'node-readmitted', node: id, name, remote: c.env.remoteAddress });
     return c.body(null, 204);
