@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -14,6 +14,7 @@ import { prepareVaultPki, type VaultPki } from '#test/vault-pki.ts';
 import type { CaConfig } from '../backends/ca-config.ts';
 import type { SigningOrder } from '../ca-backend.ts';
 import { readCertificateRequest } from '../certificate-request.ts';
+import { startIdentity } from '../main.ts';
 import { taintedAuthorities } from '../rotation/rotation.ts';
 import { forgeRequest } from '../testing/forge-request.ts';
 import { verifyIssued } from '../verify-issued.ts';
@@ -279,6 +280,42 @@ describe('another CA takes over, on a real bao', { skip }, () => {
       await now.take('retire');
     } finally {
       bao.resume();
+    }
+  });
+
+  test('with the Vault lost and no SVID of its own left, the service starts when it is told to go over at once', async () => {
+    const dataDir = await mkdtemp(join(tmpdir(), 'selvedge-takeover-'));
+    await using store = await openSqliteStore({
+      path: join(dataDir, 'identity.db'),
+      clock: context.clock,
+      log: context.log,
+    });
+    const config = {
+      host: '127.0.0.1',
+      port: 0,
+      dataDir,
+      trustDomain,
+      datacenter: 'dc1',
+      svidTtlSeconds: 600,
+      open: false,
+    };
+    const start = (backend: CaConfig, more = {}) => startIdentity({ ...config, backend, ...more }, context, store);
+    await (await start(ca('leaf r1'))).close(0);
+    await rm(join(dataDir, 'own-svid.json'));
+    bao.pause();
+    try {
+      await assert.rejects(start(embedded), (error) => isMeshError(error, 'SLV-2140'));
+      const now = await start(embedded, { takeoverNow: true });
+      assert.equal(now.pins.length, 2);
+      await now.close(0);
+      assert.match(
+        await readFile(join(dataDir, 'audit.jsonl'), 'utf8'),
+        /"rotation-forced","target":"root","state":"idle","by":"configuration"/,
+      );
+      await (await start(embedded)).close(0);
+    } finally {
+      bao.resume();
+      await rm(dataDir, { recursive: true });
     }
   });
 
