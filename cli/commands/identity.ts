@@ -6,6 +6,7 @@ import { durationMs, text } from '#runtime/option-kinds.ts';
 import { identityClientOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
 import { printJson, printRows, say } from '../output.ts';
+import { defineBackup } from './identity-backup.ts';
 import { identityClient as client, outputOption as output } from './identity-client.ts';
 import { defineFederation } from './identity-federation.ts';
 import { defineRevocation } from './identity-revocation.ts';
@@ -52,6 +53,7 @@ export function defineIdentityCommands(program: Command): void {
   defineRevocation(identity);
   defineFederation(identity);
   defineVaultSetup(identity);
+  defineBackup(identity);
 }
 
 const grantedService = {

@@ -10,7 +10,7 @@ import * as machine from '../rotation/rotation.ts';
 import { type Authority, certifyRoot, makeIssuingCa, makeRoot } from '../x509-authority.ts';
 import { type AuthorityFiles, memoryAuthorityFiles, openAuthorityFiles } from './authority-files.ts';
 import { type Issuer, issuerOf, requireOfTrustDomain, requireSignedBy, unusable } from './embedded-issuer.ts';
-import { signInProcess } from './in-process-issuer.ts';
+import { backdatedMs, signInProcess } from './in-process-issuer.ts';
 
 const dayMs = 86_400_000;
 /** Life of the root: long, because a new one must reach every node. */
@@ -19,8 +19,8 @@ export const rootLifeMs = 3_650 * dayMs;
 export const issuingLifeMs = 90 * dayMs;
 /** The issuing CA is replaced without ceremony when less than this is left: nobody rotated it, the service was off for months. */
 export const issuingRenewalMs = 30 * dayMs;
-/** How far CAs reach back: a clock that is hours behind, here or at a node, must not take them for unborn. */
-const caBackdatedMs = dayMs;
+/** How far roots reach back: a clock that is hours behind, here or at a node, must not take one for unborn. An issuing CA is simply replaced. */
+const rootBackdatedMs = dayMs;
 /** Who slept through a root rotation is led to the new root for this long: nodes come back within 30 days, a rotation may wait for weeks. */
 const crossLifeMs = 90 * dayMs;
 
@@ -97,6 +97,10 @@ class EmbeddedCa implements CaBackend, RotatingAuthorities {
 
   get issuingCaNotAfterMs(): number {
     return this.#now.issuer.notAfterMs;
+  }
+
+  get crlSigner(): Issuer {
+    return this.#now.issuer;
   }
 
   get health(): CaHealth {
@@ -222,7 +226,7 @@ class EmbeddedCa implements CaBackend, RotatingAuthorities {
 
   /** @param predecessor certifies the new root, so that who knows only it believes the new one */
   async #makePair(predecessor: Authority | undefined): Promise<machine.AuthorityPair> {
-    const root = await makeRoot(this.#fields(rootLifeMs));
+    const root = await makeRoot({ ...this.#fields(rootLifeMs), notBeforeMs: this.#context.clock() - rootBackdatedMs });
     const id = spkiPin(root.certificateDer);
     await this.#files.save('root', id, root);
     const pair = await this.#makeIssuing({ root: id }, root);
@@ -250,7 +254,7 @@ class EmbeddedCa implements CaBackend, RotatingAuthorities {
     const nowMs = this.#context.clock();
     return {
       trustDomain: this.#trustDomain,
-      notBeforeMs: nowMs - caBackdatedMs,
+      notBeforeMs: nowMs - backdatedMs,
       notAfterMs: Math.min(nowMs + lifeMs, latestMs),
       randomBytes: this.#context.randomBytes,
     };

@@ -165,6 +165,11 @@ export const identityErrors = {
     title: 'No such revocation',
     fix: 'List them with `selvedge identity revocation list`; the one of a node is final, a node comes back with a new key and a join token.',
   },
+  'SLV-2172': {
+    status: 501,
+    title: 'No CRL from this service',
+    fix: 'With --backend vault-leaf Vault signs, and has a CRL of its own, which does not know what is revoked here. Use vault-intermediate or embedded where outsiders need a CRL.',
+  },
   'SLV-2180': {
     status: 409,
     title: 'A rotation is under way',
@@ -179,6 +184,16 @@ export const identityErrors = {
     status: 409,
     title: 'Another takeover of the CA is under way',
     fix: 'Start the identity service with the options of the CA that takes over, until `selvedge identity rotation status` says idle; only then name a third.',
+  },
+  'SLV-2186': {
+    status: 400,
+    title: 'Backup can not be opened',
+    fix: 'Give the passphrase that it was made with; if that is right, the file is damaged or of another release: take another backup.',
+  },
+  'SLV-2187': {
+    status: 409,
+    title: 'Nothing is restored over a CA',
+    fix: 'Restore into an empty or new directory; move what is there away first, and keep it until the mesh is well.',
   },
   'SLV-2190': {
     status: 400,
