@@ -175,6 +175,8 @@ describe('the identity service over HTTPS', () => {
       'get /readyz',
       'get /v1/identity/bundle',
       'get /v1/identity/bundle/signed',
+      'get /v1/identity/crl',
+      'get /v1/identity/crl.pem',
       'get /v1/identity/federation',
       'get /v1/identity/join-tokens',
       'get /v1/identity/nodes',

@@ -137,6 +137,10 @@ class VaultIntermediate implements CaBackend {
     return this.#inUse?.issuer.notAfterMs;
   }
 
+  get crlSigner(): InProcessIssuer | undefined {
+    return this.#living()?.issuer;
+  }
+
   get tokenEndsAtMs(): number | undefined {
     return this.#parts.vault.session.tokenEndsAtMs;
   }

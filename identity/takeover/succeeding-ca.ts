@@ -5,6 +5,7 @@ import type { ProcessContext } from '#runtime/process-context.ts';
 import { spkiPin } from '#runtime/svid/first-contact.ts';
 import { labelOf } from '../backends/ca-config.ts';
 import type { CaBackend, CaBackendKind, CaHealth, SignedChain, SigningOrder } from '../ca-backend.ts';
+import type { LeafSigner } from '../leaf-template.ts';
 import type { RotatingAuthorities, Takeover, ValidityOfAuthorities } from '../rotation/rotating-authorities.ts';
 import * as machine from '../rotation/rotation.ts';
 import { issuingOf, pairAbove, proveCa } from './prove-ca.ts';
@@ -70,6 +71,10 @@ export class SucceedingCa implements CaBackend, RotatingAuthorities {
   }
 
   get tokenEndsAtMs(): number | undefined {
+  get crlSigner(): LeafSigner | undefined {
+    return this.#signer.crlSigner;
+  }
+
     return this.#signer.tokenEndsAtMs;
   }
 
