@@ -17,8 +17,10 @@ import { configRoutes } from './consul/config-routes.ts';
 import { healthRoutes } from './consul/health-routes.ts';
 import { intentionRoutes } from './consul/intention-routes.ts';
 import { kvRoutes } from './consul/kv-routes.ts';
+import { notOfferedRoutes } from './consul/not-offered.ts';
 import { type CatalogEnv, type CatalogRequest, mountRoutes, plainText, queryOf } from './consul/route-table.ts';
 import { statusRoutes } from './consul/status-routes.ts';
+import { txnRoutes } from './consul/txn-routes.ts';
 import type { FeedHub } from './feed/feed-hub.ts';
 import type { Decisions } from './intentions/decisions.ts';
 import { asMeshError, meshApi } from './mesh/mesh-api.ts';
@@ -74,10 +76,12 @@ export function catalogApp(options: {
     ...intentionRoutes(parts, decisions),
     ...configRoutes(parts),
     ...kvRoutes(parts),
+    ...txnRoutes(parts),
     ...statusRoutes(options.address),
     ...caRoutes(parts, options.ca),
     authorizeRoute(decisions),
     ...(agentApp === undefined ? [agentSelfRoute(parts)] : []),
+    ...notOfferedRoutes,
   ]);
   app.all('/v1/agent/*', (c) => {
     if (agentApp !== undefined) return agentApp.fetch(c.req.raw, c.env);

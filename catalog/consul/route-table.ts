@@ -43,8 +43,9 @@ export function plainText(status: number, text: string, headers: Readonly<Record
 }
 
 /** A JSON answer to a write: `true`, mostly. */
-export function jsonAnswer(value: unknown, headers: Readonly<Record<string, string>> = {}): Response {
+export function jsonAnswer(value: unknown, headers: Readonly<Record<string, string>> = {}, status = 200): Response {
   return new Response(JSON.stringify(value), {
+    status,
     headers: { ...headers, 'content-type': 'application/json', ...neverSniffed },
   });
 }
