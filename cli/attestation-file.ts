@@ -13,7 +13,6 @@ import {
 import { parseTemplate, type TemplateKind } from '#identity/node-attestation/claim-template.ts';
 import { parseClaimPath } from '#identity/node-attestation/claims.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
-import { nearestWord } from '#policies/nearest-word.ts';
 import { quote } from '#policies/quote.ts';
 import { durationMs, serviceUrl } from '#runtime/option-kinds.ts';
 
@@ -162,9 +161,10 @@ function requireKnownClaims(config: AttestationConfig, at: number): void {
   for (const [number, each] of config.mappings.entries()) {
     for (const { text, members } of claimsOfMappings([each])) {
       if (config.method === 'vault-token' ? isVaultClaim(members) : x509Claims.includes(members.join('/'))) continue;
-      const nearest = nearestWord(text, known);
-      const hint = nearest === undefined ? `there are ${known.join(', ')}` : `did you mean ${nearest}?`;
-      throw fault(`${at}.mappings.${number}`, `${config.method} knows no ${quote(text)}; ${hint}`);
+      throw fault(
+        `${at}.mappings.${number}`,
+        `${config.method} knows no ${quote(text)}; there are ${known.join(', ')}`,
+      );
     }
   }
 }

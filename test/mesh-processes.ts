@@ -36,6 +36,8 @@ export interface ProxyOptions {
   readonly upstreams?: readonly string[];
   /** Join token; absent: one for `service` is made. */
   readonly token?: string;
+  /** Flags by which it joins instead of a join token. */
+  readonly attest?: readonly string[];
   /** False: nothing is kept on disk. */
   readonly state?: false;
   readonly flags?: readonly string[];
@@ -188,6 +190,7 @@ export class MeshProcesses {
   /** Starts an edge proxy and waits for nothing. */
   async spawnProxy(name: string, options: ProxyOptions): Promise<Child> {
     const file = this.path(`${name}.join-token`);
+    if (options.attest !== undefined) return this.selvedge(name, this.#proxyFlags(name, options));
     if (options.token === undefined) await this.joinTokenFile(options.service, file);
     else writeFileSync(file, options.token, { mode: 0o600 });
     return this.selvedge(name, this.#proxyFlags(name, options));
@@ -349,14 +352,15 @@ export class MeshProcesses {
 
   /** @param at where it listened before */
   #proxyFlags(name: string, options: ProxyOptions, at?: RunningProxy): string[] {
-    const { service, serviceId, local, upstreams = [], state, flags = [] } = options;
+    const { service, serviceId, local, upstreams = [], attest, state, flags = [] } = options;
     const any = '127.0.0.1:0';
     return [
       ...['serve', 'edge-proxy', '--service', service, '--node-name', `${name}-host`],
       ...['--admin-addr', at === undefined ? any : new URL(at.admin).host],
       ...(this.#catalogUrl === '' ? [] : ['--catalog', this.#catalogUrl]),
       ...['--identity', this.#identityUrl, '--ca-pin', this.#pin],
-      ...['--join-token-file', this.path(`${name}.join-token`), '--check-interval', '1s'],
+      ...(attest ?? ['--join-token-file', this.path(`${name}.join-token`)]),
+      ...['--check-interval', '1s'],
       ...(local === undefined ? [] : ['--local', local, '--listen', at?.inbound ?? any]),
       ...(serviceId === undefined ? [] : ['--service-id', serviceId]),
       ...(state === false ? [] : ['--data-dir', this.path(name)]),
