@@ -67,6 +67,10 @@ describe('what the documents tell to type', () => {
     assertAsShown(await runDocument('docs/getting-started.md', { commands }), 13);
   });
 
+  test('docs/runbooks/restore.md', async () => {
+    assertAsShown(await runDocument('docs/runbooks/restore.md', { commands }), 2);
+  });
+
   test('docs/vault.md, on a real server', async (t) => {
     const bao = await findBao();
     if (bao.skip !== false) {

@@ -90,10 +90,11 @@ test('the proxies go on: no failed call, SVIDs are renewed, revocations and rede
   const thief = await mesh.spawnProxy('thief', { service: 'web', token: spent, state: false });
   assert.equal(await thief.whenEnded(), 'exit code 1');
   assert.match(thief.log, /SLV-2102/);
-  for (const name of ['web', 'db']) {
+  const renewed = async (name: string): Promise<void> => {
     const before = await serial(name);
     await waitFor(`${name} to renew`, async () => (await serial(name)) !== before, 60_000);
-  }
+  };
+  await Promise.all(['web', 'db'].map(renewed));
   const live = async () => (await mesh.status(web.admin)).view.feed.kind === 'live';
   await waitFor('the feed to be live', live, 30_000);
   assert.deepEqual((await calls.stop()).failures, []);
