@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { parse } from 'yaml';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { nodeEvidence } from './attest-options.ts';
 import { parseAttestation } from './attestation-file.ts';
@@ -108,6 +111,16 @@ describe('what is wrong is refused at start, with its place', () => {
       );
     });
   }
+});
+
+test('what docs/identity.md shows can be used as it is', () => {
+  const page = readFileSync(join(import.meta.dirname, '..', 'docs', 'identity.md'), 'utf8');
+  const block = /```yaml\n(attestation:\n[\s\S]*?)```/.exec(page)?.[1] ?? '';
+  const { attestation } = parse(block) as { attestation: unknown };
+  assert.deepEqual(
+    parseAttestation(attestation).map(({ method }) => method),
+    ['jwt', 'vault-token', 'x509pop'],
+  );
 });
 
 test('a node joins by one thing', () => {

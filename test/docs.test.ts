@@ -148,10 +148,10 @@ describe('what the documents name', () => {
       const spans = codeSpans(textOf(page)).filter((span) => /^(?:selvedge|--)/.test(span));
       const lines = textOf(page).replaceAll('\\\n', ' ').split('\n');
       const typed = lines.filter((line) => /^\s*(?:\.\/bin\/)?selvedge /.test(line));
-      const flagsOf = (text: string) => [...text.matchAll(/(?<!\S)--[a-z][a-z-]*/g)].map(([flag]) => flag);
+      const flagsOf = (text: string) => [...text.matchAll(/(?<!\S)--[a-z][a-z0-9-]*/g)].map(([flag]) => flag);
       return [
         ...[...spans, ...typed].flatMap(flagsOf).filter((flag) => !flags.has(flag)),
-        ...[...textOf(page).matchAll(/\bSELVEDGE_[A-Z_]+[A-Z]\b/g)]
+        ...[...textOf(page).matchAll(/\bSELVEDGE_[A-Z0-9_]+[A-Z0-9]\b/g)]
           .map(([name]) => name)
           .filter((name) => !variables.has(name)),
       ].map((name) => `${page}: ${name}`);
