@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { appendFile, mkdtemp, readFile, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -99,6 +100,18 @@ test('while the disk is full each caller is told why; with space again it goes o
       ['svid-issued', 'c', undefined],
     ],
   );
+});
+
+test('on a disk that is really full nothing half-written stays, and it goes on when there is space', (t) => {
+  const mount = ['--user', '--map-root-user', '--mount', 'sh', '-c'];
+  const script = 'mount -t tmpfs -o size=1m tmpfs "$0" && exec "$@"';
+  const probe = spawnSync('unshare', [...mount, script, folder, 'true']);
+  if (probe.status !== 0) return t.skip('no right to mount a small file system (unshare --user --mount)');
+  const child = new URL('./full-disk.fixture.ts', import.meta.url).pathname;
+  const run = spawnSync('unshare', [...mount, script, folder, process.execPath, child, folder], { encoding: 'utf8' });
+  const acknowledged = 'what was acknowledged and nothing else: true';
+  // log-resumed, the seven of the batch that did not fit, and the one after.
+  assert.equal(run.stdout, `full: SLV-2150 ENOSPC\n${acknowledged}\nafter freeing: 9 more\n`, run.stderr);
 });
 
 test('of a flood while the disk is full a bounded part is kept, and the rest is counted', async () => {

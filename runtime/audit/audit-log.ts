@@ -125,7 +125,9 @@ class ChainedLog<Event extends AuditEvent> implements AuditLog<Event> {
     const nowMs = this.#context.clock();
     if (notice !== undefined) {
       this.#notices.push({ timeMs: nowMs, event: notice });
-      this.#context.log.warn({ ...notice }, 'the file of the audit log was changed by somebody else');
+      if (notice.event === 'log-continued')
+        this.#context.log.info({ ...notice }, 'the audit log goes on in a new file');
+      else this.#context.log.warn({ ...notice }, 'the file of the audit log was changed by somebody else');
     }
     const failure = this.#failure;
     const events = [
