@@ -39,14 +39,17 @@ export async function serveDns(listen: SocketAddress, responder: DnsResponder, l
   udp.on('error', (err) => log.error({ err }, 'UDP socket of DNS'));
   tcp.on('error', (err) => log.error({ err }, 'TCP socket of DNS'));
   log.info({ address: formatSocketAddress(address) }, 'DNS serves');
+  let closed: Promise<unknown> | undefined;
   return {
     address,
     async close() {
-      const closed = [once(tcp, 'close'), once(udp, 'close')];
-      tcp.close();
-      udp.close();
-      askers.close();
-      await Promise.all(closed);
+      if (closed === undefined) {
+        closed = Promise.all([once(tcp, 'close'), once(udp, 'close')]);
+        tcp.close();
+        udp.close();
+        askers.close();
+      }
+      await closed;
     },
   };
 }
