@@ -78,7 +78,7 @@ export const identityErrors = {
   'SLV-2120': {
     status: 403,
     title: 'Outside the grant',
-    fix: 'The node may not be this service. Join it with a token that grants the service: `selvedge identity join-token create --service NAME`.',
+    fix: 'The node may not be this service. Grant it all that it is to be: `selvedge identity node grant ID --service NAME`, or join it with a token that grants the service: `selvedge identity join-token create --service NAME`.',
   },
   'SLV-2121': {
     status: 403,
