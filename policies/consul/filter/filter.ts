@@ -1,5 +1,5 @@
-import { quote } from '#policies/quote.ts';
-import { compileRegularExpression } from '#policies/regular-expression.ts';
+import { quote } from '../../quote.ts';
+import { compileRegularExpression } from '../../regular-expression.ts';
 import { ConsulError } from '../consul-error.ts';
 import type { Expression, Operator, Selector } from './expression.ts';
 import type { Field, Fields } from './fields.ts';
