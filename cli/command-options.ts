@@ -1,15 +1,26 @@
-import { hostname } from 'node:os';
-import { parseDnsNameRule } from '#identity/dns-name-rule.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { parseServiceName } from '#policies/service-name.ts';
-import type { Option, OptionSet } from '#runtime/configuration.ts';
-import { logLevels } from '#runtime/logging.ts';
+import type { OptionSet } from '#runtime/configuration.ts';
 import { address, durationMs, integer, oneOf, onOff, serviceUrl, text } from '#runtime/option-kinds.ts';
 import { parseSocketAddress, type SocketAddress } from '#runtime/socket-address.ts';
 import { defaultKeyType, keyTypes, parseKeyType } from '#runtime/svid/key-type.ts';
 import { attestOptions } from './attest-options.ts';
 import { parseAttestation } from './attestation-file.ts';
 import { dnsOptions } from './dns-options.ts';
+import { etcdOptions } from './etcd-options.ts';
+import {
+  askedSvidTtl,
+  auditSync,
+  config,
+  datacenter,
+  defaultIntentionPolicy,
+  joining,
+  logLevel,
+  nodeName,
+  svidDnsName,
+  svidTtl,
+  trustDomain,
+} from './process-options.ts';
 import { parseSidecarServices } from './sidecar-services.ts';
 import { vaultOptions } from './vault-options.ts';
 import { parseWorkloadSocket } from './workload-socket.ts';
@@ -37,77 +48,6 @@ function upstreamFlag(value: string): UpstreamFlag {
   };
 }
 
-const config: Option<string> = {
-  parse: text,
-  placeholder: 'file',
-  description: 'YAML file with any of these options (keys as the flags, without dashes)',
-};
-const logLevel = {
-  parse: oneOf(...logLevels),
-  placeholder: 'level',
-  default: 'info',
-  description: `one of ${logLevels.join(', ')}`,
-} as const;
-const nodeName = {
-  parse: parseServiceName,
-  placeholder: 'name',
-  default:
-    hostname()
-      .replace(/[^A-Za-z0-9._-]/g, '-')
-      .slice(0, 128) || 'node',
-  description: 'name of this host in the catalog',
-} as const;
-const datacenter = {
-  parse: parseServiceName,
-  placeholder: 'name',
-  default: 'dc1',
-  description: 'datacenter: part of every SPIFFE ID',
-} as const;
-/** Also of `vault-setup`. */
-export const trustDomain = {
-  parse: text,
-  placeholder: 'domain',
-  default: 'mesh.internal',
-  description: 'SPIFFE trust domain: the root of every identity; it does not change later',
-} as const;
-const defaultIntentionPolicy = {
-  parse: oneOf('deny', 'allow'),
-  placeholder: 'policy',
-  default: 'deny',
-  description: 'what holds where no intention does',
-} as const;
-const svidTtl = {
-  parse: durationMs,
-  placeholder: 'duration',
-  default: '4h',
-  description: 'lifetime of an SVID, 1m to 24h; renewed at a third of it',
-} as const;
-
-/** What a process asks of identity for itself. */
-const askedSvidTtl = {
-  parse: durationMs,
-  placeholder: 'duration',
-  description: "ask for this lifetime instead of the identity service's own",
-} as const;
-
-const joining = {
-  joinTokenFile: {
-    parse: text,
-    placeholder: 'file',
-    description: 'file with the join token (selvedge identity join-token create); read at the first start only',
-  },
-  caFile: {
-    parse: text,
-    placeholder: 'file',
-    description: 'PEM roots that must be behind the identity service: it is proven before the token is sent',
-  },
-  caPin: {
-    parse: text,
-    placeholder: 'sha256:hex',
-    description: 'pin of the root key instead of --ca-file; the identity service prints it at start',
-  },
-} as const satisfies OptionSet;
-
 export const devOptions = {
   httpAddr: {
     parse: address,
@@ -132,23 +72,6 @@ export const devOptions = {
   logLevel,
   config,
 } as const satisfies OptionSet;
-
-/** For what signs SVIDs, and for what prepares Vault to do so. */
-export const svidDnsName = {
-  parse: parseDnsNameRule,
-  placeholder: 'service=name',
-  repeatable: true,
-  description:
-    'DNS name that may stand in the SVIDs of a service, where it asks: web=web.example.com, or {service}.service.consul for all',
-} as const;
-
-const auditSync = {
-  parse: oneOf('on', 'off'),
-  placeholder: 'on|off',
-  default: 'on',
-  description:
-    'an act is answered when its line of the audit log is on the disk; off: when the operating system has it, so a power cut may take the last seconds',
-} as const;
 
 export const identityOptions = {
   listen: {
@@ -252,6 +175,7 @@ export const catalogOptions = {
     default: '/var/lib/selvedge/catalog',
     description: 'the store, the audit log and the operator token',
   },
+  ...etcdOptions,
   auditSync,
   datacenter,
   nodeName,

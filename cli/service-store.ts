@@ -3,6 +3,7 @@ import type { ProcessContext } from '#runtime/process-context.ts';
 import { keepCompact } from '#store/compaction.ts';
 import type { Store } from '#store/contract.ts';
 import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
+import type { EtcdLocation } from './etcd-options.ts';
 
 /** A service's store and what keeps it in shape. */
 export interface ServiceStore {
@@ -10,19 +11,24 @@ export interface ServiceStore {
   close(): Promise<void>;
 }
 
+/** Where the store of a service is. */
+export interface StoreLocation {
+  /** `catalog`: names the file, or the keys. */
+  readonly service: string;
+  /** For SQLite; undefined: in memory. */
+  readonly dataDir: string | undefined;
+  /** Instead of SQLite. */
+  readonly etcd?: EtcdLocation | undefined;
+}
+
 /**
- * Opens the store of a service on SQLite, compacted as it goes.
+ * Opens the store of a service, compacted as it goes.
  *
- * @param dataDir undefined: in memory
- * @param name    file name, such as `catalog.db`
+ * @throws MeshError as openSqliteStore or openEtcdStore
  */
-export async function openServiceStore(
-  dataDir: string | undefined,
-  name: string,
-  context: ProcessContext,
-): Promise<ServiceStore> {
+export async function openServiceStore(location: StoreLocation, context: ProcessContext): Promise<ServiceStore> {
   const { clock, log } = context;
-  const store = await openSqliteStore({ path: dataDir === undefined ? undefined : join(dataDir, name), clock, log });
+  const store = await openStore(location, context);
   const stopCompacting = keepCompact(store, { clock, log });
   return {
     store,
@@ -31,4 +37,12 @@ export async function openServiceStore(
       await store.close();
     },
   };
+}
+
+async function openStore({ service, dataDir, etcd }: StoreLocation, { clock, log }: ProcessContext): Promise<Store> {
+  if (etcd === undefined)
+    return openSqliteStore({ path: dataDir === undefined ? undefined : join(dataDir, `${service}.db`), clock, log });
+  // Loaded when needed: few have a cluster, and gRPC is large.
+  const { openEtcdStore } = await import('#store/etcd/etcd-store.ts');
+  return openEtcdStore({ ...etcd, prefix: `${etcd.prefix}/${service}`, log });
 }

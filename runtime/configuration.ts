@@ -48,7 +48,14 @@ export function variableName(option: string): string {
 }
 
 /** Variables that are not options of a command but are read elsewhere. */
-const otherVariables = ['SELVEDGE_NODE', 'SELVEDGE_BAO', 'SELVEDGE_ENVOY', 'SELVEDGE_H2SPEC', 'SELVEDGE_CONFIG'];
+const otherVariables = [
+  'SELVEDGE_NODE',
+  'SELVEDGE_BAO',
+  'SELVEDGE_ENVOY',
+  'SELVEDGE_H2SPEC',
+  'SELVEDGE_ETCD',
+  'SELVEDGE_CONFIG',
+];
 
 /** Where one option's text came from, for error messages. */
 interface Found {

@@ -1,10 +1,10 @@
 /**
  * The one contract of the store, etcd v3's in shape: keys and values, one revision per committed transaction, compare-and-swap, range reads at a
- * revision, watches that neither skip nor repeat one, leases. Two engines implement it (sqlite here, etcd later); conformance.ts runs against each.
+ * revision, watches that neither skip nor repeat one, leases. Two engines implement it, sqlite/ and etcd/; conformance.ts runs against each.
  *
  * Keys are UTF-8 strings (at most 1,024 bytes), values bytes (at most 1 MiB). Revisions are integers from 1, safe as JS numbers.
  * Every promise rejects with a MeshError SLV-35nn: store closed, compacted, full, unavailable. An acknowledged write is durable (synced).
- * No engine ever retries a transaction by itself.
+ * No engine ever repeats a transaction that may have been done.
  */
 
 /** One key as stored. */
@@ -85,7 +85,8 @@ export interface Store extends AsyncDisposable {
   delete(key: string): Promise<boolean>;
   /**
    * Everything with the prefix from `fromRevision` (inclusive) on, as it is committed. Ends when `signal` aborts.
-   * Throws SLV-3502 (compacted) when `fromRevision` is no longer held; the caller then reads a range and watches from its revision + 1.
+   * Throws SLV-3502 (compacted) when `fromRevision` is no longer held; the caller then reads a range and watches from its revision + 1. Throws SLV-3505
+   * when the store can't be reached; the caller watches again behind the last revision that it saw.
    */
   watch(prefix: string, fromRevision: number, signal: AbortSignal): AsyncIterable<WatchBatch>;
   grantLease(ttlMs: number): Promise<Lease>;

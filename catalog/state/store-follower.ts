@@ -82,6 +82,8 @@ export class StoreFollower {
     const { signal } = this.#stop;
     for (let failures = 0; !signal.aborted; ) {
       try {
+        // An answer that only a store that can be reached gives.
+        if (failures > 0) await this.#store.get(lastWriteKey);
         this.#watching = true;
         for await (const batch of this.#store.watch(catalogPrefix, this.#state.revision + 1, signal)) {
           this.#state.apply(batch);

@@ -3,6 +3,7 @@ import { parseSpiffeId } from '#policies/spiffe-id.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { systemContext } from '#runtime/process-context.ts';
 import type { VerifiedPeer } from '#runtime/svid/verify-peer.ts';
+import type { Store } from '#store/contract.ts';
 import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
 import { type CatalogConfig, type RunningCatalog, startCatalog } from '../main.ts';
 
@@ -11,13 +12,19 @@ export function quietContext(): ProcessContext {
   return systemContext(pino({ level: 'silent' }));
 }
 
-/** A catalog on SQLite in memory, open as in dev unless told otherwise; it ends with the test. */
+/**
+ * A catalog, open as in dev unless told otherwise; it ends with the test.
+ *
+ * @param openStore SQLite in memory if not given
+ */
 export async function startTestCatalog(
   t: { after(end: () => Promise<void>): void },
   config: Partial<CatalogConfig> = {},
+  openStore: (context: ProcessContext) => Promise<Store> = ({ clock, log }) =>
+    openSqliteStore({ path: undefined, clock, log }),
 ): Promise<RunningCatalog> {
   const context = quietContext();
-  const store = await openSqliteStore({ path: undefined, clock: context.clock, log: context.log });
+  const store = await openStore(context);
   let catalog: RunningCatalog | undefined;
   t.after(async () => {
     await catalog?.close(0);

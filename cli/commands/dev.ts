@@ -32,7 +32,7 @@ export function defineDev(program: Command): void {
             import('#edge-proxy/agent/catalog-client.ts'),
           ]);
         const { dataDir, clock } = { dataDir: options.dataDir, clock: context.clock };
-        const identityStore = await openServiceStore(dataDir, 'identity.db', context);
+        const identityStore = await openServiceStore({ service: 'identity', dataDir }, context);
         const identity = await startIdentity(
           {
             host: options.identityAddr.host,
@@ -56,7 +56,7 @@ export function defineDev(program: Command): void {
           context,
           signal,
         });
-        const catalogStore = await openServiceStore(dataDir, 'catalog.db', context);
+        const catalogStore = await openServiceStore({ service: 'catalog', dataDir }, context);
         // The agent is served by the catalog and calls it: it is made once the catalog's address is known.
         let agent: ReturnType<typeof createAgent> | undefined;
         const catalog = await startCatalog(

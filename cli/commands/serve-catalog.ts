@@ -9,6 +9,7 @@ import { nodeEvidence } from '../attest-options.ts';
 import { catalogOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
 import { dnsConfig } from '../dns-options.ts';
+import { etcdLocation } from '../etcd-options.ts';
 
 const catalogService = 'selvedge-catalog';
 
@@ -19,6 +20,7 @@ export function defineCatalogServe(serve: Command): void {
     summary: 'the catalog service: discovery, health, intentions, the feed to the proxies',
     options: catalogOptions,
     async run(options) {
+      const etcd = etcdLocation(options);
       const log = createLogger({ process: 'catalog', level: options.logLevel });
       const context = systemContext(log);
       await runUntilSignal(log, async (signal) => {
@@ -40,7 +42,10 @@ export function defineCatalogServe(serve: Command): void {
           svidTtlSeconds: options.svidTtl === undefined ? undefined : Math.round(options.svidTtl / 1_000),
           signal,
         });
-        const { store, close } = await openServiceStore(options.dataDir, 'catalog.db', context);
+        const { store, close } = await openServiceStore(
+          { service: 'catalog', dataDir: options.dataDir, etcd },
+          context,
+        );
         const catalog = await startCatalog(
           {
             host: options.listen.host,

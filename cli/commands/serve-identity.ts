@@ -28,7 +28,7 @@ export function defineIdentityServe(serve: Command): void {
           import('../service-store.ts'),
           import('#identity/main.ts'),
         ]);
-        const { store, close } = await openServiceStore(options.dataDir, 'identity.db', context);
+        const { store, close } = await openServiceStore({ service: 'identity', dataDir: options.dataDir }, context);
         const identity = await startIdentity(
           {
             host: options.listen.host,

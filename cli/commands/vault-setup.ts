@@ -5,9 +5,9 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import { parseTrustDomain } from '#policies/spiffe-id.ts';
 import type { OptionValues } from '#runtime/configuration.ts';
 import { oneOf, onOff, text } from '#runtime/option-kinds.ts';
-import { svidDnsName, trustDomain } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
 import { say } from '../output.ts';
+import { svidDnsName, trustDomain } from '../process-options.ts';
 import { vaultPlaceOptions } from '../vault-options.ts';
 
 /** Requests of a person: a Vault that makes an RSA key may take its time. */
