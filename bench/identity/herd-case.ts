@@ -1,9 +1,11 @@
+import { writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { request } from 'node:https';
+import { join } from 'node:path';
 import { cpuSeconds } from '../process-cpu.ts';
 import { ownSubject, quantile, type Sample } from '../report.ts';
 import type { ServiceOrder } from './service.ts';
-import { logLines, runHerd, startService, type World } from './subjects.ts';
+import { logLines, prepareHerd, startService, type World } from './subjects.ts';
 import type { BenchVault } from './vault.ts';
 
 /** Proxies that all start at one moment, as after a power cut. */
@@ -24,8 +26,6 @@ const servedWithinMs = 60_000;
 const deadlineMs = 120_000;
 /** Processes that the proxies live in. */
 const processes = 2;
-/** Until all of them are ready for the start. */
-const readyMs = 4_000;
 
 /** What came of a herd. */
 export interface HerdOutcome {
@@ -57,19 +57,21 @@ export async function runHerdCase(
   const pids = [service.process.pid, ...(vault === undefined ? [] : [vault.pid])];
   const [usedBefore, vaultSaidBefore] = [cpuSeconds(pids), vault?.log().length ?? 0];
   const members = service.joinTokens.map((joinToken, at) => ({ service: `svc-${at}`, joinToken }));
-  const startAtMs = Date.now() + readyMs;
-  const parts = await Promise.all(
+  const startFile = join(world.processes.directory, `start-${service.process.pid}`);
+  const waiting = await Promise.all(
     Array.from({ length: processes }, (_, part) =>
-      runHerd(world, {
+      prepareHerd(world, {
         identityUrl: service.url,
         caFile: service.caFile,
         proxies: members.filter((_, at) => at % processes === part),
         directory: world.processes.directory,
-        startAtMs,
+        startFile,
         deadlineMs,
       }),
     ),
   );
+  writeFileSync(startFile, '');
+  const parts = await Promise.all(waiting.map((part) => part.finished()));
   const used = cpuSeconds(pids) - usedBefore;
   const limited = await refused(service.url, 'SLV-2160');
   await service.process.stop();

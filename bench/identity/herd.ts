@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { createLogger } from '#runtime/logging.ts';
@@ -17,8 +17,8 @@ export interface HerdPlan {
   readonly proxies: readonly { readonly service: string; readonly joinToken: string }[];
   /** For the files that hold the tokens. */
   readonly directory: string;
-  /** Wall clock time. */
-  readonly startAtMs: number;
+  /** All begin when this file is there. */
+  readonly startFile: string;
   readonly deadlineMs: number;
 }
 
@@ -39,9 +39,9 @@ const files = plan.proxies.map(({ service, joinToken }) => {
   writeFileSync(path, joinToken, { mode: 0o600 });
   return path;
 });
-const late = plan.startAtMs - Date.now();
-if (late < 0) throw new Error(`not ready at the start, ${-late} ms too late`);
-await pause(late);
+process.stdout.write('ready\n');
+while (!existsSync(plan.startFile)) await pause(5);
+const begin = performance.now();
 const deadline = setTimeout(() => stopping.abort(), plan.deadlineMs);
 const served = await Promise.allSettled(plan.proxies.map(({ service }, at) => becomeServed(service, files[at] ?? '')));
 clearTimeout(deadline);
@@ -72,5 +72,5 @@ async function becomeServed(service: string, joinTokenFile: string): Promise<num
   svid.onChange(() => resolve());
   if (svid.current !== undefined) resolve();
   await promise;
-  return Date.now() - plan.startAtMs;
+  return performance.now() - begin;
 }

@@ -11,8 +11,9 @@ import { systemContext } from '#runtime/process-context.ts';
 import { makeCsr } from '#runtime/svid/csr.ts';
 import { makeKeyPair, privateKeyPem, publicKeyPem } from '#runtime/svid/node-key.ts';
 import { signNodeProof } from '#runtime/svid/node-proof.ts';
+import { keepCompact } from '#store/compaction.ts';
 import type { Store } from '#store/contract.ts';
-import { openServiceStore } from '../../cli/service-store.ts';
+import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
 
 /*
  * The identity service as a process of the benchmark: what `selvedge serve identity` starts, and two things that it has no option for. Its rate limits are
@@ -61,7 +62,8 @@ const order: ServiceOrder = JSON.parse(process.argv[2] ?? '{}');
 const log = createLogger({ process: 'identity' });
 const context = systemContext(log);
 await runUntilSignal(log, async () => {
-  const { store, close } = await openServiceStore(order.dataDir, 'identity.db', context);
+  const store = await openSqliteStore({ path: join(order.dataDir, 'identity.db'), ...context });
+  const stopCompacting = keepCompact(store, context);
   const config: IdentityConfig = {
     host: '127.0.0.1',
     port: order.port,
@@ -85,7 +87,8 @@ await runUntilSignal(log, async () => {
   return {
     async close() {
       await identity.close();
-      await close();
+      stopCompacting();
+      await store.close();
     },
   };
 });

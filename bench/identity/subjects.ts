@@ -37,8 +37,7 @@ export async function startService(
   mkdirSync(dataDir, { mode: 0o700 });
   const [port] = (await freePorts(1)) as [number];
   const process = startNode(world, name, 'service.ts', JSON.stringify({ ...order, dataDir, port }));
-  const isReady = async () => /^ready$/m.test(await readFile(process.outputFile, 'utf8'));
-  await waitUntil(`${name} ready`, [process], isReady, 120_000);
+  await waitUntil(`${name} ready`, [process], () => saysReady(process), 120_000);
   const read = async (file: string) => JSON.parse(await readFile(join(dataDir, file), 'utf8'));
   const nodes: PreparedNode[] = await read('nodes.json');
   return {
@@ -70,11 +69,22 @@ export async function runCore(world: World, seconds: number): Promise<LoadResult
   return resultOf(await startNode(world, 'core', 'core.ts', String(seconds)).finished());
 }
 
-/** Runs some of the proxies of a herd. @returns also what they logged, line by line */
-export async function runHerd(world: World, plan: HerdPlan): Promise<{ result: HerdResult; log: readonly LogLine[] }> {
+/** Some of the proxies of a herd, which wait for the start. */
+export interface HerdPart {
+  /** @returns also what they logged, line by line */
+  finished(): Promise<{ result: HerdResult; log: readonly LogLine[] }>;
+}
+
+/** Starts a process with some proxies and waits until it is ready. */
+export async function prepareHerd(world: World, plan: HerdPlan): Promise<HerdPart> {
   const process = startNode(world, 'herd', 'herd.ts', planFile(world, plan));
-  const output = await process.finished();
-  return { result: resultOf(output), log: logLines(output) };
+  await waitUntil('a herd ready', [process], () => saysReady(process), 60_000);
+  return {
+    async finished() {
+      const output = await process.finished();
+      return { result: resultOf(output), log: logLines(output) };
+    },
+  };
 }
 
 /** A line of one of our logs, as far as it is looked at here. */
@@ -87,6 +97,9 @@ export interface LogLine {
 export function logLines(output: string): readonly LogLine[] {
   return output.split('\n').flatMap((line) => (line.startsWith('{"level"') ? [JSON.parse(line) as LogLine] : []));
 }
+
+const saysReady = async ({ outputFile }: BenchProcess): Promise<boolean> =>
+  /^ready$/m.test(await readFile(outputFile, 'utf8'));
 
 function planFile(world: World, plan: LoadPlan | HerdPlan): string {
   const file = join(world.processes.directory, `plan-${++runs}.json`);

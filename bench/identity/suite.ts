@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { findBao } from '#test/bao.ts';
@@ -33,8 +33,7 @@ async function runIdentitySuite(options: SuiteOptions): Promise<SuiteResult> {
     tell(`FAILED ${line}`);
     failures.push(line);
   };
-  const directory = join(processes.directory, 'vault');
-  mkdirSync(directory, { mode: 0o700 });
+  const directory = mkdtempSync(join(processes.directory, 'vault-'));
   await using vault = await openBenchVault(directory, trustDomain);
   describe(options);
   const samples: Sample[] = [];

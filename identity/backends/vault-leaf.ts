@@ -9,6 +9,7 @@ import { caErrorOf, vaultFailureKind } from '../vault/failure.ts';
 import { readIssuer } from '../vault/issuer.ts';
 import { VaultError, vaultPath } from '../vault/transport.ts';
 import { placeOf } from './ca-config.ts';
+import { SigningQueue } from './signing-queue.ts';
 import { loadPinnedRoots, pinRoots } from './vault-roots.ts';
 import { signLeafInVault } from './vault-sign-leaf.ts';
 
@@ -76,6 +77,7 @@ class VaultLeaf implements CaBackend {
   readonly roots: readonly Uint8Array[];
   readonly #parts: Parts;
   readonly #closing = new AbortController();
+  readonly #queue = new SigningQueue();
   readonly #probing: Promise<void>;
   #issuingCaNotAfterMs: number | undefined;
   /** Two views that fail on their own: Vault may answer the probe and still refuse to sign. */
@@ -105,7 +107,11 @@ class VaultLeaf implements CaBackend {
     return this.#parts.vault.session.tokenEndsAtMs;
   }
 
-  async sign(order: SigningOrder, signal?: AbortSignal): Promise<SignedChain> {
+  sign(order: SigningOrder, signal?: AbortSignal): Promise<SignedChain> {
+    return this.#queue.run(() => this.#signInTurn(order, signal));
+  }
+
+  async #signInTurn(order: SigningOrder, signal: AbortSignal | undefined): Promise<SignedChain> {
     const { vault, context } = this.#parts;
     try {
       const signed = await vault.session.call((token) => this.#signOnce(order, token, signal));
