@@ -70,11 +70,11 @@ export class SucceedingCa implements CaBackend, RotatingAuthorities {
     return this.#signer.issuingCaNotAfterMs;
   }
 
-  get tokenEndsAtMs(): number | undefined {
   get crlSigner(): LeafSigner | undefined {
     return this.#signer.crlSigner;
   }
 
+  get tokenEndsAtMs(): number | undefined {
     return this.#signer.tokenEndsAtMs;
   }
 
