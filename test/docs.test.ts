@@ -13,6 +13,7 @@ import { precedenceOf } from '#policies/intention-precedence.ts';
 import { defaultResiliencePolicy } from '#policies/resilience.ts';
 import { flagName, variableName } from '#runtime/configuration.ts';
 import { findBao } from './bao.ts';
+import { skipWithoutDig } from './dig.ts';
 import { isAsShown, type RanSnippet, runDocument } from './doc-snippets.ts';
 import { generatedPages } from './generated-docs.ts';
 
@@ -57,6 +58,7 @@ describe('what the documents tell to type', () => {
     const environment = {
       SELVEDGE_HTTP_ADDR: '127.0.0.1:8500',
       SELVEDGE_IDENTITY_ADDR: '127.0.0.1:8510',
+      SELVEDGE_DNS_ADDR: '127.0.0.1:8600',
       SELVEDGE_CATALOG: 'http://127.0.0.1:8500',
       SELVEDGE_IDENTITY: 'http://127.0.0.1:8510',
     };
@@ -69,6 +71,15 @@ describe('what the documents tell to type', () => {
 
   test('docs/runbooks/restore.md', async () => {
     assertAsShown(await runDocument('docs/runbooks/restore.md', { commands }), 2);
+  });
+
+  test('docs/dns.md', { skip: skipWithoutDig() }, async () => {
+    const environment = {
+      SELVEDGE_HTTP_ADDR: '127.0.0.1:8500',
+      SELVEDGE_IDENTITY_ADDR: '127.0.0.1:0',
+      SELVEDGE_DNS_ADDR: '127.0.0.1:8600',
+    };
+    assertAsShown(await runDocument('docs/dns.md', { commands, environment }), 1);
   });
 
   test('docs/vault.md, on a real server', async (t) => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Answer, emptyAnswer, writeAnswer, writeTruncated } from './message-writer.ts';
+import type { DnsName } from './protocol.ts';
 import { type Query, readQuery } from './query.ts';
 import type { DnsRecord } from './records.ts';
 import { queryBytes } from './testing/query-bytes.ts';
@@ -14,26 +15,25 @@ function query(payloadBytes?: number): Query {
   return read.query;
 }
 
-const srv = (target: string): DnsRecord => ({
+const srv = (target: DnsName): DnsRecord => ({
   owner: undefined,
   ttlSeconds: 1,
   type: 'SRV',
   priority: 1,
   weight: 1,
   port: 80,
-  target: [target, 'consul'],
+  target,
 });
-const address = (owner: string): DnsRecord => ({
-  owner: [owner, 'consul'],
+const address = (owner: DnsName): DnsRecord => ({
+  owner,
   ttlSeconds: 1,
   type: 'A',
   address: Uint8Array.of(10, 0, 0, 1),
 });
-const answer = (count: number): Answer => ({
-  ...emptyAnswer('NOERROR'),
-  answers: Array.from({ length: count }, (_, index) => srv(`node-${index}`)),
-  additional: Array.from({ length: count }, (_, index) => address(`node-${index}`)),
-});
+function answer(count: number): Answer {
+  const names = Array.from({ length: count }, (_, index) => [`node-${index}`, 'consul']);
+  return { ...emptyAnswer('NOERROR'), answers: names.map(srv), additional: names.map(address) };
+}
 
 /** Counts of question, answer, authority and additional section, and whether TC is set. */
 function shape(message: Uint8Array): { counts: number[]; truncated: boolean } {

@@ -83,8 +83,8 @@ export function writeTruncated(query: Query): Uint8Array {
 class RecordWriter {
   end = headerBytes;
   readonly #limit: number;
-  /** Where names of records stand, to point at. */
-  readonly #names = new Map<string, number>();
+  /** Where names of records stand, to point at. By identity: whoever makes records of one name uses one array, and no name is put together here. */
+  readonly #names = new Map<DnsName, number>();
 
   constructor(limit: number) {
     this.#limit = limit;
@@ -161,13 +161,13 @@ class RecordWriter {
   }
 
   #owner(name: DnsName | undefined): void {
-    const at = name === undefined ? headerBytes : this.#names.get(name.join('.'));
+    const at = name === undefined ? headerBytes : this.#names.get(name);
     if (at !== undefined) this.#word(0xc000 | at);
     else this.#name(name ?? []);
   }
 
   #name(name: DnsName): void {
-    if (this.end <= maxPointer && name.length > 0) this.#names.set(name.join('.'), this.end);
+    if (this.end <= maxPointer && name.length > 0) this.#names.set(name, this.end);
     for (const label of name) {
       scratch[this.end++] = label.length;
       for (let index = 0; index < label.length; index++) scratch[this.end++] = label.charCodeAt(index);

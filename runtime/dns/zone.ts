@@ -164,11 +164,12 @@ class Asked {
     for (const { node, reach, port, weight } of instances) {
       const { address } = reach;
       const target = address.kind === 'host' ? parseDnsName(address.host) : this.#nameOf(node, address);
-      const key = `${target?.join('.')}:${port}`;
-      if (target === undefined || seen.has(key)) continue;
+      if (target === undefined) continue;
+      const name = target.join('.');
+      const key = `${name}:${port}`;
+      if (seen.has(key)) continue;
       seen.add(key);
       answers.push({ owner: undefined, ttlSeconds, type: 'SRV', priority: 1, weight, port, target });
-      const name = target.join('.');
       if (address.kind === 'host' || seen.has(name)) continue;
       seen.add(name);
       additional.push(addressRecord(target, address.ip, ttlSeconds));
@@ -224,9 +225,10 @@ class Asked {
 
   #apex(): Answer {
     const soa: DnsRecord = { ...this.#soa(), owner: undefined };
-    const ns: DnsRecord = { owner: undefined, ttlSeconds: 0, type: 'NS', target: this.#serverName() };
+    const server = this.#serverName();
+    const ns: DnsRecord = { owner: undefined, ttlSeconds: 0, type: 'NS', target: server };
     const { serverAddress } = this.#settings;
-    const glue = serverAddress === undefined ? [] : [addressRecord(this.#serverName(), serverAddress, 0)];
+    const glue = serverAddress === undefined ? [] : [addressRecord(server, serverAddress, 0)];
     switch (this.#question.type) {
       case SOA:
         return this.#data([soa], glue, [ns]);

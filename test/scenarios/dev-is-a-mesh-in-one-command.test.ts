@@ -28,16 +28,7 @@ const {
   echo: echoAddress,
 } = await setScene({}, async (mesh) => {
   for (const name of ['cwd', 'tmp']) mkdirSync(mesh.path(name));
-  const flags = [
-    '--dns-addr',
-    any,
-    '--datacenter',
-    'dc9',
-    '--node-name',
-    'laptop',
-    '--default-intention-policy',
-    'deny',
-  ];
+  const flags = ['--datacenter', 'dc9', '--node-name', 'laptop', '--default-intention-policy', 'deny'];
   const dev = await startDev(mesh, 'dev', flags);
   const [web] = await Promise.all([
     startProxy(mesh, dev, 'web', ['--upstream', `db=${any}`, '--upstream', `echo=${any}`]),
@@ -51,7 +42,11 @@ const {
 /** Starts `selvedge dev` on free ports, in an empty directory. */
 async function startDev(mesh: MeshProcesses, name: string, flags: readonly string[]): Promise<DevMesh> {
   const place = { cwd: mesh.path('cwd'), environment: { TMPDIR: mesh.path('tmp') } };
-  const child = mesh.selvedge(name, ['dev', '--http-addr', any, '--identity-addr', any, ...flags], place);
+  const child = mesh.selvedge(
+    name,
+    ['dev', '--http-addr', any, '--identity-addr', any, '--dns-addr', any, ...flags],
+    place,
+  );
   await child.fact('ready');
   return { child, catalog: await child.fact('catalog'), identity: await child.fact('identity') };
 }
