@@ -15,7 +15,7 @@ const freshMs = 600_000;
 const cooldownMs = 30_000;
 /** and go on being used this long while the issuer does not answer. */
 const staleMs = 86_400_000;
-const timeoutMs = 5_000;
+const timeoutMs = 10_000;
 const maxBytes = 262_144;
 const maxKeys = 64;
 
