@@ -76,7 +76,7 @@ export function pinOfSigner(der: Uint8Array): string {
 
 /**
  * What lies above a leaf, without what ends before it: a root certified by its predecessor leads who slept through a rotation, and in the end is of no
- * more use. What is needed stays: Vault gives nothing a longer life than what signs it has.
+ * more use. Were one needed that ends so soon, verify-issued.ts would refuse the leaf with it as without.
  */
 export function outliving(above: readonly Uint8Array[], leafNotAfterMs: number): readonly Uint8Array[] {
   return above.filter((der) => readSignerLink(der).facts.notAfterMs >= leafNotAfterMs);
