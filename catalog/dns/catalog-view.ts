@@ -1,5 +1,6 @@
 import type { AddressHolder, DnsInstance, DnsNode, DnsView, InstanceAddress, Reach } from '#runtime/dns/dns-view.ts';
 import { hexOf, parseIpBytes } from '#runtime/dns/ip-bytes.ts';
+import { parseDnsName } from '#runtime/dns/records.ts';
 import type { CatalogState } from '../state/catalog-state.ts';
 import { aggregate } from '../state/checks.ts';
 import type { NodeRecord } from '../state/nodes.ts';
@@ -91,7 +92,7 @@ export class CatalogDnsView implements DnsView {
     if (node === undefined) return undefined;
     const status = aggregate(this.#state.checks.ofInstance(record.Node, record.ID));
     return {
-      node: record.Node,
+      node: parseDnsName(record.Node),
       tags: record.Tags,
       port: record.Port,
       status,

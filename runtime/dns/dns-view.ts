@@ -1,6 +1,9 @@
+import type { DnsName } from './protocol.ts';
+
 /** One instance of a service, as DNS sees it. */
 export interface DnsInstance {
-  readonly node: string;
+  /** Name of its node; undefined where that is no DNS name. */
+  readonly node: DnsName | undefined;
   readonly tags: readonly string[];
   readonly port: number;
   readonly status: 'passing' | 'warning' | 'critical';

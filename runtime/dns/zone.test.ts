@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import type { DnsInstance, DnsView, InstanceAddress, Reach } from './dns-view.ts';
 import { hexOf, parseIpBytes } from './ip-bytes.ts';
 import { recordTypes } from './protocol.ts';
-import type { DnsRecord } from './records.ts';
+import { type DnsRecord, parseDnsName } from './records.ts';
 import { answerQuestion, type ZoneSettings } from './zone.ts';
 
 /** From question to answer, as a table. Records are shown as `owner TYPE data`, `@` for the name that was asked for. */
@@ -22,7 +22,7 @@ function reach(kind: 'node' | 'own', text: string, six?: string): Reach {
   return { address, forA: address, forAaaa: six === undefined ? address : addressOf(kind, six) };
 }
 const instance = (node: string, at: Reach, more: Partial<DnsInstance> = {}): DnsInstance => ({
-  node,
+  node: parseDnsName(node),
   tags: [],
   port: 80,
   status: 'passing',

@@ -178,9 +178,8 @@ class Asked {
   }
 
   /** `<node>.node.<dc>.<domain>`, or `<hex>.addr.…` for an address of the instance's own and for a node whose name is no DNS name. */
-  #nameOf(node: string, address: InstanceAddress & { readonly hex: string }): DnsName {
-    const nodeName = address.kind === 'node' ? parseDnsName(node) : undefined;
-    const under = nodeName === undefined ? [address.hex, 'addr'] : [...nodeName, 'node'];
+  #nameOf(node: DnsName | undefined, address: InstanceAddress & { readonly hex: string }): DnsName {
+    const under = node === undefined || address.kind !== 'node' ? [address.hex, 'addr'] : [...node, 'node'];
     return [...under, ...this.#datacenter, ...this.#settings.domain];
   }
 
