@@ -105,6 +105,7 @@ export async function startCatalog(
     trustDomain,
     defaultAction: config.defaultIntentionPolicy,
     callers: { open: config.open, token, trustDomain, datacenter },
+    store,
     state,
     writer: new CatalogWriter(store, follower, audit),
     audit,

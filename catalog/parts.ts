@@ -1,5 +1,6 @@
 import type { TrustDomain } from '#policies/spiffe-id.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
+import type { Store } from '#store/contract.ts';
 import type { CallerPolicy } from './access/caller.ts';
 import type { CatalogAudit } from './audit/catalog-audit.ts';
 import type { CatalogState } from './state/catalog-state.ts';
@@ -14,6 +15,8 @@ export interface CatalogParts {
   /** What decides where no intention does. */
   readonly defaultAction: 'allow' | 'deny';
   readonly callers: CallerPolicy;
+  /** Read and written through `state` and `writer`; itself only for what is about all of it. */
+  readonly store: Store;
   readonly state: CatalogState;
   readonly writer: CatalogWriter;
   readonly audit: CatalogAudit;

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { version } from '#runtime/version.ts';
 import { defineAuditCommands } from './commands/audit.ts';
+import { defineCatalogCommands } from './commands/catalog-backup.ts';
 import { defineConfigEntryCommands } from './commands/config-entry.ts';
 import { defineDev } from './commands/dev.ts';
 import { defineIdentityCommands } from './commands/identity.ts';
@@ -31,6 +32,7 @@ function buildProgram(): Command {
   defineIntentionCommands(program);
   defineConfigEntryCommands(program);
   defineResilienceCommands(program);
+  defineCatalogCommands(program);
   defineAuditCommands(program);
   for (const command of allCommands(program)) {
     command

@@ -46,15 +46,15 @@ export class ServiceClient {
     );
   }
 
-  /** Sends a request; any status of 400 and above is thrown. */
-  async send(method: string, path: string, body?: unknown): Promise<MeshResponse> {
-    const answer = await this.attempt(method, path, body);
+  /** Sends a request; any status of 400 and above is thrown. @param maxBytes of the answer, where it may be large */
+  async send(method: string, path: string, body?: unknown, maxBytes?: number): Promise<MeshResponse> {
+    const answer = await this.attempt(method, path, body, maxBytes);
     if (answer.status >= 400) throw errorOf(answer);
     return answer;
   }
 
   /** Sends a request and returns the answer, whatever its status. */
-  async attempt(method: string, path: string, body?: unknown): Promise<MeshResponse> {
+  async attempt(method: string, path: string, body?: unknown, maxBytes?: number): Promise<MeshResponse> {
     this.#prepared ??= this.#prepare();
     const { trust, token } = await this.#prepared;
     return meshRequest({
@@ -68,6 +68,7 @@ export class ServiceClient {
       ...(trust === undefined ? {} : { trust, expect: this.#expect }),
       clock: Date.now,
       timeoutMs,
+      ...(maxBytes === undefined ? {} : { maxBytes }),
     });
   }
 

@@ -85,6 +85,7 @@ export class MeshProcesses {
   /** Every secret that was used: none may stand in a log. */
   readonly secrets = new Set<string>();
   readonly #identityFlags: string[];
+  readonly #catalogFlags: string[] = [];
   readonly #logLevel: string;
   /** The clocks of the processes, by their names; absent: all have the real one. */
   readonly clocks: ShiftedClocks | undefined;
@@ -132,6 +133,11 @@ export class MeshProcesses {
     this.#identityFlags.push(...flags);
   }
 
+  /** Further flags of `serve catalog`, from its next start on. */
+  addCatalogFlags(...flags: readonly string[]): void {
+    this.#catalogFlags.push(...flags);
+  }
+
   /** Where a file of this mesh is. */
   path(...parts: string[]): string {
     return join(this.directory, ...parts);
@@ -169,6 +175,7 @@ export class MeshProcesses {
     const catalog = this.selvedge('catalog', [
       ...['serve', 'catalog', '--listen', `127.0.0.1:${port}`, '--data-dir', this.path('catalog')],
       ...['--identity', this.#identityUrl, '--join-token-file', token, '--ca-pin', this.#pin],
+      ...this.#catalogFlags,
     ]);
     this.#catalogUrl = await catalog.fact('catalog');
     this.secrets.add(this.operatorToken('catalog'));

@@ -7,6 +7,7 @@ import type { FeedHub } from '../feed/feed-hub.ts';
 import type { Decisions } from '../intentions/decisions.ts';
 import type { CatalogParts } from '../parts.ts';
 import { permit } from './access.ts';
+import { mountBackupRoute } from './backup-route.ts';
 import { mountCheckRoute } from './check-route.ts';
 import { mountFeedRoutes } from './feed-routes.ts';
 import { mountProxiesRoute } from './proxies-route.ts';
@@ -30,6 +31,7 @@ export function meshApi(parts: CatalogParts, hub: FeedHub, decisions: Decisions)
   mountCheckRoute(app, parts, decisions);
   mountProxiesRoute(app, parts, hub);
   mountFeedRoutes(app, hub);
+  mountBackupRoute(app, parts);
   app.get('/openapi.json', (c) => {
     permit(knownOnly(c.var.caller));
     return c.json(

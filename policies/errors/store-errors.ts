@@ -41,4 +41,14 @@ export const storeErrors = {
     title: 'Store not usable',
     fix: 'The message names the cause. A damaged file is restored from a backup; a newer one is opened by the version that wrote it.',
   },
+  'SLV-3510': {
+    status: 400,
+    title: 'Backup of a store not readable',
+    fix: 'The message says what is wrong. Take another backup; one of the identity service is restored with `selvedge identity restore`.',
+  },
+  'SLV-3511': {
+    status: 409,
+    title: 'Store not empty',
+    fix: 'A store is never overwritten. Name an empty data directory or another --etcd-prefix, or remove what is there yourself.',
+  },
 } as const;

@@ -13,6 +13,7 @@ import type {
   WatchBatch,
 } from '../contract.ts';
 import { checkKey, checkLeaseTtl, checkLimit, checkPrefix, checkRevision, checkTransaction } from '../limits.ts';
+import { fillStore, type Snapshot } from '../snapshot.ts';
 import {
   etcdCalls,
   leaseKeepAlivePath,
@@ -23,6 +24,7 @@ import {
   watchResponse,
 } from './etcd-api.ts';
 import { EtcdMembers } from './etcd-members.ts';
+import { beginOrigin, finishOrigin, loadOrigin } from './etcd-origin.ts';
 import { watchEtcd } from './etcd-watch.ts';
 import { KeySpace } from './key-space.ts';
 
@@ -46,19 +48,34 @@ const leaseId = /^[1-9]\d{0,18}$/;
 export async function openEtcdStore(options: EtcdStoreOptions): Promise<Store> {
   const members = new EtcdMembers(options.addresses, options.credentials);
   try {
-    const key = new TextEncoder().encode(revisionOffsetKey(options.prefix));
-    const { kvs } = await members.call(etcdCalls.range, { key });
-    const offset = kvs[0] === undefined ? 0 : Number(new TextDecoder().decode(kvs[0].value));
-    return new EtcdStore(members, new KeySpace(`${options.prefix}/data/`, offset), options.log);
+    const { offset, since } = await loadOrigin(members, options.prefix);
+    return new EtcdStore(members, keySpace(options.prefix, offset), options.log, since);
   } catch (error) {
     members.close();
     throw error;
   }
 }
 
-/** Where a store that came from another engine keeps what is added to etcd's revisions; beside its data, so that no key of it is in the way. */
-export function revisionOffsetKey(prefix: string): string {
-  return `${prefix}/revision-offset`;
+/**
+ * Makes a store of a snapshot. Its revisions go on above `firstRevision`, so that no index that somebody holds goes back.
+ *
+ * @throws MeshError SLV-3511 when there is one under the prefix already; else as openEtcdStore. When it is cut off, the store is not opened later: SLV-3509
+ */
+export async function createEtcdStore(
+  options: EtcdStoreOptions,
+  snapshot: Snapshot,
+  firstRevision: number,
+): Promise<void> {
+  const members = new EtcdMembers(options.addresses, options.credentials);
+  const offset = await beginOrigin(members, options.prefix, firstRevision);
+  await using store = new EtcdStore(members, keySpace(options.prefix, offset), options.log, 0);
+  await fillStore(store, snapshot);
+  const { revision } = await store.status();
+  await finishOrigin(members, options.prefix, { offset, since: revision });
+}
+
+function keySpace(prefix: string, offset: number): KeySpace {
+  return new KeySpace(`${prefix}/data/`, offset);
 }
 
 class EtcdStore implements Store {
@@ -71,9 +88,10 @@ class EtcdStore implements Store {
    * History before this revision is gone as far as the contract goes. etcd keeps one revision more (see `compact`), and reads of it are refused here so
    * that both engines agree. Of compactions by others nothing is known here: then etcd's own answer counts, and that one revision is readable.
    */
-  #compacted = 0;
+  #compacted: number;
 
-  constructor(members: EtcdMembers, keys: KeySpace, log: Logger) {
+  constructor(members: EtcdMembers, keys: KeySpace, log: Logger, compacted: number) {
+    this.#compacted = compacted;
     this.#members = members;
     this.#keys = keys;
     this.#log = log;

@@ -6,7 +6,7 @@ import { createLogger } from '#runtime/logging.ts';
 import { findEtcd, startEtcd } from '#test/etcd.ts';
 import { freePorts } from '#test/free-ports.ts';
 import { waitFor } from '#test/wait-for.ts';
-import { openEtcdStore, revisionOffsetKey } from './etcd-store.ts';
+import { createEtcdStore, openEtcdStore } from './etcd-store.ts';
 
 const log = createLogger({ process: 'test', level: 'silent' });
 const { skip } = await findEtcd();
@@ -136,26 +136,37 @@ describe('a cluster in trouble', { skip, concurrency: true }, () => {
     await assert.rejects(openEtcdStore(nobody), (error) => isMeshError(error, 'SLV-3505'));
   });
 
-  test('a store that came from elsewhere goes on above its old revisions', async () => {
+  test('a store made of a snapshot goes on above its old revisions; one that was not filled to its end is not opened', async () => {
     await using cluster = await startEtcd({ members: 1 });
-    const options = { addresses: cluster.addresses, credentials: insecure, log };
-    const offset = 1_000_000;
-    await cluster.put(revisionOffsetKey('moved'), String(offset));
-    await using store = await openEtcdStore({ ...options, prefix: 'moved' });
+    const options = { addresses: cluster.addresses, credentials: insecure, prefix: 'moved', log };
+    const old = 1_000_000;
+    const entries = Array.from({ length: 250 }, (_, i) => ({ key: `w/${i}`, value: bytes(String(i)) }));
+    const snapshot = { service: 'test', createdAtMs: 0, revision: old, entries };
+    await createEtcdStore(options, snapshot, old);
+    await assert.rejects(createEtcdStore(options, snapshot, old), (error) => isMeshError(error, 'SLV-3511'));
+    await using store = await openEtcdStore(options);
+    assert.equal((await store.range('w/')).kvs.length, 250);
+    const whole = await store.status();
+    assert.ok(whole.revision > old);
+    assert.ok(whole.compactRevision > old && whole.compactRevision <= whole.revision);
+    await assert.rejects(store.range('w/', { revision: old }), (error) => isMeshError(error, 'SLV-3502'));
+    const before = collect(store, old - 5, AbortSignal.timeout(20_000));
+    await assert.rejects(before.done, (error) => isMeshError(error, 'SLV-3502'));
+
     const revision = await store.put('w/a', bytes('1'));
-    assert.ok(revision > offset);
     assert.equal((await store.get('w/a'))?.modRevision, revision);
-    assert.equal((await store.range('', { revision })).kvs.length, 1);
-    const stale = { kind: 'mod-revision', key: 'w/a', equals: offset } as const;
-    assert.equal((await store.txn({ compare: [stale], success: [] })).succeeded, false);
-    const fresh = { kind: 'mod-revision', key: 'w/a', equals: revision } as const;
-    assert.equal((await store.txn({ compare: [fresh], success: [{ kind: 'delete', key: 'w/a' }] })).succeeded, true);
-    const gone = { kind: 'mod-revision', key: 'w/a', equals: 0 } as const;
-    assert.equal((await store.txn({ compare: [gone], success: [] })).succeeded, true);
+    const holds = async (equals: number): Promise<boolean> =>
+      (await store.txn({ compare: [{ kind: 'mod-revision', key: 'w/a', equals }], success: [] })).succeeded;
+    assert.deepEqual([await holds(old), await holds(revision), await holds(0)], [false, true, false]);
+    assert.equal(await store.delete('w/a'), true);
+    assert.equal(await holds(0), true);
     const stop = new AbortController();
     const { seen, done } = collect(store, revision, stop.signal);
     await waitFor('the put', () => seen[0]?.revision === revision, 10_000);
     stop.abort();
     await done;
+
+    await cluster.put('half/origin', JSON.stringify({ state: 'filling', offset: 0 }));
+    await assert.rejects(openEtcdStore({ ...options, prefix: 'half' }), (error) => isMeshError(error, 'SLV-3509'));
   });
 });

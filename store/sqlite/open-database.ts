@@ -61,6 +61,13 @@ export function openDatabase(path: string | undefined, maxSizeBytes: number): Da
   }
 }
 
+/** Lets the store begin at a later revision than it would; one that is further is left as it is. */
+export function raiseRevision(database: DatabaseSync, revision: number): void {
+  database
+    .prepare('UPDATE meta SET revision = :revision, compact_revision = :revision WHERE revision < :revision')
+    .run({ revision });
+}
+
 /** Throws SLV-3509 when `version` (as "3.51.2") is older than the oldest that keeps its promises. */
 export function requireSqlite(version: string): void {
   const found = version.split('.').map(Number);

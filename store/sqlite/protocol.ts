@@ -75,6 +75,7 @@ export type FromWorker =
 export interface WorkerStart {
   readonly path: string | undefined;
   readonly maxSizeBytes: number;
+  readonly firstRevision: number | undefined;
 }
 
 /** True for the requests that change the store. */

@@ -19,6 +19,8 @@ export interface SqliteStoreOptions {
   readonly log: Logger;
   /** A write that would grow the file beyond it is refused as on a full disk (SLV-3504). 2 GiB by default. */
   readonly maxSizeBytes?: number;
+  /** For a store that is made of a snapshot: its revisions are above this, and its history begins there. */
+  readonly firstRevision?: number;
 }
 
 /**
@@ -28,7 +30,8 @@ export interface SqliteStoreOptions {
  *   SLV-1005 the file or its folder can't be made
  */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
-  const workerData: WorkerStart = { path: options.path, maxSizeBytes: options.maxSizeBytes ?? defaultMaxSizeBytes };
+  const { path, maxSizeBytes = defaultMaxSizeBytes, firstRevision } = options;
+  const workerData: WorkerStart = { path, maxSizeBytes, firstRevision };
   const worker = new Worker(new URL('./worker.ts', import.meta.url), {
     workerData,
     name: 'selvedge-store',

@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { Engine } from './engine.ts';
-import { openDatabase } from './open-database.ts';
+import { openDatabase, raiseRevision } from './open-database.ts';
 import { type FromWorker, type ToWorker, toPortable, type WorkerStart } from './protocol.ts';
 
 /**
@@ -16,6 +16,7 @@ const say = (message: FromWorker) => port.postMessage(message);
 
 try {
   const database = openDatabase(start.path, start.maxSizeBytes);
+  if (start.firstRevision !== undefined) raiseRevision(database, start.firstRevision);
   const engine = new Engine(database);
   port.on('message', (message: ToWorker) => {
     switch (message.kind) {

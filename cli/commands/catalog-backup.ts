@@ -1,0 +1,118 @@
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Command } from 'commander';
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import { ensurePrivateDirectory, readFileBounded, writeFileAtomic } from '#runtime/atomic-file.ts';
+import { createLogger } from '#runtime/logging.ts';
+import { text } from '#runtime/option-kinds.ts';
+import { systemContext } from '#runtime/process-context.ts';
+import { decodeSnapshot, fillStore, restoreMargin, type Snapshot, takeSnapshot } from '#store/snapshot.ts';
+import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
+import { catalogClientOptions, catalogOptions } from '../command-options.ts';
+import { defineCommand } from '../define-command.ts';
+import { type EtcdLocation, etcdLocation, etcdOptions } from '../etcd-options.ts';
+import { say } from '../output.ts';
+import { ServiceClient } from '../service-client.ts';
+
+const service = 'catalog';
+const storeFile = `${service}.db`;
+const maxBackupBytes = 1024 * 1024 * 1024;
+
+/** `selvedge catalog backup|restore|move`. */
+export function defineCatalogCommands(program: Command): void {
+  const catalog = program.command('catalog').description('backup, restore and move of what the catalog holds');
+  defineCommand(catalog, {
+    name: 'backup',
+    summary: 'write all that a running catalog holds into one file, as of one moment',
+    options: {
+      ...catalogClientOptions,
+      out: { parse: text, placeholder: 'file', required: true, description: 'the file to make' },
+    },
+    async run({ out, ...options }) {
+      if (await exists(out)) throw new MeshError('SLV-1005', `${out} is there already.`, { detail: { path: out } });
+      const client = new ServiceClient('catalog', { ...options, url: options.catalog });
+      const { body } = await client.send('GET', '/v1/mesh/backup', undefined, maxBackupBytes);
+      // Read before it is kept: a backup that can't be read is none.
+      const snapshot = await decodeSnapshot(body, service);
+      await writeFileAtomic(out, body, 0o600);
+      say(`${out}: ${described(snapshot)}`);
+    },
+  });
+  defineCommand(catalog, {
+    name: 'restore',
+    summary:
+      'make the store of a catalog of a backup: in an empty data directory, or in etcd; never over one that is there',
+    options: {
+      from: { parse: text, placeholder: 'file', required: true, description: 'the backup' },
+      dataDir: catalogOptions.dataDir,
+      ...etcdOptions,
+    },
+    async run({ from, dataDir, ...options }) {
+      const etcd = etcdLocation(options);
+      const file = await readFileBounded(from, maxBackupBytes);
+      if (file === undefined) throw new MeshError('SLV-1005', `There is no file ${from}.`, { detail: { path: from } });
+      const snapshot = await decodeSnapshot(file, service);
+      const firstRevision = snapshot.revision + restoreMargin;
+      if (etcd === undefined) await createSqlite(dataDir, snapshot, firstRevision);
+      else await createEtcd(etcd, snapshot, firstRevision);
+      say(`restored: ${described(snapshot)}`);
+    },
+  });
+  defineCommand(catalog, {
+    name: 'move',
+    summary: 'move a stopped catalog from SQLite into etcd; its indexes go on where they were',
+    options: { dataDir: catalogOptions.dataDir, ...etcdOptions },
+    async run({ dataDir, ...options }) {
+      const etcd = etcdLocation(options);
+      if (etcd === undefined) throw new MeshError('SLV-1003', 'Nothing says where to move it: give --etcd.');
+      const path = join(dataDir, storeFile);
+      if (!(await exists(path)))
+        throw new MeshError('SLV-1005', `${dataDir} is no data directory of a catalog: it has no ${storeFile}.`);
+      const { clock, log } = context();
+      // Held open until all is there: its lock keeps the catalog from starting.
+      await using store = await openSqliteStore({ path, clock, log });
+      const snapshot = await takeSnapshot(store, service, clock());
+      await createEtcd(etcd, snapshot, snapshot.revision);
+      say(`moved: ${described(snapshot)}; ${path} is as it was, for the way back`);
+    },
+  });
+}
+
+async function createSqlite(dataDir: string, snapshot: Snapshot, firstRevision: number): Promise<void> {
+  const path = join(dataDir, storeFile);
+  if (await exists(path)) throw new MeshError('SLV-3511', `${dataDir} has a ${storeFile} already.`);
+  await ensurePrivateDirectory(dirname(dataDir));
+  await ensurePrivateDirectory(dataDir);
+  const growing = join(dataDir, 'restoring');
+  await rm(growing, { recursive: true, force: true });
+  await mkdir(growing, { mode: 0o700 });
+  const { clock, log } = context();
+  {
+    await using store = await openSqliteStore({ path: join(growing, storeFile), clock, log, firstRevision });
+    await fillStore(store, snapshot);
+  }
+  const left = (await readdir(growing)).filter((name) => name !== storeFile);
+  if (left.length > 0) throw new MeshError('SLV-3509', `SQLite left ${left.join(', ')} behind in ${growing}.`);
+  await rename(join(growing, storeFile), path);
+  await rm(growing, { recursive: true });
+}
+
+async function createEtcd(etcd: EtcdLocation, snapshot: Snapshot, firstRevision: number): Promise<void> {
+  const { createEtcdStore } = await import('#store/etcd/etcd-store.ts');
+  const { log } = context();
+  await createEtcdStore({ ...etcd, prefix: `${etcd.prefix}/${service}`, log }, snapshot, firstRevision);
+}
+
+function described({ entries, revision, createdAtMs }: Snapshot): string {
+  return `${entries.length} keys as of index ${revision}, ${new Date(createdAtMs).toISOString()}`;
+}
+
+function context() {
+  return systemContext(createLogger({ process: 'cli', level: 'warn' }));
+}
+
+const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
