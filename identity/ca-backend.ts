@@ -55,9 +55,9 @@ export interface CaBackend {
   readonly health: CaHealth;
   /** End of life of the CA certificate that signs now; undefined while it is not known. No leaf goes past half of what is left. */
   readonly issuingCaNotAfterMs: number | undefined;
-  /** When the token ends by which the CA is asked, unless it is renewed; undefined: there is none, or it does not end. */
   /** The issuing CA that signs now, where its key is in this process: it signs the CRL too. */
   readonly crlSigner?: LeafSigner | undefined;
+  /** When the token ends by which the CA is asked, unless it is renewed; undefined: there is none, or it does not end. */
   readonly tokenEndsAtMs?: number | undefined;
   /** Where this service holds the CA itself and can replace it. Absent: it is rotated where it lives. */
   readonly rotating?: RotatingAuthorities;

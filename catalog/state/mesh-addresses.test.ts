@@ -32,6 +32,8 @@ test('where the place is taken, the next one', () => {
   addresses.put(stored(first.key, { ...first.record, Service: 'other' }));
   const second = addresses.freeFor('web');
   assert.notEqual(second.key, first.key);
-  const [a, b] = [first, second].map(({ record }) => Buffer.from(record.Address.split('.').map(Number)).readUInt32BE(0));
+  const [a, b] = [first, second].map(({ record }) =>
+    Buffer.from(record.Address.split('.').map(Number)).readUInt32BE(0),
+  );
   assert.equal((b ?? 0) - (a ?? 0), 1);
 });

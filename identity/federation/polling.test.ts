@@ -3,12 +3,12 @@ import { createServer } from 'node:https';
 import { test } from 'node:test';
 import { parseTrustDomain } from '#policies/spiffe-id.ts';
 import { formatSpiffeBundle } from '#policies/trust-bundle.ts';
+import { openAuditLog } from '#runtime/audit/audit-log.ts';
 import { createLogger } from '#runtime/logging.ts';
 import { systemContext } from '#runtime/process-context.ts';
 import { serverTlsOptions } from '#runtime/tls-identity.ts';
 import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
 import { makeCa } from '#test/mini-ca.ts';
-import { openAuditLog } from '#runtime/audit/audit-log.ts';
 import { Federation } from './federation.ts';
 import { Relationships } from './relationships.ts';
 

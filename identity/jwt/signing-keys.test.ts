@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
+import { openAuditLog } from '#runtime/audit/audit-log.ts';
 import { createLogger } from '#runtime/logging.ts';
 import { systemContext } from '#runtime/process-context.ts';
-import { openAuditLog } from '#runtime/audit/audit-log.ts';
 import { keyTiming as timing } from './key-plan.ts';
 import { SigningKeys } from './signing-keys.ts';
 

@@ -171,7 +171,7 @@ test('an expired token lets nobody in', async () => {
   assert.match(log, /SLV-2104/);
 });
 
-test('all of it stands in an audit log that verifies', () => {
+test('all of it stands in an audit log that verifies', async () => {
   const text = readFileSync(mesh.path('identity', 'audit.jsonl'), 'utf8');
   assert.ok((await verifyAuditLog([Buffer.from(text)])).lines > 50);
   assert.match(text, /"event":"join-refused".*SLV-2102/);
