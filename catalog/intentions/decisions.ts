@@ -32,23 +32,25 @@ export class Decisions {
     return { layer: 'connection', verdict: connection };
   }
 
-  /** The verdict on one request, its path brought to the form that the proxies judge. */
-  request(source: string, destination: string, request: HypotheticalRequest): Verdict {
+  /** The verdict on one request, and its path in the form that the proxies judge; a target that has none is refused. */
+  request(source: string, destination: string, request: HypotheticalRequest): Verdict & { readonly path?: string } {
     const compiled = this.#compile(destination);
     const target = canonicaliseTarget(request.path);
     if (!target.ok) {
-      return { allowed: false, rule: 'request target (deny)', reason: target.reason, revision: compiled.revision };
+      const reason = `The target of the request has no canonical form: ${target.reason}.`;
+      return { allowed: false, rule: 'request target (deny)', reason, revision: compiled.revision };
     }
     const headers = new Map<string, readonly string[]>();
     for (const [name, value] of Object.entries(request.headers)) {
       const lines = typeof value === 'string' ? [value] : value;
       headers.set(name.toLowerCase(), [...(headers.get(name.toLowerCase()) ?? []), ...lines]);
     }
-    return compiled.forSource(source).request({
+    const verdict = compiled.forSource(source).request({
       method: request.method,
       path: target.path,
       headerValues: (name) => headers.get(name) ?? [],
     });
+    return { ...verdict, path: target.path };
   }
 
   /** The service that an identity is in intentions: of the own trust domain, as the proxies read it. */

@@ -26,9 +26,14 @@ const questionSchema = z
 const verdictSchema = z
   .object({
     allowed: z.boolean(),
+    /** The rule that decided: `web -> db permission 2 (deny)`, `default (deny)`. */
     rule: z.string(),
     reason: z.string(),
+    /** Of a deny by path: which reading matched, and that reading. An allow holds for all readings. */
     reading: z.string().optional(),
+    /** The path as the proxies judge and forward it; absent where the question has none, or one that is refused. */
+    path: z.string().optional(),
+    /** The catalog's revision that this is the answer of. */
     revision: z.number(),
     warning: z.string().optional(),
   })
@@ -60,9 +65,9 @@ export function mountCheckRoute(app: OpenAPIHono<CatalogEnv>, parts: CatalogPart
   });
 }
 
-function ask(decisions: Decisions, question: z.infer<typeof questionSchema>): Verdict {
+function ask(decisions: Decisions, question: z.infer<typeof questionSchema>): Verdict & { readonly path?: string } {
   const { source, destination, method, path, headers = {} } = question;
-  if (path !== undefined || method !== undefined) {
+  if (path !== undefined || method !== undefined || Object.keys(headers).length > 0) {
     return decisions.request(source, destination, { method: method ?? 'GET', path: path ?? '/', headers });
   }
   const decision = decisions.connection(source, destination);

@@ -25,7 +25,15 @@ const intentionSchema = z.looseObject({
   Description: z.string().optional(),
 });
 
-const verdictSchema = z.looseObject({ allowed: z.boolean(), rule: z.string(), reason: z.string() });
+const verdictSchema = z.looseObject({
+  allowed: z.boolean(),
+  rule: z.string(),
+  reason: z.string(),
+  reading: z.string().optional(),
+  revision: z.number(),
+  warning: z.string().optional(),
+});
+type Verdict = z.infer<typeof verdictSchema>;
 
 /** `selvedge intention create|list|delete|check`. */
 export function defineIntentionCommands(program: Command): void {
@@ -121,10 +129,16 @@ export function defineIntentionCommands(program: Command): void {
         ...(options.header.length === 0 ? {} : { headers }),
       });
       if (options.output === 'json') printJson(verdict);
-      else process.stdout.write(`${verdict.allowed ? 'allowed' : 'denied'}: ${verdict.rule}: ${verdict.reason}\n`);
+      else printVerdict(verdict);
       process.exitCode = verdict.allowed ? exitCode.ok : exitCode.no;
     },
   });
+}
+
+function printVerdict({ allowed, rule, reason, reading, revision, warning }: Verdict): void {
+  if (warning !== undefined) say(`warning: ${warning}`);
+  const matched = reading === undefined ? '' : `reading ${reading}; `;
+  process.stdout.write(`${allowed ? 'allowed' : 'denied'}: ${rule}: ${reason} (${matched}revision ${revision})\n`);
 }
 
 function pair(source: string, destination: string): string {
