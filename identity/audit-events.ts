@@ -81,6 +81,7 @@ export type IdentityEvent =
       readonly from?: string;
       readonly to?: string;
     }
+  | { readonly event: 'root-compromised'; readonly root: string; readonly by: string }
   | { readonly event: 'rotation-forced'; readonly target: string; readonly state: string; readonly by: string }
   | { readonly event: 'authority-tainted'; readonly by: string }
   | { readonly event: 'jwt-key-changed'; readonly step: string; readonly kid?: string | undefined }

@@ -46,8 +46,10 @@ import { addPublicRoutes } from './routes/public-routes.ts';
 import { addRevocationRoutes } from './routes/revocation-routes.ts';
 import { addRotationRoutes } from './routes/rotation-routes.ts';
 import { addSignedBundleRoute } from './routes/signed-bundle-route.ts';
+import { addSuccessionRoute } from './routes/succession-route.ts';
 import { HeldSvids } from './status/held-svids.ts';
 import { ServiceHealth } from './status/service-health.ts';
+import { Succession } from './succession.ts';
 import { openSucceedingCa } from './takeover/open-succeeding-ca.ts';
 import { TrustPublication } from './trust-publication.ts';
 
@@ -151,7 +153,9 @@ export async function startIdentity(
   const webRoots = await readWebRoots(checked.federation?.webRootsFile);
   const federation = new Federation({ relationships, trust, webRoots, audit, context });
   cleanup.use(keepUntilClosed((signal) => federation.run(signal), log));
-  const driver = rotationDriver({ config: checked, rotating: backend, trust, own, held, audit, context, writeRoots });
+  const succession = new Succession({ store, trust, own, context });
+  const watched = { rotating: backend, trust, own, held, succession };
+  const driver = rotationDriver({ config: checked, ...watched, audit, context, writeRoots });
   cleanup.use(keepUntilClosed((signal) => driver.run(signal), log));
   const health = new ServiceHealth({ backend, own, held, clock });
   registerIdentityMetrics(metrics, backend, health);
@@ -163,6 +167,7 @@ export async function startIdentity(
   addPublicRoutes(app, { config: checked, backend, trust, health, pins, counts, metrics, version: '1' });
   const stopping = new AbortController();
   addSignedBundleRoute(app, { trust, own, stopping: stopping.signal });
+  addSuccessionRoute(app, succession);
   addOperatorRoutes(app, { operator, tokens, nodes, held, trust, audit });
   addRevocationRoutes(app, { operator, revocations, nodes, held, trust, issuance, audit });
   const idOf = (service: string): SpiffeId => issuance.idOf(service);

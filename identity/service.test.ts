@@ -184,6 +184,7 @@ describe('the identity service over HTTPS', () => {
       'get /v1/identity/revocations',
       'get /v1/identity/rotation',
       'get /v1/identity/status',
+      'get /v1/identity/succession',
       'post /v1/identity/attest',
       'post /v1/identity/attest/challenge',
       'post /v1/identity/federation',

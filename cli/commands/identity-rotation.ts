@@ -22,10 +22,17 @@ export function defineRotation(identity: Command): void {
         default: 'false',
         description: 'go on with the rotation under way without those that it waits for',
       },
+      compromised: {
+        parse: onOff,
+        default: 'false',
+        description:
+          'the key of the root may be known to others: nothing leads from it to the new one, nodes that are away join again',
+      },
       output: outputOption,
     },
     async run(options, [what = '']) {
-      const body = { target: targetOf(what), force: options.force };
+      const { force, compromised } = options;
+      const body = { target: targetOf(what), force, compromised };
       show(await identityClient(options).json('POST', path, rotationViewSchema, body), options.output);
     },
   });

@@ -142,6 +142,10 @@ class EmbeddedCa implements CaBackend, RotatingAuthorities {
     return this.#change(async () => machine.take(this.#now.rotation, step, this.#context.clock()));
   }
 
+  declareCompromised(): Promise<void> {
+    return this.#change(async () => machine.declareCompromised(this.#now.rotation));
+  }
+
   taint(): Promise<void> {
     return this.#change(async () => machine.taint(this.#now.rotation));
   }

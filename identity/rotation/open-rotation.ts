@@ -5,6 +5,7 @@ import { hangsOn } from '#runtime/svid/tainted.ts';
 import type { IdentityAudit } from '../audit-events.ts';
 import type { CheckedConfig } from '../identity-config.ts';
 import type { HeldSvids } from '../status/held-svids.ts';
+import type { Succession } from '../succession.ts';
 import type { TrustPublication } from '../trust-publication.ts';
 import { askCatalog } from './catalog-sightings.ts';
 import type { RotatingAuthorities } from './rotating-authorities.ts';
@@ -23,14 +24,17 @@ export function rotationDriver(parts: {
   readonly context: ProcessContext;
   /** Writes the file that `--ca-file` takes. */
   readonly writeRoots: () => Promise<void>;
+  /** How who is away finds to the next root. */
+  readonly succession: Succession;
 }): RotationDriver {
-  const { config, rotating, trust, own, held, audit, context, writeRoots } = parts;
+  const { config, rotating, trust, own, held, audit, context, writeRoots, succession } = parts;
   const { catalogUrl } = config;
   return new RotationDriver({
     rotating,
     times: { ...defaultRotationTimes, ...config.rotation },
     async publish() {
       await trust.refresh();
+      await succession.note(rotating.state);
       await writeRoots();
     },
     bundleSequence: () => trust.bundle.sequence,

@@ -34,6 +34,8 @@ export interface RotatingAuthorities {
   readonly takeover: Takeover | undefined;
   /** Makes the next authority. @throws MeshError SLV-2180 when a rotation is under way, SLV-2181 when the keys are elsewhere; what the next CA says when it can't sign */
   prepare(target: RotationTarget): Promise<void>;
+  /** Declares the root that a rotation replaces compromised. Nothing where no root is being replaced. */
+  declareCompromised(): Promise<void>;
   /** Takes a step that nextStep named. @throws MeshError what the next CA says when it is to be activated and can't sign */
   take(step: RotationStep): Promise<void>;
   /** Asks for the early renewal of what is under the authority that was left behind. */

@@ -50,6 +50,7 @@ async function stage(times: Partial<RotationTimes> = {}) {
         world.isTakeoverAsked = false;
       },
       taint: () => ca.rotating.taint(),
+      declareCompromised: () => ca.rotating.declareCompromised(),
       async take(step) {
         await ca.rotating.take(step);
         await world.afterStep;

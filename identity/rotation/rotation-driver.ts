@@ -89,12 +89,17 @@ export class RotationDriver {
 
   /**
    * Begins a rotation, or forces the one under way past what it waits for.
+   * With `compromised` the root that goes is declared so, of a rotation that begins or that is under way.
    * @throws MeshError SLV-2180 when another is under way (or this one, and it is not forced), SLV-1005 when it can't be written down
    */
-  rotate(target: RotationTarget, options: { force: boolean; by: string }): Promise<void> {
+  rotate(target: RotationTarget, options: { force: boolean; compromised?: boolean; by: string }): Promise<void> {
     return this.#alone(async () => {
-      const { state } = this.#parts.rotating;
-      if (options.force && state.state !== 'idle' && state.target === target) {
+      const { rotating } = this.#parts;
+      const { state } = rotating;
+      if (options.compromised === true) {
+        if (state.state === 'idle') await this.#begin(target, options.by);
+        await this.#declareCompromised(target, options.by);
+      } else if (options.force && state.state !== 'idle' && state.target === target) {
         await this.#parts.audit.append({ event: 'rotation-forced', target, state: state.state, by: options.by });
         this.#forced = state;
       } else {
@@ -102,6 +107,22 @@ export class RotationDriver {
       }
       this.#wake.abort();
     });
+  }
+
+  /** Published before the operator is answered: from then on nothing leads from the old root to the new one. */
+  async #declareCompromised(target: RotationTarget, by: string): Promise<void> {
+    const { rotating, audit } = this.#parts;
+    const { state } = rotating;
+    if (target !== 'root' || state.state === 'idle' || state.target !== 'root')
+      throw new MeshError('SLV-2180', `No root is being replaced: the rotation is ${state.state}.`);
+    await audit.append({
+      event: 'root-compromised',
+      by,
+      root: (state.state === 'activated' ? state.old : state.active).root,
+    });
+    await rotating.declareCompromised();
+    this.#changed();
+    await this.#publish();
   }
 
   /**

@@ -10,7 +10,12 @@ export const authorityPairSchema = z.strictObject({
   earlier: z.array(id).optional(),
 });
 const pair = authorityPairSchema;
-const underWay = { target: z.enum(['issuing', 'root']), startedAtMs: z.number(), active: pair };
+const underWay = {
+  target: z.enum(['issuing', 'root']),
+  startedAtMs: z.number(),
+  active: pair,
+  compromised: z.literal(true).optional(),
+};
 
 /** A rotation as it is written down: JSON, refused when it holds anything else than a state. */
 export const rotationSchema: z.ZodType<Rotation> = z.discriminatedUnion('state', [

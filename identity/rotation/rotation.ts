@@ -30,6 +30,8 @@ interface UnderWay {
   readonly target: RotationTarget;
   readonly startedAtMs: number;
   readonly active: AuthorityPair;
+  /** The key of the root that goes may be known to others: nothing it has signed, or had signed, may lead to the new one. */
+  readonly compromised?: true | undefined;
 }
 
 /** Where a rotation stands. */
@@ -59,6 +61,22 @@ export function prepare(rotation: Rotation, target: RotationTarget, next: Author
   return { state: 'prepared', target, startedAtMs: nowMs, active: rotation.active, next };
 }
 
+/** Declares the root that goes compromised: its certificate of the new one is dropped. What is no rotation of the root is left as it is. */
+export function declareCompromised(rotation: Rotation): Rotation {
+  if (rotation.state === 'idle' || rotation.target !== 'root') return rotation;
+  if (rotation.state === 'activated') return { ...rotation, compromised: true, active: withoutCross(rotation.active) };
+  return { ...rotation, compromised: true, next: withoutCross(rotation.next) };
+}
+
+/** Whether the root that goes was declared compromised. */
+export function isCompromised(rotation: Rotation): boolean {
+  return rotation.state !== 'idle' && rotation.compromised === true;
+}
+
+function withoutCross({ cross: _, ...pair }: AuthorityPair): AuthorityPair {
+  return pair;
+}
+
 /** Takes a step. @throws Error when the state has no such step: a fault of the caller */
 export function take(rotation: Rotation, step: RotationStep, nowMs: number): Rotation {
   switch (step) {
@@ -73,10 +91,12 @@ export function take(rotation: Rotation, step: RotationStep, nowMs: number): Rot
     case 'activate': {
       const isReady = rotation.state === 'seen' || (rotation.state === 'prepared' && rotation.target === 'issuing');
       if (!isReady) throw illegal(step, rotation);
-      const { next, active, target, startedAtMs } = rotation;
+      const { next, active, target, startedAtMs, compromised } = rotation;
       // A root can go only when nothing hangs on it; an issuing CA costs nothing while its leaves run out.
       const tainted = target === 'root';
-      return { state: 'activated', target, startedAtMs, active: next, old: active, activatedAtMs: nowMs, tainted };
+      const marked = compromised === true ? { compromised } : {};
+      const times = { startedAtMs, activatedAtMs: nowMs };
+      return { state: 'activated', target, ...times, ...marked, active: next, old: active, tainted };
     }
     case 'retire':
       if (rotation.state !== 'activated') throw illegal(step, rotation);
@@ -84,10 +104,10 @@ export function take(rotation: Rotation, step: RotationStep, nowMs: number): Rot
   }
 }
 
-/** Asks for the early renewal of all that is under the old authority. @throws Error when there is none */
+/** Asks for the early renewal of all that is under the old authority; a root is declared compromised by it. @throws Error when there is none */
 export function taint(rotation: Rotation): Rotation {
   if (rotation.state !== 'activated') throw illegal('taint', rotation);
-  return { ...rotation, tainted: true };
+  return declareCompromised({ ...rotation, tainted: true });
 }
 
 /** Notes that an issuing CA signs under a pair's root, where a CA elsewhere has made itself a new one. */

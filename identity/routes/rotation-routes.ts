@@ -41,8 +41,8 @@ export function addRotationRoutes(app: IdentityApp, { operator, driver }: Rotati
   const viewNow = (): RotationView => driver.view();
   app.openapi(showRoute, (c) => c.json(viewNow(), 200));
   app.openapi(rotateRoute, async (c) => {
-    const { target, force } = c.req.valid('json');
-    await driver.rotate(target, { force, by: c.env.remoteAddress });
+    const { target, force, compromised } = c.req.valid('json');
+    await driver.rotate(target, { force, compromised, by: c.env.remoteAddress });
     return c.json(viewNow(), 200);
   });
   app.openapi(taintRoute, async (c) => {

@@ -148,6 +148,17 @@ export class SucceedingCa implements CaBackend, RotatingAuthorities {
     });
   }
 
+  declareCompromised(): Promise<void> {
+    return this.#change(async (record) => {
+      if (record.state === 'under-way') {
+        const rotation = machine.declareCompromised(record.rotation);
+        return rotation.state === 'idle' ? record : { ...record, rotation };
+      }
+      await this.#own?.declareCompromised();
+      return record;
+    });
+  }
+
   taint(): Promise<void> {
     return this.#change(async (record) => {
       if (record.state === 'under-way') {
@@ -168,6 +179,7 @@ export class SucceedingCa implements CaBackend, RotatingAuthorities {
     const { state } = this.state;
     if (this.#next === undefined) return undefined;
     if (this.#inUse.record.state === 'settled') await this.prepare('root');
+    await this.declareCompromised();
     const steps = {
       idle: 'publish',
       prepared: 'publish',

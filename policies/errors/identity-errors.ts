@@ -35,6 +35,11 @@ export const identityErrors = {
     title: 'Identity service refused',
     fix: 'The message holds the answer of the identity service and its code.',
   },
+  'SLV-2015': {
+    status: 502,
+    title: 'Succession of roots refused',
+    fix: 'The root was replaced while this node was away, and nothing that it can verify leads to the new one. If this is the identity service of its mesh: stop the node, delete `trust.jws` in its state directory, and start it with the new --ca-pin or --ca-file.',
+  },
   'SLV-2020': {
     status: 401,
     title: 'Peer certificate refused',

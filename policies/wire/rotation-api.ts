@@ -1,7 +1,12 @@
 import { z } from 'zod';
 
 /** `POST /v1/identity/rotation` (operator): begins a rotation, or with `force` goes past what the one under way waits for. */
-export const rotateSchema = z.strictObject({ target: z.enum(['issuing', 'root']), force: z.boolean().default(false) });
+export const rotateSchema = z.strictObject({
+  target: z.enum(['issuing', 'root']),
+  force: z.boolean().default(false),
+  /** The key of the root may be known to others: nothing leads from it to the new one. */
+  compromised: z.boolean().default(false),
+});
 
 const pairSchema = z.object({ root: z.string(), issuing: z.string() });
 

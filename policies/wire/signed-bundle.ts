@@ -6,7 +6,7 @@ export const maxBundleKeys = 64;
 export const maxFederated = 64;
 
 /** A SPIFFE trust bundle document: JWKS with spiffe_sequence and spiffe_refresh_hint. Its keys are read by trust-bundle.ts. */
-const bundleDocumentSchema = z.strictObject({
+export const bundleDocumentSchema = z.strictObject({
   keys: z
     .array(
       z.looseObject({

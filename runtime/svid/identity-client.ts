@@ -53,19 +53,26 @@ export class IdentityClient {
   /** Of the own trust domain: one that we federate with has an identity service of the same name. One object, so that connections are shared. */
   readonly #expect: (id: SpiffeId) => boolean;
 
-  /** @param options.url `https://host:port`, or in `dev` `http://host:port` */
+  readonly #onUnverified: (() => Promise<boolean>) | undefined;
+
+  /**
+   * @param options.url `https://host:port`, or in `dev` `http://host:port`
+   * @param options.onUnverified called when the server's certificate is not verified by the roots in hand; true: others are in hand now, the request is sent again
+   */
   constructor(options: {
     url: string;
     trust: TrustSource;
     state: NodeState;
     context: ProcessContext;
     signal: AbortSignal;
+    onUnverified?: () => Promise<boolean>;
   }) {
     this.#url = options.url.replace(/\/+$/, '');
     this.#trust = options.trust;
     this.#state = options.state;
     this.#context = options.context;
     this.#signal = options.signal;
+    this.#onUnverified = options.onUnverified;
     this.#expect = (id) => isIdentityService(id) && trustDomainOf(id) === this.#trust.own;
   }
 
@@ -154,7 +161,19 @@ export class IdentityClient {
   }
 
   async #send(path: string, request: Partial<MeshRequest>, alsoFine: readonly number[] = []): Promise<MeshResponse> {
-    const answer = await meshRequest({
+    const sent = (): Promise<MeshResponse> => this.#exchange(path, request);
+    const answer = await sent().catch(async (error: unknown) => {
+      // Nothing was sent. Another root may have followed on those in hand; a revocation no other root undoes.
+      const mayFollow = isMeshError(error, 'SLV-2020') && error.detail['rule'] !== 'revoked';
+      if (mayFollow && (await this.#onUnverified?.()) === true) return sent();
+      throw error;
+    });
+    if (answer.status >= 300 && !alsoFine.includes(answer.status)) throw refusal(answer, this.#url);
+    return answer;
+  }
+
+  #exchange(path: string, request: Partial<MeshRequest>): Promise<MeshResponse> {
+    return meshRequest({
       ...request,
       url: `${this.#url}${path}`,
       headers: { ...request.headers, ...(request.body === undefined ? {} : { 'content-type': 'application/json' }) },
@@ -164,8 +183,6 @@ export class IdentityClient {
       timeoutMs: request.timeoutMs ?? identityTimeoutMs,
       signal: this.#signal,
     });
-    if (answer.status >= 300 && !alsoFine.includes(answer.status)) throw refusal(answer, this.#url);
-    return answer;
   }
 }
 

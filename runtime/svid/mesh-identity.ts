@@ -5,6 +5,7 @@ import { readFileBounded } from '../atomic-file.ts';
 import { pause as realPause } from '../pause.ts';
 import type { ProcessContext } from '../process-context.ts';
 import { firstContact } from './first-contact.ts';
+import { SuccessionFollower } from './follow-succession.ts';
 import { delayAfter, IdentityClient, isLastingRefusal } from './identity-client.ts';
 import { type JwtSvid, JwtSvids } from './jwt-svids.ts';
 import { defaultKeyType, type KeyType } from './key-type.ts';
@@ -89,6 +90,8 @@ export async function openMeshIdentity(options: MeshIdentityOptions): Promise<Me
   const signal = AbortSignal.any([options.signal, closing.signal]);
   const node = new Node({ ...options, signal }, await openNodeState(options.stateDir));
   const { trust, datacenter } = await node.establishTrust();
+  // Before anything is asked for: the first answer may already bring other roots.
+  const stopSaving = trust.onChange(() => node.saveTrust(trust));
   const renewers = await node.obtainSvids(trust, datacenter);
   const renewerOf = (service: string): SvidRenewer => {
     const renewer = renewers.get(service);
@@ -96,7 +99,6 @@ export async function openMeshIdentity(options: MeshIdentityOptions): Promise<Me
     return renewer;
   };
   const jwtSvids = node.jwtSvids(trust, datacenter, (service) => renewerOf(service).current);
-  const stopSaving = trust.onChange(() => node.saveTrust(trust));
   const work = [...[...renewers.values()].map((renewer) => renewer.run(signal)), node.refreshTrust(trust)];
   return {
     trust,
@@ -120,6 +122,7 @@ class Node {
   readonly #state: NodeState;
   readonly #pause: typeof realPause;
   #nodeId: string | undefined;
+  #succession: SuccessionFollower | undefined;
   #saving: Promise<void> = Promise.resolve();
   /** Ends the present wait of refreshTrust. */
   #hurry = new AbortController();
@@ -148,8 +151,8 @@ class Node {
 
   /** Joins if that is still to be done, and asks for an SVID of each service that has none that is good. */
   async obtainSvids(trust: TrustStore, datacenter: string): Promise<ReadonlyMap<string, SvidRenewer>> {
-    const { identityUrl, context, signal, svidTtlSeconds, keyType = defaultKeyType, services } = this.#options;
-    const client = new IdentityClient({ url: identityUrl, trust, state: this.#state, context, signal });
+    const { context, svidTtlSeconds, keyType = defaultKeyType, services } = this.#options;
+    const client = this.#client(trust);
     this.#nodeId = await this.#state.loadNodeId();
     if (this.#nodeId === undefined && !this.#isPlain) await this.#join(client);
     const renewers = services.map((service): [string, SvidRenewer] => [
@@ -171,10 +174,24 @@ class Node {
     return new Map(renewers);
   }
 
+  #client(trust: TrustStore): IdentityClient {
+    const { identityUrl: url, context, signal } = this.#options;
+    this.#succession ??= new SuccessionFollower({ url, trust, context, signal });
+    const succession = this.#succession;
+    return new IdentityClient({
+      url,
+      trust,
+      state: this.#state,
+      context,
+      signal,
+      onUnverified: () => succession.follow(),
+    });
+  }
+
   /** @param svidOf throws SLV-2011 for what is no service of this node */
   jwtSvids(trust: TrustStore, datacenter: string, svidOf: (service: string) => Svid | undefined): JwtSvids {
-    const { identityUrl, context, signal } = this.#options;
-    const client = new IdentityClient({ url: identityUrl, trust, state: this.#state, context, signal });
+    const { context } = this.#options;
+    const client = this.#client(trust);
     return new JwtSvids({ client, trust, datacenter, nodeId: () => this.#nodeId, svidOf, context });
   }
 
@@ -224,8 +241,8 @@ class Node {
 
   /** Fetches the signed bundle at its refresh hint, or waits for it, until closed. A failure waits for the next turn (SPIFFE Federation 5.2.4): no tight loop. */
   async refreshTrust(trust: TrustStore): Promise<void> {
-    const { identityUrl, context, signal } = this.#options;
-    const client = new IdentityClient({ url: identityUrl, trust, state: this.#state, context, signal });
+    const { context, signal } = this.#options;
+    const client = this.#client(trust);
     // Still trying soon after a failure, where waiting is the rule: a revocation may be among what is missed.
     const nextMs = (failed: boolean): number => {
       if (this.#options.awaitBundles !== true) return this.#nextRefreshMs(trust);

@@ -4,6 +4,7 @@ import type { TrustBundle } from '#policies/trust-bundle.ts';
 import type { Clock } from '../clock.ts';
 import type { Logger } from '../logging.ts';
 import { type OpenedBundle, openSignedBundle } from './open-bundle.ts';
+import type { HeldTrust } from './succession.ts';
 import type { TrustSource } from './trust.ts';
 
 /** The trust that a mesh identity keeps, with the door by which it changes. */
@@ -75,6 +76,24 @@ export class TrustStore implements SignedTrust {
     }
   }
 
+  /** What a succession starts from (succession.ts). */
+  get held(): HeldTrust {
+    const { bundle, revokedSerials, revokedIds } = this.#opened;
+    return { bundle, isRevoked: (serialHex, id) => revokedSerials.has(serialHex) || revokedIds.has(id) };
+  }
+
+  /**
+   * Takes a signed bundle whose signer hangs on roots that a succession led to, of a server that has proven itself by them.
+   * @param least the sequence of the last step: nothing older follows on it
+   * @throws MeshError SLV-2012 with the reason
+   */
+  async acceptSucceeding(jws: string, trust: TrustSource, least: number): Promise<void> {
+    const opened = await openSignedBundle(jws, this.own, trust, this.#clock());
+    const held = this.#opened.bundle.sequence;
+    if (opened.bundle.sequence < Math.max(least, held)) throw olderThan(opened.bundle.sequence, Math.max(least, held));
+    this.#use(opened);
+  }
+
   /** As acceptSigned, but throws SLV-2012 with the reason. */
   async accept(jws: string): Promise<OpenedBundle> {
     if (this.#opened.jws === jws) return this.#opened;
@@ -83,14 +102,20 @@ export class TrustStore implements SignedTrust {
     const held = this.#opened;
     // One sequence is one content (SPIFFE bundle 4.1.1): the same thing, signed earlier, is nothing to refuse and nothing new.
     if (opened.bundle.sequence === held.bundle.sequence && opened.issuedAt < held.issuedAt) return held;
-    if (opened.bundle.sequence < held.bundle.sequence) {
-      throw new MeshError(
-        'SLV-2012',
-        `The signed trust bundle is refused: its sequence ${opened.bundle.sequence} is older than ${held.bundle.sequence}, which is in use.`,
-      );
-    }
-    this.#opened = opened;
-    for (const listener of [...this.#listeners]) listener();
+    if (opened.bundle.sequence < held.bundle.sequence) throw olderThan(opened.bundle.sequence, held.bundle.sequence);
+    this.#use(opened);
     return opened;
   }
+
+  #use(opened: OpenedBundle): void {
+    this.#opened = opened;
+    for (const listener of [...this.#listeners]) listener();
+  }
+}
+
+function olderThan(sequence: number, least: number): MeshError {
+  return new MeshError(
+    'SLV-2012',
+    `The signed trust bundle is refused: its sequence ${sequence} is older than ${least}, which is in use.`,
+  );
 }
