@@ -3,13 +3,14 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { catalogSuite } from './catalog/suite.ts';
 import { identitySuite } from './identity/suite.ts';
 import { createProcessGroup } from './processes.ts';
 import { proxySuite } from './proxy/suite.ts';
 import { rowsOf, tableOf } from './report.ts';
 import type { Suite } from './suite.ts';
 
-const suites: Readonly<Record<string, Suite>> = { proxy: proxySuite, identity: identitySuite };
+const suites: Readonly<Record<string, Suite>> = { proxy: proxySuite, identity: identitySuite, catalog: catalogSuite };
 
 const usage = `npm run bench -- SUITE [--json FILE] [--rounds 7] [--seconds 5] [--quick] [--case NAME ...] [--subject NAME ...]
   suites: ${Object.keys(suites).join(', ')}

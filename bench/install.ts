@@ -44,6 +44,12 @@ export function findPrograms(checkout: string, tell: Tell): Programs {
   return { wrk, nginx, haproxy: onPath('haproxy'), envoy: findEnvoy(checkout, tell) };
 }
 
+/** One program, installed by its Debian package when it is missing. @returns undefined when it can't be had */
+export function findProgram(name: string, debianPackage: string, tell: Tell): string | undefined {
+  if (onPath(name) === undefined) installPackages([debianPackage], tell);
+  return onPath(name);
+}
+
 function onPath(name: string): string | undefined {
   return [...(process.env['PATH'] ?? '').split(delimiter), ...systemDirectories]
     .filter((directory) => directory !== '')

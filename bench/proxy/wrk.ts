@@ -22,6 +22,8 @@ export interface LoadOptions {
   readonly seconds: number;
   /** Every request on a connection of its own: `Connection: close`, and wrk connects anew. */
   readonly newConnections: boolean;
+  /** Default: that of the suite `proxy`. */
+  readonly path?: string;
 }
 
 /** Latencies come in microseconds; os.clock() is the CPU time of the process. */
@@ -41,9 +43,9 @@ export function createLoader(binary: string, processes: ProcessGroup): (options:
   return async (options) => {
     const run = processes.start('wrk', binary, [
       ...['-t', '1', '-c', String(options.connections), '-d', `${options.seconds}s`, '-s', script],
-      ...['-H', `Host: ${benchRequest.host}`],
+      ...(options.path === undefined ? ['-H', `Host: ${benchRequest.host}`] : []),
       ...(options.newConnections ? ['-H', 'Connection: close'] : []),
-      `http://127.0.0.1:${options.port}${benchRequest.path}`,
+      `http://127.0.0.1:${options.port}${options.path ?? benchRequest.path}`,
     ]);
     const output = await run.finished();
     const result = /^RESULT (.*)$/m.exec(output)?.[1];
