@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { EtcdPeerNetwork } from './etcd-peer-network.ts';
 import { freePorts } from './free-ports.ts';
 import type { ToolLookup } from './python-tool.ts';
 import { findSystemTool } from './system-tool.ts';
@@ -26,6 +27,8 @@ export interface EtcdMember {
   /** Starts it again, on its data. */
   start(): Promise<void>;
   isLeader(): Promise<boolean>;
+  /** Cuts it off from the other members, not from clients; of a cluster whose network can be cut. */
+  isolate(): Promise<void>;
   /** What it has printed. */
   log(): string;
 }
@@ -35,8 +38,12 @@ export interface EtcdCluster extends AsyncDisposable {
   readonly addresses: readonly string[];
   /** Waits for one. */
   leader(): Promise<EtcdMember>;
+  /** All members reach one another again. */
+  heal(): void;
   /** Writes a key past every store. */
   put(key: string, value: string): Promise<void>;
+  /** Forgets all history up to now. */
+  compact(): Promise<void>;
 }
 
 const alive = new Set<ChildProcess>();
@@ -44,9 +51,13 @@ process.once('exit', () => {
   for (const child of alive) child.kill('SIGKILL');
 });
 
-/** Starts a cluster and waits until it has a leader. Elections take about half a second: the time-outs are half of the default. */
+/**
+ * Starts a cluster and waits until it has a leader. Elections take about half a second: the time-outs are half of the default.
+ *
+ * @param options.canBeCut the members reach one another over a network that can be cut
+ */
 export async function startEtcd(
-  options: { readonly members?: number; readonly args?: readonly string[] } = {},
+  options: { readonly members?: number; readonly args?: readonly string[]; readonly canBeCut?: boolean } = {},
 ): Promise<EtcdCluster> {
   const found = await findEtcd();
   if (found.path === undefined) throw new Error(found.reason);
@@ -56,12 +67,19 @@ export async function startEtcd(
   const ports = await freePorts(count * 2);
   const url = (port: number | undefined): string => `http://127.0.0.1:${port}`;
   const names = Array.from({ length: count }, (_, index) => `m${index}`);
-  const initial = names.map((name, index) => `${name}=${url(ports[count + index])}`).join(',');
+  const network = new EtcdPeerNetwork();
+  const listening = ports.slice(count);
+  const known =
+    options.canBeCut === true
+      ? await Promise.all(listening.map((port, index) => network.open(index, port)))
+      : listening;
+  const initial = names.map((name, index) => `${name}=${url(known[index])}`).join(',');
+  const cut = (index: number) => (id: string) => network.isolate(index, id);
   const members = names.map((name, index) =>
-    member(command, `127.0.0.1:${ports[index]}`, [
+    member(command, `127.0.0.1:${ports[index]}`, cut(index), [
       ...['--name', name, '--data-dir', join(folder, name)],
       ...['--listen-client-urls', url(ports[index]), '--advertise-client-urls', url(ports[index])],
-      ...['--listen-peer-urls', url(ports[count + index]), '--initial-advertise-peer-urls', url(ports[count + index])],
+      ...['--listen-peer-urls', url(listening[index]), '--initial-advertise-peer-urls', url(known[index])],
       ...['--initial-cluster', initial, '--initial-cluster-token', folder],
       ...['--heartbeat-interval', '50', '--election-timeout', '500', '--logger', 'zap', '--log-level', 'warn'],
       ...(options.args ?? []),
@@ -79,13 +97,17 @@ export async function startEtcd(
         },
         30_000,
       ),
+    heal: () => network.heal(),
     async put(key, value) {
-      const body = JSON.stringify({ key: btoa(key), value: btoa(value) });
-      const answer = await fetch(`http://${members[0]?.address}/v3/kv/put`, { method: 'POST', body });
-      if (!answer.ok) throw new Error(`etcd: ${answer.status} ${await answer.text()}`);
+      await ask(members[0]?.address, 'kv/put', { key: btoa(key), value: btoa(value) });
+    },
+    async compact() {
+      const { header } = await ask(members[0]?.address, 'maintenance/status', {});
+      await ask(members[0]?.address, 'kv/compaction', { revision: header?.revision });
     },
     async [Symbol.asyncDispose]() {
       await Promise.all(members.map((one) => one.kill()));
+      await network[Symbol.asyncDispose]();
       await rm(folder, { recursive: true, force: true });
     },
   };
@@ -94,7 +116,21 @@ export async function startEtcd(
   return cluster;
 }
 
-function member(command: string, address: string, args: readonly string[]): EtcdMember {
+/** What is read of etcd's answers. Its numbers of 64 bits are text. */
+interface Answer {
+  readonly header?: { readonly member_id?: string; readonly revision?: string };
+  readonly leader?: string;
+}
+
+/** Asks etcd's JSON gateway. */
+async function ask(address: string | undefined, path: string, body: object): Promise<Answer> {
+  const request = { method: 'POST', body: JSON.stringify(body), signal: AbortSignal.timeout(2_000) };
+  const answer = await fetch(`http://${address}/v3/${path}`, request);
+  if (!answer.ok) throw new Error(`etcd: ${answer.status} ${await answer.text()}`);
+  return (await answer.json()) as Answer;
+}
+
+function member(command: string, address: string, cut: (id: string) => void, args: readonly string[]): EtcdMember {
   let child: ChildProcess | undefined;
   let ended: Promise<void> = Promise.resolve();
   let output = '';
@@ -128,13 +164,15 @@ function member(command: string, address: string, args: readonly string[]): Etcd
     },
     async isLeader() {
       try {
-        const signal = AbortSignal.timeout(2_000);
-        const answer = await fetch(`http://${address}/v3/maintenance/status`, { method: 'POST', body: '{}', signal });
-        const { header, leader } = (await answer.json()) as { header?: { member_id?: string }; leader?: string };
+        const { header, leader } = await ask(address, 'maintenance/status', {});
         return leader !== undefined && leader === header?.member_id;
       } catch {
         return false; // not up
       }
+    },
+    async isolate() {
+      const { header } = await ask(address, 'maintenance/status', {});
+      cut(BigInt(header?.member_id ?? 0).toString(16));
     },
     log: () => output,
   };

@@ -4,9 +4,10 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { whyNoGo } from '../go-program.ts';
 import { MeshProcesses } from '../mesh-processes.ts';
 import { listening } from '../sidecars.ts';
-import { buildGoWorkload, GoWorkload, whyNoGo } from './go-workload.ts';
+import { buildGoWorkload, GoWorkload } from './go-workload.ts';
 
 const missing = await whyNoGo();
 const skip = missing !== undefined && process.env['CI'] !== 'true' ? missing : false;

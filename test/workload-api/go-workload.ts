@@ -1,38 +1,12 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { promisify } from 'node:util';
+import { buildGo } from '../go-program.ts';
 import { waitFor } from '../wait-for.ts';
 
-/** The workload in test/workload-api/go, which has its SVIDs by go-spiffe: built once, kept in .cache/. */
-
-const run = promisify(execFile);
-const source = join(import.meta.dirname, 'go');
-const cache = join(import.meta.dirname, '..', '..', '.cache', 'go');
-
-/** Why the workload can't be built here: Go is absent or older than go.mod says. undefined: it can. */
-export async function whyNoGo(): Promise<string | undefined> {
-  try {
-    const { stdout } = await run('go', ['env', 'GOVERSION'], { cwd: '/' });
-    const [, major = '0', minor = '0'] = /^go(\d+)\.(\d+)/.exec(stdout) ?? [];
-    return Number(major) > 1 || Number(minor) >= 24 ? undefined : `Go 1.24 is needed, this is ${stdout.trim()}`;
-  } catch {
-    return 'Go is not installed';
-  }
-}
-
-/** @returns the path of the program */
-export async function buildGoWorkload(): Promise<string> {
-  const hash = createHash('sha256');
-  for (const file of ['main.go', 'go.mod', 'go.sum']) hash.update(readFileSync(join(source, file)));
-  const program = join(cache, `workload-${hash.digest('hex').slice(0, 16)}`);
-  if (existsSync(program)) return program;
-  mkdirSync(cache, { recursive: true });
-  const env = { ...process.env, GOCACHE: join(cache, 'build'), CGO_ENABLED: '0' };
-  await run('go', ['build', '-trimpath', '-o', program, '.'], { cwd: source, env, timeout: 150_000 });
-  return program;
+/** Builds the workload in test/workload-api/go, which has its SVIDs by go-spiffe. @returns the path of the program */
+export function buildGoWorkload(): Promise<string> {
+  return buildGo('workload', join(import.meta.dirname, 'go'));
 }
 
 /** The program, running. */

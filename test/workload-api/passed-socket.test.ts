@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Child } from '../child.ts';
+import { whyNoGo } from '../go-program.ts';
 import { MeshProcesses } from '../mesh-processes.ts';
-import { buildGoWorkload, GoWorkload, whyNoGo } from './go-workload.ts';
+import { buildGoWorkload, GoWorkload } from './go-workload.ts';
 
 /** What systemd does for a .socket unit: makes the socket with its owner and mode, and passes it on as descriptor 3. */
 const passOn = `

@@ -1,0 +1,36 @@
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+/** Programs in Go that tests run, each a folder with main.go, go.mod and go.sum: built once, kept in .cache/. */
+
+const run = promisify(execFile);
+const cache = join(import.meta.dirname, '..', '.cache', 'go');
+
+/** Why no program can be built here: Go is absent or older than their go.mod say. undefined: they can. */
+export async function whyNoGo(): Promise<string | undefined> {
+  try {
+    const { stdout } = await run('go', ['env', 'GOVERSION'], { cwd: '/' });
+    const [, major = '0', minor = '0'] = /^go(\d+)\.(\d+)/.exec(stdout) ?? [];
+    return Number(major) > 1 || Number(minor) >= 24 ? undefined : `Go 1.24 is needed, this is ${stdout.trim()}`;
+  } catch {
+    return 'Go is not installed';
+  }
+}
+
+/** @param source its folder. @returns the path of the program */
+export async function buildGo(name: string, source: string): Promise<string> {
+  const hash = createHash('sha256');
+  for (const file of ['main.go', 'go.mod', 'go.sum']) hash.update(readFileSync(join(source, file)));
+  const program = join(cache, `${name}-${hash.digest('hex').slice(0, 16)}`);
+  if (existsSync(program)) return program;
+  mkdirSync(cache, { recursive: true });
+  const env = { ...process.env, GOCACHE: join(cache, 'build'), CGO_ENABLED: '0' };
+  // Test files run beside each other: neither may find what the other has half written.
+  const built = `${program}.${process.pid}`;
+  await run('go', ['build', '-trimpath', '-o', built, '.'], { cwd: source, env, timeout: 150_000 });
+  renameSync(built, program);
+  return program;
+}
