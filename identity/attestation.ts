@@ -16,13 +16,18 @@ export type Attested =
   /** `dev`: nobody is asked. */
   | { readonly kind: 'open' };
 
+/** A proof of the node key that came with a request. */
+export interface ShownProof {
+  /** The header. */
+  readonly jws: string;
+  /** What it is over: the request's body as received. */
+  readonly body: Uint8Array;
+}
+
 /** What a request shows. */
 export interface Evidence {
   readonly service: string;
-  /** The node proof header. */
-  readonly proof: string | undefined;
-  /** The request's body as received. */
-  readonly body: Uint8Array;
+  readonly proof: ShownProof | undefined;
   /** The client certificate of the connection, verified. */
   readonly peer: VerifiedPeer | undefined;
 }
@@ -52,11 +57,11 @@ export class Attestation {
     throw new MeshError('SLV-2001', 'Neither a proof of the node key nor an SVID was shown.');
   }
 
-  async #proveByKey(proof: string, evidence: Evidence): Promise<Attested> {
-    const nodeId = this.#proofs.claimedNode(proof);
+  async #proveByKey({ jws, body }: ShownProof, evidence: Evidence): Promise<Attested> {
+    const nodeId = this.#proofs.claimedNode(jws);
     const node = (await this.#nodes.get(nodeId))?.node;
     if (node === undefined) throw new MeshError('SLV-2111', `There is no node ${quote(nodeId)}.`);
-    await this.#proofs.verify(proof, createPublicKey(node.publicKey), { nodeId, content: evidence.body });
+    await this.#proofs.verify(jws, createPublicKey(node.publicKey), { nodeId, content: body });
     const lastSeenMs = Math.max(node.joinedAtMs, node.lastIssuedAtMs ?? 0);
     if (this.#presence.awayMs(lastSeenMs) > nodeAbsenceMs) {
       throw new MeshError(

@@ -208,8 +208,8 @@ describe('attestation over time', () => {
     const world = { clock, randomBytes: (size: number) => crypto.getRandomValues(new Uint8Array(size)) };
     const show = async () => {
       const body = Buffer.from('{}');
-      const proof = await signNodeProof(pair, { nodeId: id, content: body }, world);
-      return attestation.attest({ service: 'web', proof, body, peer: undefined });
+      const jws = await signNodeProof(pair, { nodeId: id, content: body }, world);
+      return attestation.attest({ service: 'web', proof: { jws, body }, peer: undefined });
     };
     // Another instance was there all the time.
     const pass = async (ms: number): Promise<void> => {

@@ -81,13 +81,12 @@ export async function serveHttp(options: ServeHttpOptions): Promise<ServedHttp> 
   const { app, host, tls, log, clock } = options;
   const maxBodyBytes = options.maxBodyBytes ?? defaultMaxBodyBytes;
   const peers = tls === undefined ? undefined : new TlsPeers({ trust: tls.trust, clock, log });
-  const bodies = new WeakMap<object, Buffer>();
 
   const fetch = async (request: Request, node: { incoming: object; outgoing: object }): Promise<Response> => {
     const { incoming, outgoing } = node as { incoming: IncomingMessage; outgoing: ServerResponse };
     try {
       const peer = incoming.socket instanceof TLSSocket ? peers?.of(incoming.socket) : undefined;
-      return await app.fetch(withBody(request, bodies.get(incoming)), {
+      return await app.fetch(request, {
         ...(peer === undefined ? {} : { peer }),
         remoteAddress: incoming.socket.remoteAddress ?? '',
         incoming,
@@ -112,7 +111,9 @@ export async function serveHttp(options: ServeHttpOptions): Promise<ServedHttp> 
     });
     try {
       const body = await readRequestBody(incoming, maxBodyBytes);
-      if (body !== undefined) bodies.set(incoming, body);
+      // Where the listener looks first: it hands out text and bytes of it without a Request of the platform and its streams, which would cost more than all
+      // the rest of a small request.
+      if (body !== undefined) Object.assign(incoming, { rawBody: body });
     } catch (error) {
       if (isMeshError(error, 'SLV-1008'))
         await refuseUnread(incoming, outgoing, problemResponse(error, log, pathOf(incoming)));
@@ -176,17 +177,6 @@ function tlsServer(tls: NonNullable<ServeHttpOptions['tls']>, peers: TlsPeers, h
     for (const serve of serveConnection) serve.call(server, socket);
   });
   return server;
-}
-
-/** The request with its body already in memory: no stream left that could be unbounded or break off. */
-function withBody(request: Request, body: Buffer | undefined): Request {
-  if (body === undefined || request.method === 'GET' || request.method === 'HEAD') return request;
-  return new Request(request.url, {
-    method: request.method,
-    headers: request.headers,
-    signal: request.signal,
-    body: new Uint8Array(body),
-  });
 }
 
 /** The path without its query, which may hold what is not for logs. */

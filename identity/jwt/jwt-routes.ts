@@ -6,6 +6,7 @@ import type { IdentityRates } from '../identity-config.ts';
 import { rateLimit } from '../rate-limit.ts';
 import type { IdentityApp } from '../routes/app.ts';
 import { answerOf, bodyOf, problems } from '../routes/openapi-parts.ts';
+import { shownProof } from '../routes/shown-proof.ts';
 import type { TrustPublication } from '../trust-publication.ts';
 import type { JwtIssuance } from './jwt-issuance.ts';
 
@@ -38,15 +39,13 @@ export function addJwtRoutes(
   const issuing = rateLimit('JWT-SVIDs', parts.rate, parts.clock);
   app.use(path, async (c, next) => {
     issuing.take(c.env.remoteAddress);
-    // The bytes as received: the proof is over them. Hono would else keep the parsed JSON only.
-    await c.req.arrayBuffer();
+    await shownProof(c);
     await next();
   });
   app.openapi(issueRoute, async (c) => {
     const issued = await issuance.issue({
       request: c.req.valid('json'),
-      body: new Uint8Array(await c.req.arrayBuffer()),
-      proof: c.req.header(nodeProofHeader),
+      proof: await shownProof(c),
       peer: c.env.peer,
       remoteAddress: c.env.remoteAddress,
     });

@@ -23,6 +23,7 @@ import { type RateLimit, rateLimit } from '../rate-limit.ts';
 import type { TrustPublication } from '../trust-publication.ts';
 import type { IdentityApp } from './app.ts';
 import { answerOf, bodyOf, problems } from './openapi-parts.ts';
+import { shownProof } from './shown-proof.ts';
 
 /** What nodes use is made of. */
 export interface NodeRouteParts {
@@ -72,8 +73,7 @@ export function addNodeRoutes(app: IdentityApp, parts: NodeRouteParts): void {
   });
   app.use('/v1/identity/svids', async (c, next) => {
     limited(() => issuing.take(c.env.remoteAddress));
-    // The bytes as received: the proof is over them. Hono would else keep the parsed JSON only.
-    await c.req.arrayBuffer();
+    await shownProof(c);
     await next();
   });
 
@@ -103,8 +103,7 @@ export function addNodeRoutes(app: IdentityApp, parts: NodeRouteParts): void {
   app.openapi(issueRoute, async (c) => {
     const issued = await issuance.issue({
       request: c.req.valid('json'),
-      body: new Uint8Array(await c.req.arrayBuffer()),
-      proof: c.req.header(nodeProofHeader),
+      proof: await shownProof(c),
       peer: c.env.peer,
       remoteAddress: c.env.remoteAddress,
       signal: c.req.raw.signal,
