@@ -77,7 +77,7 @@ export async function openOwnSvid(options: {
   let wake = new AbortController();
   // The second: it was obtained while our clock was ahead. Nobody believes it before it begins.
   const isUrgent = (): boolean =>
-    isToBeRenewed(held.svid, trust) || context.clock() < held.svid.notBeforeMs - clockSkewMs;
+    isToBeRenewed(held.svid, trust, context.clock()) || context.clock() < held.svid.notBeforeMs - clockSkewMs;
   const stopListening = trust.onChange(() => isUrgent() && wake.abort());
   const keep = async (): Promise<void> => {
     let failures = 0;

@@ -163,8 +163,13 @@ export class MeshProcesses {
     ]);
     this.#identityUrl = await identity.fact('identity');
     this.#pin = await identity.fact('ca-pin');
-    this.#trust = vouchedRoots(await readRootsFile(this.path('identity', 'ca.pem')));
+    await this.readRoots();
     this.secrets.add(this.operatorToken('identity'));
+  }
+
+  /** Has operators trust the roots of now: they change under a rotation. */
+  async readRoots(): Promise<void> {
+    this.#trust = vouchedRoots(await readRootsFile(this.path('identity', 'ca.pem')));
   }
 
   /** Starts the catalog, or starts it again. */

@@ -141,7 +141,7 @@ export class SvidRenewer implements SvidSource {
     const { trust, context } = this.#options;
     const [obtained, plan, lifetimeMs] = [this.#obtained, this.#plan, this.#lifetimeMs()];
     if (obtained === undefined || plan === undefined || lifetimeMs === undefined) return;
-    if (!isToBeRenewed(obtained.svid, trust)) return;
+    if (!isToBeRenewed(obtained.svid, trust, context.clock())) return;
     // A fresh one that is tainted (it was under way, or the server is confused) is not asked for again in a loop.
     const soonestMs = obtained.obtainedAtMs + hasteMs(lifetimeMs, () => 1);
     const dueAtMs = Math.max(soonestMs, context.clock() + hasteMs(lifetimeMs, context.random));

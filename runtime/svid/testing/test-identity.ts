@@ -6,6 +6,7 @@ import { derTag, openDer } from '#policies/der.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { formatSpiffeBundle, type TrustBundle } from '#policies/trust-bundle.ts';
 import { issueSchema, joinSchema, nodeProofHeader, nodeProofSchema } from '#policies/wire/identity-api.ts';
+import { successionPath } from '#policies/wire/succession.ts';
 import { type MiniCa, makeCa, type Recipe, staticTrust } from '#test/mini-ca.ts';
 import { type PeerEnv, type ServedHttp, serveHttp } from '../../http-service.ts';
 import { createLogger } from '../../logging.ts';
@@ -13,6 +14,7 @@ import { problemResponse } from '../../problem.ts';
 import { spkiPin } from '../first-contact.ts';
 import { sha256Hex } from '../node-proof.ts';
 import { signBundle } from '../sign-bundle.ts';
+import { signSuccession } from '../sign-succession.ts';
 import { type SvidHolder, svidHolder } from '../svid.ts';
 
 const log = createLogger({ process: 'test', level: 'silent' });
@@ -36,6 +38,8 @@ export class TestIdentity {
   /** Makes the next SVIDs wrong. */
   twist: Recipe & { spiffeId?: string } = {};
   failWith: number | undefined;
+  /** What it serves as the succession of its roots. */
+  steps: readonly string[] = [];
   #service: ServedHttp | undefined;
   #nodeKey: string | undefined;
   readonly #plain: boolean;
@@ -61,6 +65,16 @@ export class TestIdentity {
     return this;
   }
 
+  /** Another root, at once: all that was signed is of the old one. @param step whether a step to it is served */
+  async replaceRoot(step: boolean): Promise<void> {
+    const svid = this.svid.current;
+    assert.ok(svid !== undefined);
+    this.ca = makeCa('mesh.test');
+    this.bundle = { ...this.ca.bundle, sequence: this.bundle.sequence + 1 };
+    if (step) this.steps = [...this.steps, await signSuccession({ bundle: this.bundle, svid, nowMs: Date.now() })];
+    this.svid.set(this.ca.issue({ spiffeId: id('selvedge-identity') }));
+  }
+
   async stop(): Promise<number> {
     const port = this.#service?.port ?? 0;
     await this.#service?.close(0);
@@ -83,6 +97,7 @@ export class TestIdentity {
     });
     app.get('/v1/identity/bundle', (c) => c.json(formatSpiffeBundle(this.bundle)));
     app.get('/v1/identity/bundle/signed', async (c) => c.json({ jws: await this.signed() }));
+    app.get(successionPath, (c) => c.json({ steps: [...this.steps] }));
     app.post('/v1/identity/join', async (c) => {
       const { token, publicKey, proof } = joinSchema.parse(await c.req.json());
       const { payload } = await compactVerify(proof, createPublicKey(publicKey));
