@@ -19,6 +19,7 @@ import type { CatalogEvent } from './audit/catalog-events.ts';
 import { type AgentApp, catalogApp } from './catalog-app.ts';
 import { CatalogMetrics } from './catalog-metrics.ts';
 import { type Authorization, authorize } from './consul/agent-routes.ts';
+import { AnswerCache } from './consul/answer-cache.ts';
 import type { CatalogEnv } from './consul/route-table.ts';
 import { type DnsConfig, serveCatalogDns } from './dns/catalog-dns.ts';
 import { FeedHub, type SignedBundle } from './feed/feed-hub.ts';
@@ -110,6 +111,7 @@ export async function startCatalog(
     writer: new CatalogWriter(store, follower, audit),
     audit,
     follower,
+    answers: new AnswerCache(),
     context,
     stopping: stopping.signal,
   };

@@ -3,6 +3,7 @@ import type { ProcessContext } from '#runtime/process-context.ts';
 import type { Store } from '#store/contract.ts';
 import type { CallerPolicy } from './access/caller.ts';
 import type { CatalogAudit } from './audit/catalog-audit.ts';
+import type { AnswerCache } from './consul/answer-cache.ts';
 import type { CatalogState } from './state/catalog-state.ts';
 import type { CatalogWriter } from './state/catalog-writer.ts';
 import type { StoreFollower } from './state/store-follower.ts';
@@ -21,6 +22,7 @@ export interface CatalogParts {
   readonly writer: CatalogWriter;
   readonly audit: CatalogAudit;
   readonly follower: StoreFollower;
+  readonly answers: AnswerCache;
   readonly context: ProcessContext;
   /** Aborts when the catalog stops: whoever waits is answered. */
   readonly stopping: AbortSignal;

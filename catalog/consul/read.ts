@@ -2,6 +2,7 @@ import type { Fields } from '#policies/consul/filter/fields.ts';
 import type { Filter } from '#policies/consul/filter/filter.ts';
 import type { CatalogParts } from '../parts.ts';
 import type { Topic } from '../state/topics.ts';
+import { questionOf } from './answer-cache.ts';
 import { awaitChange } from './blocking-read.ts';
 import { parseFilter, parseQueryOptions, type QueryOptions } from './query-options.ts';
 import { type CatalogRequest, plainText, queryOf } from './route-table.ts';
@@ -36,21 +37,33 @@ export async function answerRead(
       headers: { ...headers, ...found.headers, 'x-content-type-options': 'nosniff' },
     });
   }
-  const text = JSON.stringify(found.json, undefined, options.pretty ? 4 : undefined);
-  return new Response(options.pretty ? `${text}\n` : text, {
+  return jsonOf(rendered(found.json, options), headers);
+}
+
+function rendered(json: unknown, { pretty }: QueryOptions): string {
+  return pretty ? `${JSON.stringify(json, undefined, 4)}\n` : JSON.stringify(json);
+}
+
+function jsonOf(body: string, headers: Readonly<Record<string, string>>): Response {
+  return new Response(body, {
     headers: { ...headers, 'content-type': 'application/json', 'x-content-type-options': 'nosniff' },
   });
 }
 
-/** As answerRead, of a list of things that have these fields. */
-export function answerList(
+/** As answerRead, of a list of things that have these fields. Rendered once for each index (answer-cache.ts). */
+export async function answerList(
   c: CatalogRequest,
   parts: CatalogParts,
   topics: readonly Topic[],
   fields: Fields,
   list: () => readonly unknown[],
 ): Promise<Response> {
-  return answerRead(c, parts, topics, (passes) => ({ json: list().filter(passes) }), fields);
+  const options = parseQueryOptions(c.req.raw, parts.datacenter);
+  const url = new URL(c.req.url);
+  const passes = parseFilter(url.searchParams, fields);
+  const index = await awaitChange(parts, topics, options, c.req.raw.signal);
+  const body = parts.answers.body(questionOf(url), index, () => rendered(list().filter(passes), options));
+  return jsonOf(body, readHeaders(parts, options, index));
 }
 
 /** LastContact comes always: without it Consul's Go client drops the headers that follow. The state is a follower of the store, never older than a write. */
