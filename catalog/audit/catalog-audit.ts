@@ -3,7 +3,7 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Operation } from '#store/contract.ts';
 import type { CatalogState } from '../state/catalog-state.ts';
 import { type CheckRecord, checkRecordSchema } from '../state/checks.ts';
-import { catalogPrefix } from '../state/keys.ts';
+import { catalogPrefix, nounOf } from '../state/keys.ts';
 import type { Act, CatalogAuditLog } from './catalog-events.ts';
 
 /** Refusals recorded one by one: a burst, then this many a second. Whoever floods the door must not fill the disk. */
@@ -72,8 +72,12 @@ export class CatalogAudit {
     await this.#log.close();
   }
 
-  /** What a check has to say changes with every run of it; that is no change of the catalog as long as the verdict stays. */
+  /**
+   * What a check has to say changes with every run of it; that is no change of the catalog as long as the verdict stays. The history of intentions is written
+   * along with them.
+   */
   #isChange(operation: Operation): boolean {
+    if (operation.kind !== 'delete-prefix' && nounOf(operation.key) === 'intention-history') return false;
     if (operation.kind !== 'put' || !operation.key.startsWith(`${catalogPrefix}checks/`)) return true;
     const after = checkRecordSchema.safeParse(JSON.parse(Buffer.from(operation.value).toString('utf8'))).data;
     if (after === undefined) return true;

@@ -5,7 +5,7 @@ import { formatServiceIntentions, parseServiceIntentions } from '#policies/servi
 import { nameOf } from '../access/caller.ts';
 import { denied } from '../access/denied.ts';
 import { operatorOnly } from '../access/permissions.ts';
-import { planIntentions, type Written } from '../intentions/plan.ts';
+import { planIntentionEnd, planIntentions, type Written } from '../intentions/plan.ts';
 import { protocolWarning } from '../intentions/warning.ts';
 import type { CatalogParts } from '../parts.ts';
 import type { CatalogState } from '../state/catalog-state.ts';
@@ -84,7 +84,7 @@ async function put(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
   const body = parseJson(await bodyOf(c), 'Request decoding failed');
   const kind = parseKind(kindSchema.safeParse(foldKeys(kindSchema, body)).data?.Kind ?? '');
   const decide =
-    kind === 'service-defaults' ? decideDefaults(parts, body) : decideIntentions(parts, body, query.has('force'));
+    kind === 'service-defaults' ? decideDefaults(parts, body) : decideIntentions(parts, body, { force: query.has('force'), by: nameOf(c.var.caller) });
   const answer = await parts.writer.commit(() => {
     if (cas !== undefined && cas !== (parts.state.config.get(kind, decide.name)?.modifyIndex ?? 0)) {
       return { compare: [], operations: [], result: { done: false, warning: undefined } };
@@ -106,10 +106,15 @@ interface EntryDecision {
   plan(): WritePlan<Written>;
 }
 
-function decideIntentions(parts: CatalogParts, body: unknown, force: boolean): EntryDecision {
+function decideIntentions(
+  parts: CatalogParts,
+  body: unknown,
+  writer: { readonly force: boolean; readonly by: string },
+): EntryDecision {
   const { destination, intentions } = parseServiceIntentions(body);
   const written = { drafts: intentions, meta: intentions[0]?.meta ?? {} };
-  const rules = { defaultAction: parts.defaultAction, force, nowMs: parts.context.clock() };
+  const { defaultAction, context } = parts;
+  const rules = { defaultAction, ...writer, how: 'written', nowMs: context.clock() } as const;
   return { name: destination, plan: () => planIntentions(parts.state, destination, written, rules) };
 }
 
@@ -139,11 +144,13 @@ async function remove(c: CatalogRequest, parts: CatalogParts): Promise<Response>
   const kind = parseKind(pathName(c, 'kind'));
   const name = pathName(c, 'name');
   const key = keyOf('config', kind, name);
+  const change = { by: nameOf(c.var.caller), how: 'deleted', nowMs: parts.context.clock() } as const;
   const done = await parts.writer.commit(() => {
     const before = parts.state.config.get(kind, name);
     if (before === undefined || (cas !== undefined && cas !== before.modifyIndex)) {
       return { compare: [], operations: [], result: before === undefined && cas === undefined };
     }
+    if (kind === 'service-intentions') return planIntentionEnd(parts.state, name, change);
     return { compare: [unchanged(key, before.modifyIndex)], operations: [{ kind: 'delete', key }], result: true };
   });
   parts.context.log.info(

@@ -70,7 +70,13 @@ async function putExact(c: CatalogRequest, parts: CatalogParts): Promise<Respons
       'Meta cannot be set here: it belongs to the service-intentions config entry (PUT /v1/config)',
     );
   }
-  const rules = { defaultAction: parts.defaultAction, force: query.has('force'), nowMs: parts.context.clock() };
+  const rules = {
+    defaultAction: parts.defaultAction,
+    force: query.has('force'),
+    by: nameOf(c.var.caller),
+    how: 'written',
+    nowMs: parts.context.clock(),
+  } as const;
   const { warning } = await parts.writer.commit(() => planIntention(parts.state, draft, rules));
   parts.context.log.info(
     { audit: 'intention-put', caller: nameOf(c.var.caller), ...pair, action: draft.action ?? 'permissions', warning },
@@ -84,7 +90,10 @@ async function deleteExact(c: CatalogRequest, parts: CatalogParts): Promise<Resp
   const query = queryOf(c);
   refuseUnsupported(c.req.raw, parts.datacenter);
   const { source, destination } = pairOf(query);
-  const existed = await parts.writer.commit(() => planIntentionEnd(parts.state, source, destination));
+  const change = { by: nameOf(c.var.caller), how: 'deleted', nowMs: parts.context.clock() } as const;
+  const existed = await parts.writer.commit(() =>
+    planIntentionEnd(parts.state, destination, change, (intention) => intention.source === source),
+  );
   parts.context.log.info(
     { audit: 'intention-delete', caller: nameOf(c.var.caller), source, destination, existed },
     'intention deleted',

@@ -6,15 +6,15 @@ import { unchanged, type WritePlan } from '../state/catalog-writer.ts';
 import type { StoredIntention } from '../state/config-entries.ts';
 import { encode } from '../state/indexed.ts';
 import { keyOf } from '../state/keys.ts';
+import { type Change, planHistory } from './history.ts';
 import { type Rules, refuseShadowing } from './shadow.ts';
 import { protocolWarning } from './warning.ts';
 
-/** How to judge a write of intentions. */
-export interface WriteRules {
+/** Who writes, and how to judge it. */
+export interface WriteRules extends Change {
   readonly defaultAction: IntentionAction;
   /** The writer has seen what it hides. */
   readonly force: boolean;
-  readonly nowMs: number;
 }
 
 /** What a write came to. */
@@ -36,18 +36,26 @@ export function planIntention(state: CatalogState, draft: IntentionDraft, rules:
   return planEntry(state, destination, { intentions, meta: entry?.record.Meta ?? {} }, [draft.source], rules);
 }
 
-/** Plans the end of one intention; with its last one the entry ends. What is not there has ended already (Consul). */
-export function planIntentionEnd(state: CatalogState, source: string, destination: string): WritePlan<boolean> {
+/**
+ * Plans the end of some intentions; with its last one the entry ends. What is not there has ended already (Consul).
+ * @param ends which ones; default all
+ */
+export function planIntentionEnd(
+  state: CatalogState,
+  destination: string,
+  change: Change,
+  ends: (intention: StoredIntention) => boolean = () => true,
+): WritePlan<boolean> {
   const entry = entryOf(state, destination);
-  const rest = entry?.record.intentions.filter((intention) => intention.source !== source) ?? [];
-  if (entry === undefined || rest.length === entry.record.intentions.length) {
-    return { compare: [], operations: [], result: false };
-  }
+  const before = entry?.record.intentions ?? [];
+  const rest = before.filter((intention) => !ends(intention));
+  if (entry === undefined || rest.length === before.length) return { compare: [], operations: [], result: false };
   const key = keyOf('config', 'service-intentions', destination);
   const value = encode({ ...entry.record, intentions: rest });
+  const history = planHistory(state, destination, before, rest, change);
   return {
-    compare: [unchanged(key, entry.modifyIndex)],
-    operations: [rest.length === 0 ? { kind: 'delete', key } : { kind: 'put', key, value }],
+    compare: [unchanged(key, entry.modifyIndex), ...history.compare],
+    operations: [rest.length === 0 ? { kind: 'delete', key } : { kind: 'put', key, value }, ...history.operations],
     result: true,
   };
 }
@@ -94,9 +102,10 @@ function planEntry(
   const entry = entryOf(state, destination);
   const record = { Kind: 'service-intentions', Name: destination, Meta: after.meta, intentions: after.intentions };
   const same = entry !== undefined && JSON.stringify(entry.record) === JSON.stringify(record);
+  const history = planHistory(state, destination, entry?.record.intentions ?? [], after.intentions, rules);
   return {
-    compare: [unchanged(key, entry?.modifyIndex)],
-    operations: same ? [] : [{ kind: 'put', key, value: encode(record) }],
+    compare: [unchanged(key, entry?.modifyIndex), ...history.compare],
+    operations: same ? [] : [{ kind: 'put', key, value: encode(record) }, ...history.operations],
     result: { warning: protocolWarning(state, destination, changed) },
   };
 }

@@ -10,6 +10,8 @@ import { permit } from './access.ts';
 import { mountBackupRoute } from './backup-route.ts';
 import { mountCheckRoute } from './check-route.ts';
 import { mountFeedRoutes } from './feed-routes.ts';
+import { mountIntentionHistoryRoutes } from './intention-history-routes.ts';
+import { mountIntentionRoutes } from './intention-routes.ts';
 import { mountProxiesRoute } from './proxies-route.ts';
 import { mountResilienceRoutes } from './resilience-routes.ts';
 
@@ -29,6 +31,8 @@ export function meshApi(parts: CatalogParts, hub: FeedHub, decisions: Decisions)
   });
   mountResilienceRoutes(app, parts);
   mountCheckRoute(app, parts, decisions);
+  mountIntentionHistoryRoutes(app, parts);
+  mountIntentionRoutes(app, parts);
   mountProxiesRoute(app, parts, hub);
   mountFeedRoutes(app, hub);
   mountBackupRoute(app, parts);

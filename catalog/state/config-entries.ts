@@ -9,7 +9,7 @@ import type { Touch } from './topics.ts';
 /** An intention within its destination's entry, which has the rest. */
 export type StoredIntention = Omit<Intention, 'destination' | 'meta' | 'createIndex' | 'modifyIndex'>;
 /** What comes out of JSON has no undefined fields, so it is as exact as the model. */
-const storedIntentionSchema = feedIntentionSchema
+export const storedIntentionSchema = feedIntentionSchema
   .omit({ destination: true, meta: true, createIndex: true, modifyIndex: true })
   .transform((stored) => stored as StoredIntention);
 

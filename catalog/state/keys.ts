@@ -6,6 +6,7 @@
  *     catalog/services/<node>/<service id>    one instance
  *     catalog/checks/<node>/<check id>
  *     catalog/config/<kind>/<name>            config entries; service-intentions are the truth of all intentions
+ *     catalog/intention-history/<destination>/<number>   a write of intentions: what it replaced (intention-history.ts)
  *     catalog/resilience/<service>            the partial policy as it was written
  *     catalog/kv/<key>                        Consul's KV; the slashes of a key stay as they are, so a folder is a prefix (key-values.ts)
  *     catalog/mesh-addresses/<address>        the service that <service>.mesh of this address is; never deleted
@@ -15,7 +16,16 @@ export const catalogPrefix = 'catalog/';
 export const lastWriteKey = `${catalogPrefix}last-write`;
 
 /** The nouns that have keys of their own. */
-export const nouns = ['nodes', 'services', 'checks', 'config', 'resilience', 'mesh-addresses', 'kv'] as const;
+export const nouns = [
+  'nodes',
+  'services',
+  'checks',
+  'config',
+  'intention-history',
+  'resilience',
+  'mesh-addresses',
+  'kv',
+] as const;
 export type Noun = (typeof nouns)[number];
 
 /** @returns the key of one thing; `parts` are its names, outermost first. */

@@ -30,4 +30,9 @@ export const catalogErrors = {
     title: 'Permission denied',
     fix: 'Present an operator token (X-Consul-Token or Authorization: Bearer), or the SVID of the service that the request is about.',
   },
+  'SLV-3007': {
+    status: 412,
+    title: 'Changed since it was read',
+    fix: 'Nothing was written. Read it again, see whether your change still makes sense, and send it with the new ETag.',
+  },
 } as const;

@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { RunningCatalog } from '../main.ts';
+import { send, startTestCatalog, workload } from '../testing/running-catalog.ts';
+
+const at = (source: string, destination: string) => `/v1/mesh/intentions/${source}/${destination}`;
+const codeOf = ({ json }: { json: unknown }) => (json as { code?: string }).code;
+
+test('a pair is written, read, listed and deleted; both APIs show the same', async (t) => {
+  const catalog = await startTestCatalog(t);
+  const permissions = [{ action: 'allow', http: { pathPrefix: '/orders', methods: ['GET'] } }];
+  const written = await send(catalog, 'PUT', at('web', 'db'), { body: { permissions, description: 'orders' } });
+  assert.equal(written.status, 200);
+  const { intention, warnings } = written.json as { intention: Record<string, unknown>; warnings: string[] };
+  assert.match(warnings[0] ?? '', /protocol tcp/);
+  assert.equal(written.headers.get('etag'), intention['etag']);
+  const read = await send(catalog, 'GET', at('web', 'db'));
+  assert.deepEqual(read.json, intention);
+  assert.deepEqual(
+    { ...intention, createdAt: 0, updatedAt: 0, revision: 0, etag: 0 },
+    {
+      source: 'web',
+      destination: 'db',
+      permissions,
+      description: 'orders',
+      precedence: 9,
+      createdAt: 0,
+      updatedAt: 0,
+      revision: 0,
+      etag: 0,
+    },
+  );
+  const consul = await send(catalog, 'GET', '/v1/connect/intentions/exact?source=web&destination=db');
+  assert.deepEqual((consul.json as { Permissions: unknown }).Permissions, [
+    { Action: 'allow', HTTP: { PathPrefix: '/orders', Methods: ['GET'] } },
+  ]);
+  await send(catalog, 'PUT', at('*', '*'), { body: { action: 'deny' } });
+  const list = (await send(catalog, 'GET', '/v1/mesh/intentions')).json as { source: string }[];
+  assert.deepEqual(
+    list.map(({ source }) => source),
+    ['web', '*'],
+  );
+  for (const existed of [true, false]) {
+    assert.deepEqual((await send(catalog, 'DELETE', at('web', 'db'))).json, { existed });
+  }
+  assert.equal(codeOf(await send(catalog, 'GET', at('web', 'db'))), 'SLV-3003');
+});
+
+test('what is not understood is refused', async (t) => {
+  const catalog = await startTestCatalog(t);
+  const cases: readonly [path: string, body: unknown, code: string][] = [
+    [at('web', 'db'), {}, 'SLV-5004'],
+    [at('web', 'db'), { action: 'permit' }, 'SLV-1009'],
+    [at('web', 'db'), { action: 'allow', color: 'red' }, 'SLV-1009'],
+    [at('web', 'db'), '{', 'SLV-1009'],
+    [at('we*', 'db'), { action: 'allow' }, 'SLV-1009'],
+    [`${at('web', 'db')}?force=maybe`, { action: 'allow' }, 'SLV-1009'],
+  ];
+  for (const [path, body, code] of cases) assert.equal(codeOf(await send(catalog, 'PUT', path, { body })), code, path);
+});
+
+test('If-Match and If-None-Match: nobody overwrites what he has not seen, and other sources do not disturb', async (t) => {
+  const catalog = await startTestCatalog(t);
+  const put = (action: string, headers: Record<string, string> = {}, source = 'web') =>
+    send(catalog, 'PUT', at(source, 'db'), { body: { action }, headers });
+  assert.equal((await put('allow', { 'if-match': '*' })).status, 412);
+  const first = await put('allow', { 'if-none-match': '*' });
+  assert.equal(first.status, 200);
+  const tag = first.headers.get('etag') ?? '';
+  assert.equal(codeOf(await put('deny', { 'if-none-match': '*' })), 'SLV-3007');
+  assert.equal((await put('deny', {}, 'api')).status, 200);
+  const second = await put('deny', { 'if-match': `"other", ${tag}` });
+  assert.equal(second.status, 200);
+  assert.notEqual(second.headers.get('etag'), tag);
+  assert.equal((await put('allow', { 'if-match': tag })).status, 412);
+  const deleted = await send(catalog, 'DELETE', at('web', 'db'), { headers: { 'if-match': tag } });
+  assert.equal(deleted.status, 412);
+  // Of writers that have read the same, one wins.
+  const now = second.headers.get('etag') ?? '';
+  const answers = await Promise.all(
+    Array.from({ length: 8 }, (_, index) =>
+      send(catalog, 'PUT', at('web', 'db'), {
+        body: { action: 'allow', description: `writer ${index}` },
+        headers: { 'if-match': now },
+      }),
+    ),
+  );
+  assert.deepEqual(answers.map(({ status }) => status).sort(), [200, ...Array.from({ length: 7 }, () => 412)]);
+});
+
+test('history: who changed what through either API, and back', async (t) => {
+  const catalog = await startTestCatalog(t, { open: false });
+  const headers = { 'x-consul-token': catalog.operatorToken ?? '' };
+  const put = (body: object) => send(catalog, 'PUT', at('web', 'db'), { body, headers });
+  await put({ action: 'deny' });
+  await put({ action: 'deny' }); // says nothing new
+  await send(catalog, 'PUT', at('api', 'db'), { body: { action: 'allow' }, headers });
+  await send(catalog, 'PUT', '/v1/connect/intentions/exact?source=web&destination=db', {
+    body: { Permissions: [{ Action: 'deny', HTTP: { PathPrefix: '/admin' } }] },
+    headers,
+  });
+  await send(catalog, 'DELETE', '/v1/config/service-intentions/db', { headers });
+  const writes = await history(catalog, 'destination=db&source=web', headers);
+  assert.deepEqual(
+    writes.map(({ how, by, diff }) => [how, by, diff]),
+    [
+      ['deleted', 'operator', ['- permission 1: deny PathPrefix "/admin"']],
+      ['written', 'operator', ['- deny', '+ permission 1: deny PathPrefix "/admin"']],
+      ['written', 'operator', ['+ deny']],
+    ],
+  );
+  const all = await history(catalog, 'destination=db', headers);
+  assert.equal(all.length, 5);
+  assert.equal(all[0]?.revision, all[1]?.revision, 'both pairs ended in one transaction');
+
+  const revert = (body: object) => send(catalog, 'POST', `${at('web', 'db')}/revert`, { body, headers });
+  const said = async () => {
+    const { action, permissions } = (await send(catalog, 'GET', at('web', 'db'), { headers })).json as Record<
+      string,
+      unknown
+    >;
+    return action ?? permissions;
+  };
+  assert.equal((await revert({ to: writes[2]?.revision })).status, 200);
+  assert.equal(await said(), 'deny');
+  assert.equal((await revert({ to: writes[1]?.revision })).status, 200);
+  assert.deepEqual(await said(), [{ action: 'deny', http: { pathPrefix: '/admin' } }]);
+  assert.equal((await revert({})).status, 200);
+  assert.equal(await said(), 'deny');
+  const ended = await revert({ to: writes[0]?.revision });
+  assert.deepEqual(ended.json, { intention: null, warnings: [] });
+  assert.equal(codeOf(await revert({ to: 1 })), 'SLV-3003');
+  assert.equal((await history(catalog, 'destination=db&source=web', headers))[0]?.how, 'reverted');
+  for (const env of [{}, workload('db')]) {
+    for (const [method, path] of [
+      ['GET', '/v1/mesh/intentions/history?destination=db'],
+      ['POST', `${at('web', 'db')}/revert`],
+      ['GET', at('web', 'db')],
+      ['PUT', at('web', 'db')],
+      ['DELETE', at('web', 'db')],
+      ['GET', '/v1/mesh/intentions'],
+    ] as const) {
+      const body = method === 'GET' ? {} : { body: method === 'PUT' ? { action: 'allow' } : {} };
+      assert.equal((await send(catalog, method, path, { env, ...body })).status, 403, `${method} ${path}`);
+    }
+  }
+});
+
+test('history is bounded: the oldest writes of a destination go', async (t) => {
+  const catalog = await startTestCatalog(t);
+  for (let index = 0; index < 40; index++) {
+    await send(catalog, 'PUT', at('web', 'db'), { body: { action: 'allow', description: `${index}` } });
+  }
+  await send(catalog, 'PUT', at('web', 'cache'), { body: { action: 'allow' } });
+  const writes = await history(catalog, 'destination=db');
+  assert.equal(writes.length, 32);
+  assert.deepEqual(writes[0]?.diff, ['- description "38"', '+ description "39"']);
+  assert.equal((await history(catalog, 'destination=cache')).length, 1);
+});
+
+interface Write {
+  readonly how: string;
+  readonly by: string;
+  readonly diff: string[];
+  readonly revision: number;
+}
+
+async function history(catalog: RunningCatalog, query: string, headers = {}): Promise<Write[]> {
+  return (await send(catalog, 'GET', `/v1/mesh/intentions/history?${query}`, { headers })).json as Write[];
+}
