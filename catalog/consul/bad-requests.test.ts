@@ -25,7 +25,7 @@ test('what a read refuses, in Consul words and as text', async (t) => {
     ['/v1/health/service/web?peer=other', 501, /\?peer/],
     ['/v1/health/service/web?passing=perhaps', 400, /^Invalid value for \?passing$/],
     ['/v1/health/service/', 400, /^Missing service name$/],
-    ['/v1/config/mesh', 501, /not supported yet/],
+    ['/v1/config/ingress-gateway', 501, /not supported/],
     ['/v1/config/nonsense', 400, /invalid config entry kind/],
     ['/v1/config/service-defaults/web', 404, /^Config entry not found for "service-defaults" \/ "web"$/],
     ['/v1/connect/intentions/exact?source=web', 400, /destination/],

@@ -1,36 +1,28 @@
 import { z } from 'zod';
+import { type EntryKind, parseConfigEntry } from '#policies/config-entries/config-entry.ts';
 import { ConsulError } from '#policies/consul/consul-error.ts';
 import { foldKeys, parseJson } from '#policies/consul/go-json.ts';
 import { formatServiceIntentions, parseServiceIntentions } from '#policies/service-intentions-form.ts';
 import { nameOf } from '../access/caller.ts';
 import { denied } from '../access/denied.ts';
 import { operatorOnly } from '../access/permissions.ts';
-import { planIntentionEnd, planIntentions, type Written } from '../intentions/plan.ts';
-import { protocolWarning } from '../intentions/warning.ts';
+import { planConfigEntry } from '../config-entries/plan.ts';
+import { planIntentions, type Written } from '../intentions/plan.ts';
 import type { CatalogParts } from '../parts.ts';
 import type { CatalogState } from '../state/catalog-state.ts';
 import { unchanged, type WritePlan } from '../state/catalog-writer.ts';
-import { type ConfigEntry, type ConfigKind, configKinds, type ServiceDefaultsRecord } from '../state/config-entries.ts';
-import { encode } from '../state/indexed.ts';
+import { type ConfigEntry, type ConfigKind, configKinds } from '../state/config-entries.ts';
 import { keyOf } from '../state/keys.ts';
 import { warningHeader } from './matching.ts';
 import { refuseUnsupported } from './query-options.ts';
 import { answerRead } from './read.ts';
 import { bodyOf, type CatalogRequest, jsonAnswer, pathName, queryOf, type Route } from './route-table.ts';
-import { formatServiceDefaults, parseServiceDefaults } from './service-defaults-form.ts';
 
 /** Consul's kinds that are known by name and not kept yet. */
 const otherKinds: ReadonlySet<string> = new Set([
-  'proxy-defaults',
-  'service-router',
-  'service-splitter',
-  'service-resolver',
-  'mesh',
   'ingress-gateway',
   'terminating-gateway',
-  'exported-services',
   'sameness-group',
-  'jwt-provider',
   'api-gateway',
   'http-route',
   'tcp-route',
@@ -84,7 +76,7 @@ async function put(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
   const body = parseJson(await bodyOf(c), 'Request decoding failed');
   const kind = parseKind(kindSchema.safeParse(foldKeys(kindSchema, body)).data?.Kind ?? '');
   const decide =
-    kind === 'service-defaults' ? decideDefaults(parts, body) : decideIntentions(parts, body, { force: query.has('force'), by: nameOf(c.var.caller) });
+    kind === 'service-intentions' ? decideIntentions(parts, body, query.has('force')) : decideEntry(parts, kind, body);
   const answer = await parts.writer.commit(() => {
     if (cas !== undefined && cas !== (parts.state.config.get(kind, decide.name)?.modifyIndex ?? 0)) {
       return { compare: [], operations: [], result: { done: false, warning: undefined } };
@@ -106,34 +98,16 @@ interface EntryDecision {
   plan(): WritePlan<Written>;
 }
 
-function decideIntentions(
-  parts: CatalogParts,
-  body: unknown,
-  writer: { readonly force: boolean; readonly by: string },
-): EntryDecision {
+function decideIntentions(parts: CatalogParts, body: unknown, force: boolean): EntryDecision {
   const { destination, intentions } = parseServiceIntentions(body);
   const written = { drafts: intentions, meta: intentions[0]?.meta ?? {} };
-  const { defaultAction, context } = parts;
-  const rules = { defaultAction, ...writer, how: 'written', nowMs: context.clock() } as const;
+  const rules = { defaultAction: parts.defaultAction, force, nowMs: parts.context.clock() };
   return { name: destination, plan: () => planIntentions(parts.state, destination, written, rules) };
 }
 
-function decideDefaults(parts: CatalogParts, body: unknown): EntryDecision {
-  const record = parseServiceDefaults(body);
-  return { name: record.Name, plan: () => planDefaults(parts.state, record) };
-}
-
-/** A service that becomes tcp stops answering whom its permissions let in: the writer is told. */
-function planDefaults(state: CatalogState, record: ServiceDefaultsRecord): WritePlan<Written> {
-  const key = keyOf('config', 'service-defaults', record.Name);
-  const before = state.config.get('service-defaults', record.Name);
-  const same = before !== undefined && JSON.stringify(before.record) === JSON.stringify(record);
-  const rules = record.Protocol === 'tcp' ? state.intentions.ofDestination(record.Name) : [];
-  return {
-    compare: [unchanged(key, before?.modifyIndex)],
-    operations: same ? [] : [{ kind: 'put', key, value: encode(record) }],
-    result: { warning: protocolWarning({ protocolOf: () => record.Protocol }, record.Name, rules) },
-  };
+function decideEntry(parts: CatalogParts, kind: EntryKind, body: unknown): EntryDecision {
+  const record = parseConfigEntry(kind, body);
+  return { name: record.Name, plan: () => planConfigEntry(parts.state, record) };
 }
 
 async function remove(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
@@ -144,13 +118,11 @@ async function remove(c: CatalogRequest, parts: CatalogParts): Promise<Response>
   const kind = parseKind(pathName(c, 'kind'));
   const name = pathName(c, 'name');
   const key = keyOf('config', kind, name);
-  const change = { by: nameOf(c.var.caller), how: 'deleted', nowMs: parts.context.clock() } as const;
   const done = await parts.writer.commit(() => {
     const before = parts.state.config.get(kind, name);
     if (before === undefined || (cas !== undefined && cas !== before.modifyIndex)) {
       return { compare: [], operations: [], result: before === undefined && cas === undefined };
     }
-    if (kind === 'service-intentions') return planIntentionEnd(parts.state, name, change);
     return { compare: [unchanged(key, before.modifyIndex)], operations: [{ kind: 'delete', key }], result: true };
   });
   parts.context.log.info(
@@ -161,16 +133,18 @@ async function remove(c: CatalogRequest, parts: CatalogParts): Promise<Response>
 }
 
 function view(state: CatalogState, entry: ConfigEntry): unknown {
-  const { record } = entry;
-  if (record.Kind === 'service-defaults') return formatServiceDefaults(record, entry);
-  return formatServiceIntentions(state.intentions.ofDestination(record.Name));
+  const { record, createIndex, modifyIndex } = entry;
+  if (record.Kind === 'service-intentions') return formatServiceIntentions(state.intentions.ofDestination(record.Name));
+  const { Name, ...fields } = record;
+  const name = record.Kind === 'mesh' ? {} : { Name }; // of which there is one, and Consul doesn't name it
+  return { ...fields, ...name, CreateIndex: createIndex, ModifyIndex: modifyIndex };
 }
 
 function parseKind(kind: string): ConfigKind {
   const known = configKinds.find((one) => one === kind);
   if (known !== undefined) return known;
   if (otherKinds.has(kind))
-    throw new ConsulError(501, `config entries of kind ${JSON.stringify(kind)} are not supported yet`);
+    throw new ConsulError(501, `config entries of kind ${JSON.stringify(kind)} are not supported`);
   throw new ConsulError(
     400,
     `Request decoding failed: invalid config entry kind: ${JSON.stringify(kind.slice(0, 64))}`,

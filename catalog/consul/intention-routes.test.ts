@@ -176,7 +176,7 @@ test('permissions: a service that is tcp denies them all and the writer is told;
   assert.match(back.headers.get('x-selvedge-warning') ?? '', /Protocol is http/);
 });
 
-test('service-defaults round trip; what Selvedge does not do is refused, not stored', async (t) => {
+test('service-defaults round trip; what Consul refuses is refused', async (t) => {
   const catalog = await startTestCatalog(t);
   const body = { Kind: 'service-defaults', Name: 'db', Protocol: 'grpc', Meta: { a: 'b' } };
   assert.equal((await send(catalog, 'PUT', '/v1/config', { body })).text, 'true');
@@ -193,15 +193,15 @@ test('service-defaults round trip; what Selvedge does not do is refused, not sto
   for (const wrong of [
     { ...body, Protocol: 'udp' },
     { ...body, Name: '*' },
-    { ...body, MaxInboundConnections: 3 },
-    { ...body, MeshGateway: { Mode: 'local' } },
+    { ...body, MaxInboundConnections: 'x' },
+    { ...body, MeshGateway: { Mode: 'loca' } },
     { ...body, Protocl: 'http' },
   ]) {
     const answer = await send(catalog, 'PUT', '/v1/config', { body: wrong });
     assert.equal(answer.status, 400, JSON.stringify(wrong));
   }
   assert.equal(
-    (await send(catalog, 'PUT', '/v1/config', { body: { Kind: 'service-router', Name: 'db' } })).status,
+    (await send(catalog, 'PUT', '/v1/config', { body: { Kind: 'ingress-gateway', Name: 'db' } })).status,
     501,
   );
 });

@@ -52,13 +52,18 @@ export class FeedResources {
     return changed;
   }
 
-  /** An intention for `*` concerns everyone's intentions. */
+  /** An intention for `*` concerns everyone's intentions, proxy-defaults everyone's protocol. */
   *#concerned(touched: ReadonlySet<Topic>): Iterable<ResourceKey> {
-    const all = touched.has('destination/*');
-    for (const key of all ? this.#rendered.keys() : []) if (key.startsWith('intentions/')) yield key;
+    const everyIntention = touched.has('destination/*');
+    const everyUpstream = touched.has('upstream/*');
+    for (const key of everyIntention || everyUpstream ? this.#rendered.keys() : []) {
+      if (key.startsWith('intentions/') ? everyIntention : everyUpstream) yield key;
+    }
     for (const topic of touched) {
-      if (topic.startsWith('upstream/')) yield `upstream/${topic.slice('upstream/'.length)}`;
-      if (!all && topic.startsWith('destination/')) yield `intentions/${topic.slice('destination/'.length)}`;
+      if (!everyUpstream && topic.startsWith('upstream/')) yield `upstream/${topic.slice('upstream/'.length)}`;
+      if (!everyIntention && topic.startsWith('destination/')) {
+        yield `intentions/${topic.slice('destination/'.length)}`;
+      }
     }
   }
 
@@ -66,8 +71,8 @@ export class FeedResources {
   #changedAt(key: ResourceKey): number {
     const { topics } = this.#parts.state;
     const [kind, name] = split(key);
-    if (kind === 'upstream') return topics.indexOf(`upstream/${name}`);
-    return Math.max(topics.indexOf(`destination/${name}`), topics.indexOf('destination/*'));
+    const of = kind === 'upstream' ? 'upstream' : 'destination';
+    return Math.max(topics.indexOf(`${of}/${name}`), topics.indexOf(`${of}/*`));
   }
 
   #render(key: ResourceKey): string {

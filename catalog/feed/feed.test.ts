@@ -109,6 +109,25 @@ test('hello, all that was asked for, then only what concerns the proxy', async (
   feed.close();
 });
 
+test('the protocol of all services reaches everyone, once', async (t) => {
+  const catalog = await startTestCatalog(t);
+  const feed = await follow(catalog, 'proxy=n1/web&service=web&upstream=db&upstream=own');
+  await put(catalog, '/v1/config', { Kind: 'service-defaults', Name: 'own', Protocol: 'grpc' });
+  await put(catalog, '/v1/config', { Kind: 'proxy-defaults', Config: { protocol: 'http' } });
+  for (const seen = new Map<string, string>(); seen.get('intentions web') !== 'http'; ) {
+    for (const resource of (await feed.update()).resources) {
+      if ('protocol' in resource) seen.set(`${resource.kind} ${resource.name}`, resource.protocol);
+    }
+    if (seen.get('intentions web') !== 'http') continue;
+    assert.deepEqual(Object.fromEntries(seen), {
+      'intentions web': 'http',
+      'upstream db': 'http',
+      'upstream own': 'grpc',
+    });
+  }
+  feed.close();
+});
+
 test('an endpoint is as well as its proxy, its application and its node', async (t) => {
   const catalog = await startTestCatalog(t);
   await put(catalog, '/v1/catalog/register', {

@@ -1,8 +1,9 @@
+import { protocolOfAll } from '#policies/config-entries/proxy-defaults.ts';
+import { protocolSaid } from '#policies/config-entries/service-defaults.ts';
 import type { ServiceProtocol } from '#policies/intention.ts';
 import type { RangeResult, WatchBatch, WatchEvent } from '#store/contract.ts';
 import { type CheckRecord, Checks } from './checks.ts';
 import { ConfigEntries } from './config-entries.ts';
-import { IntentionHistory } from './intention-history.ts';
 import { Intentions } from './intentions.ts';
 import { KeyValues } from './key-values.ts';
 import { nounOf } from './keys.ts';
@@ -25,7 +26,6 @@ export class CatalogState {
   readonly checks = new Checks();
   readonly config = new ConfigEntries();
   readonly intentions = new Intentions();
-  readonly intentionHistory = new IntentionHistory();
   readonly resilience = new ResiliencePolicies();
   readonly meshAddresses = new MeshAddresses();
   readonly kv = new KeyValues();
@@ -38,10 +38,11 @@ export class CatalogState {
     return this.#revision;
   }
 
-  /** Application protocol of a service: of its service-defaults, else tcp (Consul). */
+  /** Application protocol of a service: of its service-defaults, else of proxy-defaults, else tcp (Consul). */
   protocolOf(service: string): ServiceProtocol {
-    const entry = this.config.get('service-defaults', service)?.record;
-    return entry?.Kind === 'service-defaults' ? entry.Protocol : 'tcp';
+    const own = this.config.get('service-defaults', service)?.record.Protocol;
+    const ofAll = this.config.get('proxy-defaults', 'global')?.record;
+    return protocolSaid(own) ?? protocolSaid(protocolOfAll(ofAll)) ?? 'tcp';
   }
 
   /** Takes over one revision of the store. */
@@ -60,7 +61,6 @@ export class CatalogState {
       this.checks,
       this.nodes,
       this.config,
-      this.intentionHistory,
       this.resilience,
       this.meshAddresses,
       this.kv,
@@ -108,10 +108,6 @@ export class CatalogState {
         if (ended !== undefined) this.intentions.delete(ended, touch);
         break;
       }
-      case 'intention-history':
-        if (event.kind === 'put') this.intentionHistory.put(event.kv);
-        else this.intentionHistory.delete(key);
-        break;
       case 'resilience':
         if (event.kind === 'put') this.resilience.put(event.kv, touch);
         else this.resilience.delete(key, touch);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { type EntriesByKind, entryKinds, type KeptEntry } from '#policies/config-entries/config-entry.ts';
 import type { Intention } from '#policies/intention.ts';
 import { feedIntentionSchema } from '#policies/wire/feed.ts';
 import type { KeyValue } from '#store/contract.ts';
@@ -15,14 +16,6 @@ export const storedIntentionSchema = feedIntentionSchema
 
 const meta = z.record(z.string(), z.string());
 
-/** Settings of one service. */
-const serviceDefaultsSchema = z.object({
-  Kind: z.literal('service-defaults'),
-  Name: z.string(),
-  Protocol: z.enum(['tcp', 'http', 'http2', 'grpc']),
-  Meta: meta,
-});
-
 /** Who may call one destination: the only place where intentions are kept. Its revisions are the intentions' revisions. */
 const serviceIntentionsSchema = z.object({
   Kind: z.literal('service-intentions'),
@@ -33,29 +26,39 @@ const serviceIntentionsSchema = z.object({
   intentions: z.array(storedIntentionSchema),
 });
 
-/** A config entry as it is stored. */
-export const configEntrySchema = z.discriminatedUnion('Kind', [serviceDefaultsSchema, serviceIntentionsSchema]);
-export type ConfigEntryRecord = z.infer<typeof configEntrySchema>;
-export type ConfigEntry = Indexed<ConfigEntryRecord>;
-export type ServiceIntentionsRecord = z.infer<typeof serviceIntentionsSchema>;
-export type ServiceDefaultsRecord = z.infer<typeof serviceDefaultsSchema>;
+/** The other kinds are kept as they were judged when they were written (policies/config-entries/), and not judged again. */
+const keptEntrySchema = z
+  .looseObject({ Kind: z.enum(entryKinds), Name: z.string() })
+  .transform((stored) => stored as unknown as KeptEntry);
 
-/** Kinds that are kept. Consul's others: a later issue. */
-export const configKinds = ['service-defaults', 'service-intentions'] as const;
-export type ConfigKind = (typeof configKinds)[number];
+/** A config entry as it is stored. */
+export const configEntrySchema = z.union([serviceIntentionsSchema, keptEntrySchema]);
+export type ServiceIntentionsRecord = z.infer<typeof serviceIntentionsSchema>;
+
+/** What is stored, by kind. */
+export interface RecordsByKind extends EntriesByKind {
+  'service-intentions': ServiceIntentionsRecord;
+}
+export type ConfigKind = keyof RecordsByKind;
+export type ConfigEntryRecord = RecordsByKind[ConfigKind];
+export type ConfigEntry = Indexed<ConfigEntryRecord>;
+
+/** Kinds that are kept. */
+export const configKinds: readonly ConfigKind[] = ['service-intentions', ...entryKinds];
 
 /** All config entries, by kind and name. */
 export class ConfigEntries {
   readonly #byKey = new Map<string, ConfigEntry>();
 
-  get(kind: ConfigKind, name: string): ConfigEntry | undefined {
-    return this.#byKey.get(keyOf('config', kind, name));
+  get<Kind extends ConfigKind>(kind: Kind, name: string): Indexed<RecordsByKind[Kind]> | undefined {
+    // What is stored under the key of a kind is of that kind.
+    return this.#byKey.get(keyOf('config', kind, name)) as Indexed<RecordsByKind[Kind]> | undefined;
   }
 
   /** Ordered by name. */
-  list(kind: ConfigKind): ConfigEntry[] {
+  list<Kind extends ConfigKind>(kind: Kind): Indexed<RecordsByKind[Kind]>[] {
     return [...this.#byKey.values()]
-      .filter(({ record }) => record.Kind === kind)
+      .filter((entry): entry is Indexed<RecordsByKind[Kind]> => entry.record.Kind === kind)
       .sort((a, b) => (a.record.Name < b.record.Name ? -1 : 1));
   }
 
@@ -80,10 +83,14 @@ export class ConfigEntries {
     return this.#byKey.keys();
   }
 
+  /** The protocol of a service decides what its proxies and its callers' do; proxy-defaults may be the protocol of all of them. */
   #touch({ Kind, Name }: ConfigEntryRecord, touch: Touch): void {
     touch(`kind/${Kind}`);
     touch(`entry/${Kind}/${Name}`);
-    if (Kind === 'service-defaults') touch(`upstream/${Name}`);
-    touch(`destination/${Name}`);
+    if (Kind === 'service-intentions') touch(`destination/${Name}`);
+    if (Kind !== 'service-defaults' && Kind !== 'proxy-defaults') return;
+    const services = Kind === 'service-defaults' ? Name : '*';
+    touch(`upstream/${services}`);
+    touch(`destination/${services}`);
   }
 }

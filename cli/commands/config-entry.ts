@@ -8,7 +8,7 @@ import { defineCommand } from '../define-command.ts';
 import { printJson, say } from '../output.ts';
 import { ServiceClient } from '../service-client.ts';
 
-/** `selvedge config-entry write|read|delete`: service-defaults and service-intentions, in Consul's form. */
+/** `selvedge config-entry write|read|delete`: config entries of any kind, in Consul's form. */
 export function defineConfigEntryCommands(program: Command): void {
   const entry = program.command('config-entry').description("configuration of services, in Consul's form");
   defineCommand(entry, {

@@ -1,0 +1,36 @@
+import { fieldsWithoutEffect, type KeptEntry } from '#policies/config-entries/config-entry.ts';
+import { protocolSaid } from '#policies/config-entries/service-defaults.ts';
+import type { Written } from '../intentions/plan.ts';
+import { protocolWarning } from '../intentions/warning.ts';
+import type { CatalogState } from '../state/catalog-state.ts';
+import { unchanged, type WritePlan } from '../state/catalog-writer.ts';
+import { encode } from '../state/indexed.ts';
+import { keyOf } from '../state/keys.ts';
+
+/** Plans an entry of a kind that is kept as it comes. The writer is told what of it has no effect, and whom a new protocol shuts out. */
+export function planConfigEntry(state: CatalogState, record: KeptEntry): WritePlan<Written> {
+  const { Kind, Name } = record;
+  const key = keyOf('config', Kind, Name);
+  const before = state.config.get(Kind, Name);
+  const same = before !== undefined && JSON.stringify(before.record) === JSON.stringify(record);
+  const warnings = [protocolWarningOf(state, record), effectWarning(record)].filter((one) => one !== undefined);
+  return {
+    compare: [unchanged(key, before?.modifyIndex)],
+    operations: same ? [] : [{ kind: 'put', key, value: encode(record) }],
+    result: { warning: warnings.length === 0 ? undefined : warnings.join('; ') },
+  };
+}
+
+/** A service that becomes tcp stops answering whom its permissions let in. */
+function protocolWarningOf(state: CatalogState, record: KeptEntry): string | undefined {
+  if (record.Kind !== 'service-defaults' || protocolSaid(record.Protocol) !== 'tcp') return undefined;
+  return protocolWarning({ protocolOf: () => 'tcp' }, record.Name, state.intentions.ofDestination(record.Name));
+}
+
+function effectWarning(record: KeptEntry): string | undefined {
+  const fields = fieldsWithoutEffect(record);
+  // Keys of Config are the writer's own text, and this becomes a header.
+  const shown = fields.filter((field) => /^[\x21-\x7e]{1,128}$/.test(field)).slice(0, 16);
+  if (shown.length === 0) return undefined;
+  return `${record.Kind} ${record.Name} is stored; the proxies do not act on ${shown.join(', ')}`;
+}
