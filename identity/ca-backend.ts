@@ -10,7 +10,7 @@ export type CaBackendKind = 'embedded' | 'vault-leaf' | 'vault-intermediate';
 /** What is to be signed: decided by issuance.ts, never by the CSR. */
 export interface SigningOrder {
   /** Read and checked; of it the public key is used (and the PEM, by a CA that wants a whole request). */
-  readonly request: Pick<CertificateRequest, 'spkiDer' | 'pem'>;
+  readonly request: Pick<CertificateRequest, 'spkiDer' | 'key' | 'pem'>;
   readonly spiffeId: SpiffeId;
   /** DNS names beside it, each allowed by an operator; absent: none. */
   readonly dnsSans?: readonly string[];

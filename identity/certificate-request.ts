@@ -1,14 +1,17 @@
-import { createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { createPublicKey, type KeyObject } from 'node:crypto';
 import { contextTag, DerReader, derTag, latin1, openDer } from '#policies/der.ts';
 import { toPem } from '#policies/der-writer.ts';
 import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
 import { quote } from '#policies/quote.ts';
 import type { SpiffeId } from '#policies/spiffe-id.ts';
+import { isAlgorithmOf, isSignedWith, readSignedDer } from '#runtime/svid/signed-der.ts';
 
 /** A certificate request that was read, bounded and whose signature was verified. Of it only the public key goes into a certificate. */
 export interface CertificateRequest {
   /** SubjectPublicKeyInfo, DER, in the one form that OpenSSL writes. */
   readonly spkiDer: Uint8Array;
+  /** That key: of an accepted type and size. */
+  readonly key: KeyObject;
   /** The request itself, PEM, encoded anew. */
   readonly pem: string;
   /** URI names that it asks for. */
@@ -33,17 +36,6 @@ const oid = {
   basicConstraints: '2.5.29.19',
   keyUsage: '2.5.29.15',
 } as const;
-
-/** Signature algorithm (by OID) to the key type that it needs and the digest. */
-const signatureAlgorithms: Readonly<Record<string, { readonly key: string; readonly digest: string | null }>> = {
-  '1.2.840.10045.4.3.2': { key: 'ec', digest: 'sha256' },
-  '1.2.840.10045.4.3.3': { key: 'ec', digest: 'sha384' },
-  '1.2.840.10045.4.3.4': { key: 'ec', digest: 'sha512' },
-  '1.3.101.112': { key: 'ed25519', digest: null },
-  '1.2.840.113549.1.1.11': { key: 'rsa', digest: 'sha256' },
-  '1.2.840.113549.1.1.12': { key: 'rsa', digest: 'sha384' },
-  '1.2.840.113549.1.1.13': { key: 'rsa', digest: 'sha512' },
-};
 
 /** How a SubjectPublicKeyInfo of a named curve with an uncompressed point (RFC 5480 2.1.1, 2.2) begins, and its length. */
 const plainPoint = {
@@ -103,16 +95,8 @@ function decodePem(pem: string): Uint8Array {
 }
 
 function readDer(der: Uint8Array): CertificateRequest {
-  const outer = openDer(der);
-  const signed = outer.readWhole(derTag.sequence);
-  const algorithm = outer.enter(derTag.sequence);
-  const algorithmOid = algorithm.oid();
-  if (algorithm.nextTag === derTag.null) algorithm.read(derTag.null); // RSA's, which says nothing
-  algorithm.finish();
-  const { bytes: signature, unusedBits } = outer.bitString();
-  outer.finish();
-
-  const info = openDer(signed);
+  const statement = readSignedDer(openDer(der));
+  const info = openDer(statement.signed);
   if (info.smallInteger() !== 0) throw unusable('it is not of version 1');
   info.read(derTag.sequence); // subject: names nobody here
   const spkiDer = info.readWhole(derTag.sequence);
@@ -120,12 +104,11 @@ function readDer(der: Uint8Array): CertificateRequest {
   info.finish();
 
   const key = boundedKey(spkiDer);
-  const scheme = signatureAlgorithms[algorithmOid];
-  if (scheme === undefined || scheme.key !== key.asymmetricKeyType || unusedBits !== 0) {
-    throw unusable(`it is signed with ${algorithmOid}, which is not accepted for its key`);
+  if (!isAlgorithmOf(statement.algorithm, key)) {
+    throw unusable(`it is signed with ${statement.algorithm}, which is not accepted for its key`);
   }
-  if (!signatureFits(scheme.digest, signed, key, signature)) throw unusable('its signature does not fit its key');
-  return { spkiDer: Buffer.from(spkiDer), pem: toPem('CERTIFICATE REQUEST', der), ...asked };
+  if (!isSignedWith(statement, key)) throw unusable('its signature does not fit its key');
+  return { spkiDer: Buffer.from(spkiDer), key, pem: toPem('CERTIFICATE REQUEST', der), ...asked };
 }
 
 function boundedKey(spkiDer: Uint8Array): KeyObject {
@@ -166,14 +149,6 @@ function readKey(spkiDer: Uint8Array): KeyObject {
 function requireUsual(spkiDer: Uint8Array, key: KeyObject): KeyObject {
   if (!key.export({ format: 'der', type: 'spki' }).equals(spkiDer)) throw unusual();
   return key;
-}
-
-function signatureFits(digest: string | null, signed: Uint8Array, key: KeyObject, signature: Uint8Array): boolean {
-  try {
-    return verify(digest, signed, key, signature);
-  } catch {
-    return false; // OpenSSL throws on signatures that it can't even read
-  }
 }
 
 /** What a request asks for beside a certificate for its key. */

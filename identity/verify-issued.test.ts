@@ -9,7 +9,7 @@ import { verifyIssued } from './verify-issued.ts';
 const ca = makeCa('mesh.test');
 const spiffeId = parseSpiffeId('spiffe://mesh.test/ns/default/dc/dc1/svc/web');
 const keys = testKey();
-const request = { spkiDer: keys.publicKey.export({ format: 'der', type: 'spki' }), pem: '' };
+const request = { spkiDer: keys.publicKey.export({ format: 'der', type: 'spki' }), key: keys.publicKey, pem: '' };
 
 const cases: readonly [asked: readonly string[] | undefined, returned: readonly string[], says: RegExp | undefined][] =
   [

@@ -2,6 +2,7 @@ import { toPem } from '#policies/der-writer.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { type TrustDomain, trustDomainOf } from '#policies/spiffe-id.ts';
 import { extendedKeyUsageOid, readCertificate, svidIdOf } from '#policies/svid-leaf.ts';
+import { linkOfKnownKey } from '#runtime/svid/certificate-link.ts';
 import { readSignerLink } from '#runtime/svid/known-signers.ts';
 import type { TrustSource } from '#runtime/svid/trust.ts';
 import { clockSkewMs, verifyChain } from '#runtime/svid/verify-peer.ts';
@@ -55,7 +56,8 @@ export function verifyIssued(
       throw differs(`the certificate begins at ${iso(leaf.notBeforeMs)} only`);
     const signerEndMs = Math.min(...signerDers.map((der) => readSignerLink(der).facts.notAfterMs));
     if (leaf.notAfterMs > signerEndMs) throw differs('the certificate outlives a CA above it');
-    verifyChain({ chain: signed.chain, trust: trustIn(trustDomain, roots), nowMs });
+    const link = linkOfKnownKey(leafDer, leaf, order.request);
+    verifyChain({ chain: signed.chain, leaf: link, trust: trustIn(trustDomain, roots), nowMs });
     return {
       chainPem: signed.chain.map((der) => toPem('CERTIFICATE', der)).join(''),
       serialHex: leaf.serialHex,

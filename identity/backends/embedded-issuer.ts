@@ -2,6 +2,7 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { TrustDomain } from '#policies/spiffe-id.ts';
 import { readCertificate } from '#policies/svid-leaf.ts';
 import { readCertificateLink } from '#runtime/svid/certificate-link.ts';
+import { isSignedWith } from '#runtime/svid/signed-der.ts';
 import type { Authority } from '../x509-authority.ts';
 import type { AuthorityRole } from './authority-files.ts';
 import { type InProcessIssuer, inProcessIssuer } from './in-process-issuer.ts';
@@ -34,7 +35,7 @@ export function requireOfTrustDomain(authority: Authority, trustDomain: TrustDom
 /** @throws MeshError SLV-2143 */
 export function requireSignedBy(issuing: Authority, root: Authority): void {
   const signed = readCertificateLink(issuing.certificateDer);
-  if (!signed.x509.verify(readCertificateLink(root.certificateDer).key)) {
+  if (!isSignedWith(signed.signature, readCertificateLink(root.certificateDer).key)) {
     throw unusable('issuing', 'it was not signed by the root beside it');
   }
 }

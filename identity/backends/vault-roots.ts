@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { readFileBounded } from '#runtime/atomic-file.ts';
 import { type CertificateLink, readCertificateLink } from '#runtime/svid/certificate-link.ts';
+import { isSignedWith } from '#runtime/svid/signed-der.ts';
 import type { Store } from '#store/contract.ts';
 
 /**
@@ -79,7 +80,9 @@ function rootOf(chain: readonly Uint8Array[]): Uint8Array | undefined {
   for (let climbed = 0; current !== undefined && climbed < links.length; climbed++) {
     if (isRoot(current)) return current.link.facts.isCa ? current.der : undefined;
     const { link } = current;
-    const signers = links.filter((each) => each.link.subject.equals(link.issuer) && link.x509.verify(each.link.key));
+    const signers = links.filter(
+      (each) => each.link.subject.equals(link.issuer) && isSignedWith(link.signature, each.link.key),
+    );
     current = signers.find(isRoot) ?? signers[0];
   }
   return undefined;

@@ -34,7 +34,8 @@ export function verifyIssuingCa(
 ): void {
   const { trustDomain, roots, ttlSeconds, nowMs } = asked;
   const { facts, pathLength } = attempt(() => readCertificateLink(authority.certificateDer));
-  const spkiDer = createPublicKey(authority.key).export({ format: 'der', type: 'spki' });
+  const key = createPublicKey(authority.key);
+  const spkiDer = key.export({ format: 'der', type: 'spki' });
   if (!spkiDer.equals(facts.spkiDer)) throw differs('it is for another key');
   if (!facts.isCa) throw differs('it is not a CA');
   if (facts.keyUsage?.keyCertSign !== true) throw differs('it may not sign certificates');
@@ -47,7 +48,7 @@ export function verifyIssuingCa(
     throw differs(`it is valid until ${new Date(facts.notAfterMs).toISOString()}, asked were ${ttlSeconds} s`);
   }
   const spiffeId = parseSpiffeId(`spiffe://${trustDomain}/selvedge/probe`);
-  const request = { spkiDer: new Uint8Array(spkiDer), pem: '' };
+  const request = { spkiDer: new Uint8Array(spkiDer), key, pem: '' };
   const order = { request, spiffeId, ttlSeconds: probeSeconds };
   const context = { clock: () => nowMs, randomBytes };
   attempt(() =>

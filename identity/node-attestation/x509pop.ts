@@ -1,4 +1,4 @@
-import { createHash, type KeyObject } from 'node:crypto';
+import { createHash, type KeyObject, X509Certificate } from 'node:crypto';
 import { compactVerify } from 'jose';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { extendedKeyUsageOid } from '#policies/svid-leaf.ts';
@@ -113,8 +113,8 @@ async function readStatement(statement: string, key: KeyObject): Promise<X509Sta
 }
 
 function claimsOf(leaf: CertificateLink, sha256: string, rootSha256: string): Claims {
-  const { facts, x509 } = leaf;
-  const subject = x509.toLegacyObject().subject as { readonly CN?: unknown } | undefined;
+  const { facts, der } = leaf;
+  const subject = new X509Certificate(der).toLegacyObject().subject as { readonly CN?: unknown } | undefined;
   return {
     subject: { cn: subject?.CN },
     dns: facts.dnsSans,
@@ -126,8 +126,8 @@ function claimsOf(leaf: CertificateLink, sha256: string, rootSha256: string): Cl
 }
 
 /** Lower-case hex SHA-256 of the certificate, as `openssl x509 -fingerprint -sha256` has it without colons. */
-function fingerprint({ x509 }: CertificateLink): string {
-  return createHash('sha256').update(x509.raw).digest('hex');
+function fingerprint({ der }: CertificateLink): string {
+  return createHash('sha256').update(der).digest('hex');
 }
 
 function refused(flaw: string, cause?: unknown): MeshError {

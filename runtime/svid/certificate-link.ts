@@ -3,16 +3,19 @@ import { contextTag, derTag, openDer } from '#policies/der.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { type LeafFacts, readCertificate } from '#policies/svid-leaf.ts';
 import { type NameConstraints, readNameConstraints } from './name-constraints.ts';
+import { isAcceptedAlgorithm, readSignedDer, type SignedDer } from './signed-der.ts';
 
 /** Largest certificate that is looked at, in bytes of DER. */
 export const maxCertificateBytes = 16_384;
 
 /** One certificate of a chain, with all that path validation (RFC 5280 6.1) asks of it. Nothing in it has been verified. */
 export interface CertificateLink {
+  /** The certificate itself. */
+  readonly der: Uint8Array;
   readonly facts: LeafFacts;
   /** The public key; of an accepted type and size. */
   readonly key: KeyObject;
-  readonly x509: X509Certificate;
+  readonly signature: SignedDer;
   /** Distinguished names, DER, compared byte by byte. */
   readonly subject: Buffer;
   readonly issuer: Buffer;
@@ -31,17 +34,6 @@ const oid = {
 };
 const understood: ReadonlySet<string> = new Set(Object.values(oid));
 
-/** ECDSA and RSA PKCS#1 with SHA-256/384/512, Ed25519. Not SHA-1, not MD5, and not RSA-PSS, whose parameters can name them. */
-const signatureAlgorithms: ReadonlySet<string> = new Set([
-  '1.2.840.10045.4.3.2',
-  '1.2.840.10045.4.3.3',
-  '1.2.840.10045.4.3.4',
-  '1.2.840.113549.1.1.11',
-  '1.2.840.113549.1.1.12',
-  '1.2.840.113549.1.1.13',
-  '1.3.101.112',
-]);
-
 /**
  * Reads a certificate and bounds its key and algorithms before anything is computed with them: a peer must not choose how long we compute.
  *
@@ -52,11 +44,26 @@ export function readCertificateLink(der: Uint8Array): CertificateLink {
   if (der.length > maxCertificateBytes)
     throw unusable(`it has ${der.length} bytes, over the limit of ${maxCertificateBytes}`);
   const facts = readCertificate(der);
-  const x509 = openssl(der);
-  const algorithm = x509.signatureAlgorithmOid;
-  if (algorithm === undefined || !signatureAlgorithms.has(algorithm))
-    throw unusable(`it is signed with ${algorithm}, which is not accepted`);
-  return { facts, key: boundedKey(x509), x509, ...readFields(der) };
+  const fields = readFields(der);
+  return { der, facts, key: boundedKey(openssl(der)), ...fields };
+}
+
+/**
+ * The link of a certificate that was read already, and whose key the caller has read and bounded before: that of the request which it answers. OpenSSL does
+ * not read it again: its key is known, and its signature is over bytes.
+ *
+ * @param facts `readCertificate(der)`
+ * @throws MeshError SLV-5003, SLV-5007 when it holds another key or is outside of the bounds
+ */
+export function linkOfKnownKey(
+  der: Uint8Array,
+  facts: LeafFacts,
+  known: { readonly spkiDer: Uint8Array; readonly key: KeyObject },
+): CertificateLink {
+  if (der.length > maxCertificateBytes)
+    throw unusable(`it has ${der.length} bytes, over the limit of ${maxCertificateBytes}`);
+  if (Buffer.compare(facts.spkiDer, known.spkiDer) !== 0) throw unusable('it is for another key');
+  return { der, facts, key: known.key, ...readFields(der) };
 }
 
 /** OpenSSL's reading of what our strict reader has accepted. */
@@ -95,11 +102,14 @@ function isSaneExponent(exponent: bigint): boolean {
   return exponent >= 3n && exponent <= 0xffff_ffffn && exponent % 2n === 1n;
 }
 
-type Fields = Pick<CertificateLink, 'subject' | 'issuer' | 'pathLength' | 'nameConstraints'>;
+type Fields = Pick<CertificateLink, 'signature' | 'subject' | 'issuer' | 'pathLength' | 'nameConstraints'>;
 
-/** TBSCertificate (RFC 5280 4.1) once more, for the fields that matter to signers only. */
+/** The certificate (RFC 5280 4.1) once more, for its signature and the fields that matter to signers only. */
 function readFields(der: Uint8Array): Fields {
-  const tbs = openDer(der).enter(derTag.sequence);
+  const signature = readSignedDer(openDer(der));
+  if (!isAcceptedAlgorithm(signature.algorithm))
+    throw unusable(`it is signed with ${signature.algorithm}, which is not accepted`);
+  const tbs = openDer(signature.signed);
   tbs.enterOptional(contextTag(0, true));
   tbs.integerBytes();
   tbs.read(derTag.sequence);
@@ -121,7 +131,7 @@ function readFields(der: Uint8Array): Fields {
     if (id === oid.basicConstraints) pathLength = readPathLength(value);
     if (id === oid.nameConstraints) nameConstraints = readNameConstraints(value);
   }
-  return { subject, issuer, pathLength, nameConstraints };
+  return { signature, subject, issuer, pathLength, nameConstraints };
 }
 
 function readPathLength(basicConstraints: Uint8Array): number | undefined {

@@ -1,4 +1,5 @@
 import { type CertificateLink, readCertificateLink } from './certificate-link.ts';
+import { isSignedWith } from './signed-der.ts';
 
 /**
  * Signers' certificates that have stood in a path that was accepted, by their bytes. Every SVID of a mesh comes with the same one or two, and reading one
@@ -38,10 +39,10 @@ export function rememberSigner(der: Uint8Array, link: CertificateLink): void {
 
 /** Whether the signature of one certificate verifies with the key of another. A signer's is computed once for each pair of objects. */
 export function isSignedBy(signed: CertificateLink, signer: CertificateLink): boolean {
-  if (!signed.facts.isCa) return signed.x509.verify(signer.key);
+  if (!signed.facts.isCa) return isSignedWith(signed.signature, signer.key);
   const signers = signedBy.get(signed) ?? new WeakSet();
   if (signers.has(signer)) return true;
-  if (!signed.x509.verify(signer.key)) return false;
+  if (!isSignedWith(signed.signature, signer.key)) return false;
   signers.add(signer);
   signedBy.set(signed, signers);
   return true;

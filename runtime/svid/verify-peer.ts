@@ -43,9 +43,15 @@ const maxSentCertificates = 16;
  * X509-SVID 5. A path is searched through what the peer sent, so the order after the leaf does not matter (RFC 8446 4.4.2).
  *
  * @param input.chain leaf first, DER, as the peer sent it
+ * @param input.leaf the first of `chain`, where the caller has read it already
  * @throws MeshError SLV-2020 with the broken rule in `detail.rule`
  */
-export function verifyChain(input: { chain: readonly Uint8Array[]; trust: TrustSource; nowMs: number }): VerifiedPeer {
+export function verifyChain(input: {
+  chain: readonly Uint8Array[];
+  leaf?: CertificateLink;
+  trust: TrustSource;
+  nowMs: number;
+}): VerifiedPeer {
   const { chain, trust, nowMs } = input;
   if (chain.length > maxSentCertificates) {
     throw refused(
@@ -53,7 +59,9 @@ export function verifyChain(input: { chain: readonly Uint8Array[]; trust: TrustS
       `it sent ${chain.length} certificates, over the limit of ${maxSentCertificates}`,
     );
   }
-  const [leaf, ...sent] = chain.map(readSent);
+  const [leaf, ...sent] = chain.map((der, position) =>
+    position === 0 && input.leaf !== undefined ? input.leaf : readSent(der, position),
+  );
   if (leaf === undefined) throw refused('no-certificate', 'it presented no certificate');
   const spiffeId = idOfLeaf(leaf);
   const bundle = trust.bundleOf(trustDomainOf(spiffeId));
