@@ -262,6 +262,11 @@ export const edgeProxyOptions = {
     default: '10s',
     description: 'how often the TCP check of --local runs',
   },
+  enableLocalScriptChecks: {
+    parse: onOff,
+    default: 'false',
+    description: "let clients with the agent's token register checks that run programs, as this process's user",
+  },
   svidTtl: askedSvidTtl,
   keyType: {
     parse: parseKeyType,

@@ -37,6 +37,8 @@ export interface EdgeProxyConfig {
   readonly adminAddr: SocketAddress;
   readonly agentAddr: SocketAddress | undefined;
   readonly checkIntervalMs: number;
+  /** Clients that have the agent's token may register checks that run programs of this host. */
+  readonly enableLocalScriptChecks?: boolean;
   readonly svidTtlMs: number | undefined;
   /** Of the SVIDs. */
   readonly keyType?: KeyType;

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { parseSpiffeId, serviceIdentityOf, trustDomainOf } from '#policies/spiffe-id.ts';
 import { serveHttp } from '#runtime/http-service.ts';
@@ -6,7 +7,7 @@ import type { ProcessContext } from '#runtime/process-context.ts';
 import { isLoopback } from '#runtime/socket-address.ts';
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import { type Agent, createAgent } from './agent/agent.ts';
-import type { AgentCa, Authorization } from './agent/agent-options.ts';
+import type { AgentAccess, AgentCa, Authorization } from './agent/agent-options.ts';
 import { createCatalogClient } from './agent/catalog-client.ts';
 import type { EdgeProxyConfig } from './configuration.ts';
 import type { Sidecar } from './sidecar.ts';
@@ -47,10 +48,13 @@ export async function startLocalAgent(options: {
     // As Consul's agent on loopback: whoever can run a process on this host. Web pages are kept out.
     access: { kind: 'open' },
     ...(config.agentAddr === undefined ? {} : { ca: agentCa(config, sidecars, identity) }),
+    ...(config.dataDir === undefined ? {} : { stateFile: join(config.dataDir, agentStateFile) }),
+    ...(config.enableLocalScriptChecks === true ? { scripts: withAgentToken(config) } : {}),
     context,
     signal: new AbortController().signal,
   });
   for (const sidecar of sidecars) registerSidecar(agent, sidecar, config.checkIntervalMs);
+  await agent.restore();
   const { agentAddr } = config;
   if (agentAddr !== undefined && !isLoopback(agentAddr.host)) {
     throw new MeshError(
@@ -78,7 +82,15 @@ export async function startLocalAgent(options: {
   };
 }
 
-/** File in the data directory whose reader may have certificates with their keys from the agent. */
+/** File in the data directory that keeps what clients registered. */
+const agentStateFile = 'agent-state.json';
+
+/** Whoever can read the token's file; without a data directory nobody. */
+function withAgentToken(config: EdgeProxyConfig): AgentAccess {
+  return { kind: 'token', check: loadOrCreateOperatorToken(config.dataDir, agentTokenFile).check };
+}
+
+/** File in the data directory whose reader may register script checks and have certificates with their keys from the agent. */
 const agentTokenFile = 'agent.token';
 
 /** The SVIDs of the proxy's own services, for whoever has the agent's token; in `dev` for everybody, as from the identity service itself. */
@@ -88,9 +100,7 @@ function agentCa(config: EdgeProxyConfig, sidecars: readonly Sidecar[], identity
     async svid(service) {
       return sidecars.some((sidecar) => sidecar.config.service === service) ? identity.svid(service) : undefined;
     },
-    leafAccess: config.identityUrl.startsWith('http:')
-      ? { kind: 'open' }
-      : { kind: 'token', check: loadOrCreateOperatorToken(config.dataDir, agentTokenFile).check },
+    leafAccess: config.identityUrl.startsWith('http:') ? { kind: 'open' } : withAgentToken(config),
   };
 }
 

@@ -36,6 +36,7 @@ export function defineEdgeProxyServe(serve: Command): void {
             adminAddr: options.adminAddr,
             agentAddr: options.agentAddr,
             checkIntervalMs: options.checkInterval,
+            enableLocalScriptChecks: options.enableLocalScriptChecks,
             svidTtlMs: options.svidTtl,
             keyType: options.keyType,
             accessLog: options.accessLog,

@@ -39,6 +39,10 @@ export interface AgentOptions {
   readonly access: AgentAccess;
   /** Absent: /v1/agent/connect/ca answers that Connect is not enabled. */
   readonly ca?: AgentCa;
+  /** Who may register checks that run programs of this host. Absent: nobody. */
+  readonly scripts?: AgentAccess;
+  /** File that keeps what clients registered over a restart; absent: memory only. */
+  readonly stateFile?: string;
   readonly context: ProcessContext;
   /** When it aborts, checks and blocked readers end; `close` is still owed. */
   readonly signal: AbortSignal;

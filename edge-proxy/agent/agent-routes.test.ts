@@ -59,8 +59,8 @@ describe('agent: services over Consul’s API', () => {
         ServiceName: 'web',
         ServiceTags: ['blue'],
         Type: 'ttl',
-        Interval: '',
-        Timeout: '',
+        Interval: '0s',
+        Timeout: '0s',
         ExposedPort: 0,
         Definition: {},
       },
@@ -89,8 +89,8 @@ describe('agent: services over Consul’s API', () => {
     const checks = (await send('GET', '/v1/agent/checks')).json;
     assert.deepEqual(Object.keys(checks), ['service:db:1', 'service:db:2']);
     const { Type, Interval, Timeout, Definition, Status } = checks['service:db:1'];
-    assert.deepEqual([Type, Interval, Timeout, Status], ['tcp', '10s', '10s', 'critical']);
-    assert.deepEqual(Definition, { TCP: '127.0.0.1:5432', Interval: '10s', Timeout: '10s' });
+    assert.deepEqual([Type, Interval, Timeout, Status], ['tcp', '10s', '0s', 'critical']);
+    assert.deepEqual(Definition, { TCP: '127.0.0.1:5432', Interval: '10s', Timeout: '0s' });
   });
 
   const refused: readonly [title: string, body: unknown, status: number, text: RegExp][] = [
@@ -110,9 +110,64 @@ describe('agent: services over Consul’s API', () => {
     [
       'a script',
       { Name: 'a', Check: { ScriptArgs: ['sh', '-c', 'true'], Interval: '1s' } },
-      501,
-      /ScriptArgs checks are not offered/,
+      500,
+      /^Scripts are disabled on this agent from remote calls; .*--enable-local-script-checks$/,
     ],
+    [
+      'an alias with an interval',
+      { Name: 'a', Check: { AliasService: 'b', HTTP: 'http://x', Interval: '1s' } },
+      400,
+      /^Invalid check: Interval cannot be set for Alias checks$/,
+    ],
+    [
+      'an alias with a TTL',
+      { Name: 'a', Check: { AliasNode: 'n', TTL: '1s' } },
+      400,
+      /^Invalid check: TTL must be not be set for Alias checks$/,
+    ],
+    [
+      'a warning after critical',
+      { Name: 'a', Check: { TTL: '1s', FailuresBeforeWarning: 2 } },
+      400,
+      /^Invalid check: FailuresBeforeWarning can't be higher than FailuresBeforeCritical$/,
+    ],
+    [
+      'a negative size',
+      { Name: 'a', Check: { TTL: '1s', OutputMaxSize: -1 } },
+      400,
+      /^Invalid check: MaxOutputMaxSize must be positive$/,
+    ],
+    [
+      'a probe without interval',
+      { Name: 'a', Check: { H2PING: 'x:1' } },
+      400,
+      /^Invalid check: Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks$/,
+    ],
+    [
+      'two targets',
+      { Name: 'a', Check: { HTTP: 'http://x', TCP: 'x:1', Interval: '1s' } },
+      400,
+      /HTTP and TCP cannot both/,
+    ],
+    [
+      'a target without port',
+      { Name: 'a', Check: { GRPC: 'x/svc', Interval: '1s' } },
+      400,
+      /GRPC "x" is not host:port/,
+    ],
+    [
+      'a container',
+      { Name: 'a', Check: { DockerContainerID: 'c', ScriptArgs: ['x'], Interval: '1s' } },
+      501,
+      /DockerContainerID checks are not offered; this agent runs HTTP, TCP, UDP/,
+    ],
+    [
+      'a unit of systemd',
+      { Name: 'a', Check: { OSService: 'nginx', Interval: '1s' } },
+      501,
+      /OSService checks are not offered/,
+    ],
+    ['a NUL', { Name: 'a', Check: { Args: ['x\0y'], Interval: '1s' } }, 400, /must hold no NUL/],
     [
       'a file to read',
       { Name: 'a', Check: { HTTP: 'file:///etc/passwd', Interval: '1s' } },
@@ -127,7 +182,12 @@ describe('agent: services over Consul’s API', () => {
     ],
     ['a duration of days', { Name: 'a', Check: { TTL: '1d' } }, 400, /invalid duration/],
     ['a negative duration', { Name: 'a', Check: { TTL: '-1s' } }, 400, /invalid duration/],
-    ['an unknown status', { Name: 'a', Check: { TTL: '1s', Status: 'fine' } }, 400, /Invalid check status: "fine"/],
+    [
+      'an unknown status',
+      { Name: 'a', Check: { TTL: '1s', Status: 'fine' } },
+      400,
+      /^Status for checks must 'passing', 'warning', 'critical'$/,
+    ],
     [
       'a check twice',
       {
@@ -165,7 +225,7 @@ describe('agent: services over Consul’s API', () => {
       ['PUT', '/v1/agent/check/deregister/x', 404, check],
       ['PUT', '/v1/agent/check/pass/x', 404, check],
       ['GET', '/v1/agent/health/service/id/x?format=text', 404, 'ServiceId x not found'],
-      ['GET', '/v1/agent/health/service/name/x?format=text', 404, 'ServiceName x not found'],
+      ['GET', '/v1/agent/health/service/name/x?format=text', 404, 'ServiceName x Not Found'],
       ['POST', '/v1/agent/services', 405, 'method POST not allowed'],
       ['PUT', '/v1/agent/maintenance', 400, 'Missing value for enable'],
       [

@@ -5,9 +5,15 @@ import { agentApp } from './agent-app.ts';
 import type { AgentOptions } from './agent-options.ts';
 import { AntiEntropy } from './anti-entropy.ts';
 import { Changes } from './changes.ts';
+import type { Alias } from './checks/alias.ts';
+import { ProbeSlots } from './checks/probe-slots.ts';
+import { KeptState } from './kept-state.ts';
 import { LocalState } from './local-state.ts';
+import { remoteAliasResult } from './remote-alias.ts';
+import { isScript, requireScriptsEnabled } from './script-access.ts';
 import {
   identityOf,
+  type LocalService,
   type ServiceRequest,
   serviceAliases,
   serviceSchema,
@@ -19,8 +25,13 @@ import { systemTimers } from './timers.ts';
 export interface Agent {
   /** /v1/agent/* of Consul; mount it with `app.route('/', agent.app)` or serve it as it is. */
   readonly app: Hono<{ Bindings: PeerEnv }>;
-  /** What PUT /v1/agent/service/register does (checks that are not named go). Throws ConsulError when the definition does not hold together. */
+  /**
+   * What PUT /v1/agent/service/register does (checks that are not named go), for what the process says again at every start: it is not kept. Throws ConsulError when the definition does not
+   * hold together.
+   */
   register(service: ServiceRequest): void;
+  /** Registers again what clients had registered before a restart, and keeps what they register from now on. Call it after `register`, once. */
+  restore(): Promise<void>;
   /** Throws ConsulError 404 when there is none. */
   deregister(serviceId: string): void;
   /** Resolves with true once the catalog has all of it, with false when the agent was closed before. */
@@ -38,7 +49,16 @@ export function createAgent(options: AgentOptions): Agent {
   const { nodeName, nodeAddress, datacenter, catalog, context, signal } = options;
   const timers = options.timers ?? systemTimers;
   const changes = new Changes();
-  const state: LocalState = new LocalState(timers, context.random, {
+  const kept = options.stateFile === undefined ? undefined : new KeptState(options.stateFile, timers, context.log);
+  const world = {
+    timers,
+    random: context.random,
+    clock: context.clock,
+    slots: new ProbeSlots(),
+    nodeName,
+    remoteAlias: (alias: Alias, onBehalfOf: LocalService | undefined) => remoteAliasResult(catalog, alias, onBehalfOf),
+  };
+  const state: LocalState = new LocalState(world, {
     changed(serviceId, urgency) {
       sync.changed(serviceId, urgency);
       changes.happened();
@@ -57,6 +77,7 @@ export function createAgent(options: AgentOptions): Agent {
       const { serviceId, id, deregisterAfterMs } = check;
       context.log.warn({ service: serviceId, check: id, deregisterAfterMs }, 'critical for too long: deregistered');
     },
+    toKeep: () => kept?.changed(),
   });
   const place = { name: nodeName, address: nodeAddress, datacenter };
   const sync = new AntiEntropy(place, state, catalog, context, timers);
@@ -64,6 +85,7 @@ export function createAgent(options: AgentOptions): Agent {
 
   const stopped = async (): Promise<void> => {
     state.stop();
+    await kept?.close();
     changes.end();
     await sync.stop();
   };
@@ -75,7 +97,13 @@ export function createAgent(options: AgentOptions): Agent {
   return {
     app,
     register(request) {
-      state.register(toServiceDefinition(decodeValue(serviceSchema, request, { aliases: serviceAliases })), true);
+      const definition = toServiceDefinition(decodeValue(serviceSchema, request, { aliases: serviceAliases }));
+      state.register(definition, true, 'own');
+    },
+    async restore() {
+      await kept?.restore(state, (check) => {
+        if (isScript(check)) requireScriptsEnabled(options.scripts);
+      });
     },
     deregister: (serviceId) => state.deregister(serviceId),
     synced: () => sync.synced(),

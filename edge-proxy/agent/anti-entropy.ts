@@ -11,6 +11,9 @@ const compareEveryMs = 60_000;
 const firstRetryMs = 1000;
 const longestRetryMs = 30_000;
 
+/** A change of output alone waits half of this, and up to all of it more by jitter (Consul's check_update_interval): it interests people, not callers. */
+const outputEveryMs = 300_000;
+
 /** Who this node is to the catalog. */
 export interface NodePlace {
   readonly name: string;
@@ -37,8 +40,8 @@ export class AntiEntropy {
   readonly #timers: Timers;
   /** Ids of services to tell; '' for the checks of the node. */
   readonly #changed = new Set<string>();
-  /** As above, but the next comparison is early enough. */
-  readonly #later = new Set<string>();
+  /** As above, but only the output of a check: told later, unless the status changes before. By what cancels it. */
+  readonly #later = new Map<string, () => void>();
   /** By what is removed: `service/ID`, `check/ID`. Told before anything else, so that what was removed and registered again stays. */
   readonly #removed = new Map<string, Removal>();
   /** Refused by the catalog: tried again with the next comparison, not before. */
@@ -60,12 +63,12 @@ export class AntiEntropy {
   }
 
   changed(serviceId: string, urgency: 'now' | 'later'): void {
-    if (urgency === 'later') {
-      this.#later.add(serviceId);
-      return;
+    if (urgency === 'now') this.#tellNow(serviceId);
+    else if (!this.#stopped && !this.#later.has(serviceId)) {
+      const waitMs = outputEveryMs * (0.5 + this.#context.random());
+      const cancel = this.#timers.after(waitMs, () => this.#tellNow(serviceId));
+      this.#later.set(serviceId, cancel);
     }
-    this.#changed.add(serviceId);
-    this.#wake();
   }
 
   removed(key: string, body: CatalogDeregistration, as: string | undefined): void {
@@ -96,8 +99,15 @@ export class AntiEntropy {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelNext();
+    for (const cancel of this.#later.values()) cancel();
+    this.#later.clear();
     await this.#running;
     this.#tellWaiting(false);
+  }
+
+  #tellNow(serviceId: string): void {
+    this.#changed.add(serviceId);
+    this.#wake();
   }
 
   #inSync(): boolean {
@@ -197,6 +207,9 @@ export class AntiEntropy {
   async #register(id: string): Promise<void> {
     const service = this.#state.services.get(id);
     if (service === undefined && id !== '') return; // Deregistered meanwhile.
+    // The latest output goes with it.
+    this.#later.get(id)?.();
+    this.#later.delete(id);
     await this.#catalog.register(this.#bodyOf(id), service && identityOf(service));
   }
 
@@ -214,18 +227,19 @@ export class AntiEntropy {
   }
 
   async #findDifferences(): Promise<void> {
-    for (const id of this.#later) this.#changed.add(id);
-    this.#later.clear();
     const ids = [...this.#state.services.keys(), ...(this.#state.checksOf('').length > 0 ? [''] : [])];
     if (ids.length === 0) return;
     const [first] = this.#state.services.values();
     const held = await this.#catalog.nodeState(this.#place.name, first && identityOf(first));
-    for (const id of ids) if (differs(this.#bodyOf(id), held)) this.#changed.add(id);
+    for (const id of ids) if (differs(this.#bodyOf(id), held, this.#later.has(id))) this.#changed.add(id);
   }
 }
 
-/** True when the catalog lacks something of the registration or holds it otherwise. What it holds beyond is its own. */
-function differs({ Service, Checks }: CatalogRegistration, held: CatalogNode): boolean {
+/**
+ * True when the catalog lacks something of the registration or holds it otherwise. What it holds beyond is its own.
+ * @param butOutput the output of checks may differ: it is told later
+ */
+function differs({ Service, Checks }: CatalogRegistration, held: CatalogNode, butOutput: boolean): boolean {
   if (Service !== undefined) {
     const theirs = held.services.get(Service.ID);
     // With EnableTagOverride the tags are the catalog's to say (Consul).
@@ -234,7 +248,7 @@ function differs({ Service, Checks }: CatalogRegistration, held: CatalogNode): b
   }
   return Checks.some(({ CheckID, Name, Status, Notes, Output }) => {
     const theirs = held.checks.get(CheckID);
-    return theirs === undefined || !covers(theirs, { Name, Status, Notes, Output });
+    return theirs === undefined || !covers(theirs, { Name, Status, Notes, ...(butOutput ? {} : { Output }) });
   });
 }
 

@@ -1,17 +1,19 @@
 import { z } from 'zod';
+import { type CheckStatus, checkStatuses } from '#policies/consul/check-status.ts';
+import type { Thresholds } from '#policies/consul/check-thresholds.ts';
 import { ConsulError } from '#policies/consul/consul-error.ts';
 import { durationMsSchema } from '#policies/consul/go-duration.ts';
 import type { Aliases } from '#policies/consul/go-json.ts';
-
-/** What a check can say. */
-export const checkStatuses = ['passing', 'warning', 'critical'] as const;
-export type CheckStatus = (typeof checkStatuses)[number];
+import type { ProbeTarget } from './checks/open-probe.ts';
+import { scriptArgs, toProbeTarget } from './probe-target.ts';
 
 /** Consul raises a shorter interval to this, so that a typing error is no load test. */
 const minIntervalMs = 1000;
 /** Consul raises a shorter DeregisterCriticalServiceAfter to this. */
 const minDeregisterMs = 60_000;
+/** Consul's, when Timeout is not given. */
 const defaultTimeoutMs = 10_000;
+const defaultScriptTimeoutMs = 30_000;
 const maxTimeoutMs = 3_600_000;
 /** Most bytes of a check's output that are kept (Consul's default OutputMaxSize). */
 export const maxOutputBytes = 4096;
@@ -22,8 +24,17 @@ const id = z
   .regex(/^[\x20-\x7e]*$/, 'must be printable ASCII');
 const count = z.int().min(0).max(1000).default(0);
 const flag = z.boolean().default(false);
-/** Kinds of check that Consul runs and this agent does not: given, they are refused and never silently left out. */
-const notRun = z.unknown().optional();
+const place = z.string().max(512).default('');
+/** A program and its arguments, as the operating system takes them. */
+const args = z
+  .array(
+    z
+      .string()
+      .max(4096)
+      .refine((arg) => !arg.includes('\0'), 'must hold no NUL'),
+  )
+  .max(128)
+  .default([]);
 
 /** A check in Consul's names, as service/register and check/register take it. */
 export const checkSchema = z.object({
@@ -40,24 +51,30 @@ export const checkSchema = z.object({
   Method: z.string().max(32).default(''),
   Header: z.record(z.string().max(256), z.array(z.string().max(4096)).max(16)).default({}),
   Body: z.string().max(65_536).default(''),
+  /** Taken and always so: redirects are never followed. */
+  DisableRedirects: flag,
   TLSServerName: z.string().max(255).default(''),
   TLSSkipVerify: flag,
-  TCP: z.string().max(512).default(''),
+  TCP: place,
   TCPUseTLS: flag,
+  UDP: place,
+  GRPC: z.string().max(1024).default(''),
+  GRPCUseTLS: flag,
+  H2PING: place,
+  /** TLS unless said otherwise (Consul). */
+  H2PingUseTLS: z.boolean().default(true),
+  AliasNode: z.string().max(256).default(''),
+  AliasService: id.default(''),
+  ScriptArgs: args,
+  Args: args,
+  DockerContainerID: z.string().max(256).default(''),
+  Shell: z.string().max(256).default(''),
+  OSService: z.string().max(256).default(''),
   SuccessBeforePassing: count,
   FailuresBeforeWarning: count,
   FailuresBeforeCritical: count,
-  OutputMaxSize: z.int().min(0).max(1_048_576).default(0),
+  OutputMaxSize: z.int().max(1_048_576).default(0),
   DeregisterCriticalServiceAfter: durationMsSchema.default(0),
-  ScriptArgs: notRun,
-  Args: notRun,
-  DockerContainerID: notRun,
-  UDP: notRun,
-  GRPC: notRun,
-  H2PING: notRun,
-  AliasNode: notRun,
-  AliasService: notRun,
-  OSService: notRun,
 });
 export type CheckRequest = z.output<typeof checkSchema>;
 
@@ -65,8 +82,17 @@ export type CheckRequest = z.output<typeof checkSchema>;
 export const checkAliases: Aliases = {
   check_id: 'CheckID',
   service_id: 'ServiceID',
+  script_args: 'ScriptArgs',
+  disable_redirects: 'DisableRedirects',
   tls_server_name: 'TLSServerName',
   tls_skip_verify: 'TLSSkipVerify',
+  tcp_use_tls: 'TCPUseTLS',
+  grpc_use_tls: 'GRPCUseTLS',
+  h2ping_use_tls: 'H2PingUseTLS',
+  alias_node: 'AliasNode',
+  alias_service: 'AliasService',
+  docker_container_id: 'DockerContainerID',
+  os_service: 'OSService',
   success_before_passing: 'SuccessBeforePassing',
   failures_before_warning: 'FailuresBeforeWarning',
   failures_before_critical: 'FailuresBeforeCritical',
@@ -74,23 +100,12 @@ export const checkAliases: Aliases = {
   deregister_critical_service_after: 'DeregisterCriticalServiceAfter',
 };
 
-/** What is done at every interval. */
-export type Probe =
-  | {
-      readonly kind: 'http';
-      readonly url: URL;
-      readonly method: string;
-      readonly headers: Readonly<Record<string, readonly string[]>>;
-      readonly body: string;
-      readonly tlsServerName: string;
-      readonly tlsSkipVerify: boolean;
-    }
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
-
 /** How a check comes to its status. Times in milliseconds. */
 export type CheckWork =
   | { readonly kind: 'ttl'; readonly ttlMs: number }
-  | { readonly kind: 'probe'; readonly probe: Probe; readonly intervalMs: number; readonly timeoutMs: number }
+  | { readonly kind: 'probe'; readonly target: ProbeTarget; readonly intervalMs: number; readonly timeoutMs: number }
+  /** As bad as the checks of another service and of its node. `node` '' is this one; `serviceId` '' is the node alone. */
+  | { readonly kind: 'alias'; readonly node: string; readonly serviceId: string }
   /** Says what it was set to: maintenance. */
   | { readonly kind: 'fixed' };
 
@@ -103,105 +118,97 @@ export interface CheckDefinition {
   readonly serviceId: string;
   readonly status: CheckStatus;
   readonly work: CheckWork;
-  readonly successBeforePassing: number;
-  readonly failuresBeforeWarning: number;
-  readonly failuresBeforeCritical: number;
+  readonly thresholds: Thresholds;
   readonly maxOutputBytes: number;
   /** Critical for this long: the service is deregistered. Undefined: never. */
   readonly deregisterAfterMs: number | undefined;
+  /** What it was made of; undefined for maintenance. */
+  readonly request: CheckRequest | undefined;
 }
 
-/** @throws ConsulError 400 for what is contradictory; 501 for a kind of check that this agent does not run */
+/** @throws ConsulError 400 in Consul's words for what is contradictory; 501 for a kind of check that this agent does not run */
 export function toCheckDefinition(request: CheckRequest, defaults: { id: string; name: string }): CheckDefinition {
-  const status = request.Status === '' ? 'critical' : request.Status;
-  const failuresBeforeCritical = request.FailuresBeforeCritical;
+  validate(request);
+  const { SuccessBeforePassing, FailuresBeforeWarning, FailuresBeforeCritical, DeregisterCriticalServiceAfter } =
+    request;
   return {
     id: request.CheckID || request.ID || defaults.id,
     name: request.Name || defaults.name,
     notes: request.Notes,
     serviceId: request.ServiceID,
-    status: parseStatus(status),
+    status: request.Status === '' ? 'critical' : knownStatus(request.Status, 'Bad check status'),
     work: toWork(request),
-    successBeforePassing: request.SuccessBeforePassing,
-    failuresBeforeWarning: request.FailuresBeforeWarning || failuresBeforeCritical,
-    failuresBeforeCritical,
+    thresholds: {
+      successBeforePassing: SuccessBeforePassing,
+      failuresBeforeWarning: FailuresBeforeWarning || FailuresBeforeCritical,
+      failuresBeforeCritical: FailuresBeforeCritical,
+    },
     maxOutputBytes: Math.min(request.OutputMaxSize || maxOutputBytes, maxOutputBytes),
     deregisterAfterMs:
-      request.DeregisterCriticalServiceAfter === 0
-        ? undefined
-        : Math.max(request.DeregisterCriticalServiceAfter, minDeregisterMs),
+      DeregisterCriticalServiceAfter === 0 ? undefined : Math.max(DeregisterCriticalServiceAfter, minDeregisterMs),
+    request,
   };
 }
 
-/** @throws ConsulError 400 */
-export function parseStatus(text: string): CheckStatus {
+/** Whether nothing at all is said: Consul passes over such a `Check` of a service. */
+export function isEmptyCheck(request: CheckRequest): boolean {
+  return JSON.stringify(request) === JSON.stringify(checkSchema.parse({}));
+}
+
+/** @throws ConsulError 400 with `problem` */
+export function knownStatus(text: string, problem: string): CheckStatus {
   const status = checkStatuses.find((known) => known === text);
-  if (status === undefined) throw new ConsulError(400, `Invalid check status: ${JSON.stringify(text)}`);
+  if (status === undefined) throw new ConsulError(400, problem);
   return status;
 }
 
+/** The fields that say what to look at; a check has one of them. */
+const targetFields = ['HTTP', 'TCP', 'UDP', 'GRPC', 'H2PING', 'OSService'] as const;
+
+/** Consul's rules in Consul's order and words, then what it leaves open. */
+function validate(request: CheckRequest): void {
+  const targets = [
+    ...targetFields.filter((field) => request[field] !== ''),
+    ...(scriptArgs(request).length > 0 ? ['ScriptArgs'] : []),
+  ];
+  const isAlias = request.AliasNode !== '' || request.AliasService !== '';
+  const { Interval, TTL } = request;
+  const rules: readonly [broken: boolean, text: string][] = [
+    [Interval > 0 && TTL > 0, 'Interval and TTL cannot both be specified'],
+    [
+      targets.length > 0 && Interval <= 0,
+      'Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks',
+    ],
+    [targets.length > 0 && isAlias, 'Interval cannot be set for Alias checks'],
+    [isAlias && TTL > 0, 'TTL must be not be set for Alias checks'],
+    [targets.length === 0 && !isAlias && TTL <= 0, 'TTL must be > 0 for TTL checks'],
+    [request.OutputMaxSize < 0, 'MaxOutputMaxSize must be positive'],
+    [
+      request.FailuresBeforeWarning > request.FailuresBeforeCritical,
+      "FailuresBeforeWarning can't be higher than FailuresBeforeCritical",
+    ],
+    // Consul runs one of them and passes over the others in silence.
+    [targets.length > 1, `${targets.join(' and ')} cannot both be specified`],
+  ];
+  const [broken] = rules.filter(([is]) => is);
+  if (broken !== undefined) throw new ConsulError(400, `Invalid check: ${broken[1]}`);
+  const offered = 'this agent runs HTTP, TCP, UDP, GRPC, H2PING, TTL, alias and script checks';
+  if (request.DockerContainerID !== '')
+    throw new ConsulError(501, `Invalid check: DockerContainerID checks are not offered; ${offered}`);
+  if (request.OSService !== '')
+    throw new ConsulError(501, `Invalid check: OSService checks are not offered; ${offered}`);
+}
+
 function toWork(request: CheckRequest): CheckWork {
-  for (const kind of unsupportedKinds) {
-    if (isGiven(request[kind]))
-      throw new ConsulError(501, `Invalid check: ${kind} checks are not offered; use HTTP, TCP or TTL`);
-  }
-  if (request.TCPUseTLS)
-    throw new ConsulError(501, 'Invalid check: TCPUseTLS is not offered; use HTTP with an https URL');
-  const probes = [request.HTTP, request.TCP].filter((target) => target !== '').length;
-  if (probes > 1) throw new ConsulError(400, 'Invalid check: HTTP and TCP cannot both be specified');
-  if (probes === 0) {
-    if (request.TTL <= 0) throw new ConsulError(400, 'Invalid check: TTL must be > 0 for TTL checks');
-    if (request.Interval > 0) throw new ConsulError(400, 'Invalid check: Interval and TTL cannot both be specified');
-    return { kind: 'ttl', ttlMs: request.TTL };
-  }
-  if (request.TTL > 0) throw new ConsulError(400, 'Invalid check: Interval and TTL cannot both be specified');
-  if (request.Interval <= 0) throw new ConsulError(400, 'Invalid check: Interval must be > 0 for HTTP and TCP checks');
+  if (request.AliasNode !== '' || request.AliasService !== '')
+    return { kind: 'alias', node: request.AliasNode, serviceId: request.AliasService };
+  if (request.TTL > 0) return { kind: 'ttl', ttlMs: request.TTL };
+  const target = toProbeTarget(request);
+  const defaultMs = target.kind === 'script' ? defaultScriptTimeoutMs : defaultTimeoutMs;
   return {
     kind: 'probe',
-    probe: request.HTTP === '' ? tcpProbe(request.TCP) : httpProbe(request),
+    target,
     intervalMs: Math.max(request.Interval, minIntervalMs),
-    timeoutMs: Math.min(request.Timeout || defaultTimeoutMs, maxTimeoutMs),
+    timeoutMs: Math.min(request.Timeout || defaultMs, maxTimeoutMs),
   };
-}
-
-const unsupportedKinds = [
-  'ScriptArgs',
-  'Args',
-  'DockerContainerID',
-  'UDP',
-  'GRPC',
-  'H2PING',
-  'AliasNode',
-  'AliasService',
-  'OSService',
-] as const satisfies readonly (keyof CheckRequest)[];
-
-/** Consul's clients send a kind's empty value where it is not meant. */
-function isGiven(value: unknown): boolean {
-  return Array.isArray(value) ? value.length > 0 : value !== undefined && value !== '' && value !== false;
-}
-
-function httpProbe(request: CheckRequest): Probe {
-  const url = URL.canParse(request.HTTP) ? new URL(request.HTTP) : undefined;
-  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-    throw new ConsulError(400, `Invalid check: ${JSON.stringify(request.HTTP)} is not an http or https URL`);
-  }
-  const method = request.Method === '' ? 'GET' : request.Method.toUpperCase();
-  if (!/^[A-Z]{1,32}$/.test(method) || method === 'CONNECT')
-    throw new ConsulError(400, 'Invalid check: Method is not valid');
-  for (const [name, values] of Object.entries(request.Header)) {
-    const fit = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(name) && values.every((value) => /^[\t\x20-\x7e]*$/.test(value));
-    if (!fit) throw new ConsulError(400, `Invalid check: Header ${JSON.stringify(name)} is not valid`);
-  }
-  const { Header: headers, Body: body, TLSServerName: tlsServerName, TLSSkipVerify: tlsSkipVerify } = request;
-  return { kind: 'http', url, method, headers, body, tlsServerName, tlsSkipVerify };
-}
-
-function tcpProbe(target: string): Probe {
-  // The URL parser knows every form of host and port there is.
-  const url = /^[^/@?#\\\s]+$/.test(target) && URL.canParse(`tcp://${target}`) ? new URL(`tcp://${target}`) : undefined;
-  if (url === undefined || url.port === '' || url.hostname === '') {
-    throw new ConsulError(400, `Invalid check: TCP ${JSON.stringify(target)} is not host:port`);
-  }
-  return { kind: 'tcp', host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port) };
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { CheckStatus } from '#policies/consul/check-status.ts';
 import { ConsulError } from '#policies/consul/consul-error.ts';
 import { checkFields } from '#policies/consul/filter/consul-fields.ts';
 import { decodeBody } from '#policies/consul/go-json.ts';
@@ -12,7 +13,8 @@ import {
   json,
   pathPart,
 } from './agent-route.ts';
-import { type CheckStatus, checkAliases, checkSchema, parseStatus, toCheckDefinition } from './check-definition.ts';
+import { checkAliases, checkSchema, knownStatus, toCheckDefinition } from './check-definition.ts';
+import { admitScripts } from './script-access.ts';
 import { checkView } from './views.ts';
 
 /** Body of PUT /v1/agent/check/update/:id. The output is cut to what is kept. */
@@ -22,10 +24,10 @@ const updateSchema = z.object({
 });
 
 /** /v1/agent/checks and /v1/agent/check/*. */
-export function checkRoutes({ state, nodeName }: AgentParts): AgentRoute[] {
+export function checkRoutes({ state, nodeName, scripts }: AgentParts): AgentRoute[] {
   const heard = (id: string, status: CheckStatus, output: string): Response => {
     // Consul answers 500 here, and its clients look at the text.
-    if (!state.check(id).heard(status, output))
+    if (!state.heard(id, status, output))
       throw new ConsulError(500, `CheckID ${JSON.stringify(id)} does not have associated TTL`);
     return done();
   };
@@ -52,7 +54,9 @@ export function checkRoutes({ state, nodeName }: AgentParts): AgentRoute[] {
       handle: async (c) => {
         const request = decodeBody(checkSchema, await bodyOf(c), { aliases: checkAliases });
         if (request.Name === '') throw new ConsulError(400, 'Missing check name');
-        state.registerCheck(toCheckDefinition(request, { id: request.Name, name: request.Name }));
+        const definition = toCheckDefinition(request, { id: request.Name, name: request.Name });
+        admitScripts(scripts, c, [definition]);
+        state.registerCheck(definition, 'client');
         return done();
       },
     },
@@ -72,7 +76,7 @@ export function checkRoutes({ state, nodeName }: AgentParts): AgentRoute[] {
       method: 'PUT',
       handle: async (c) => {
         const { Status, Output } = decodeBody(updateSchema, await bodyOf(c));
-        return heard(pathPart(c, 'id'), parseStatus(Status), Output);
+        return heard(pathPart(c, 'id'), knownStatus(Status, `Invalid check status: '${Status}'`), Output);
       },
     },
   ];

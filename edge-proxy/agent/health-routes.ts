@@ -37,7 +37,7 @@ export function healthRoutes({ state, datacenter, nodeName }: AgentParts): Agent
       handle: (c) => {
         const name = pathPart(c, 'name');
         const infos = [...state.services.values()].filter((service) => service.Service === name).map(infoOf);
-        if (infos.length === 0) return wantsText(c) ? plainText(404, `ServiceName ${name} not found`) : json([], 404);
+        if (infos.length === 0) return wantsText(c) ? plainText(404, `ServiceName ${name} Not Found`) : json([], 404);
         const worst = badness.findLast((status) => infos.some((info) => info.AggregatedStatus === status)) ?? 'passing';
         return wantsText(c) ? plainText(httpStatus[worst], worst) : json(infos, httpStatus[worst]);
       },

@@ -1,9 +1,10 @@
+import type { CheckStatus } from '#policies/consul/check-status.ts';
 import { ConsulError } from '#policies/consul/consul-error.ts';
-import type { Random } from '#runtime/clock.ts';
-import type { CheckDefinition, CheckStatus } from './check-definition.ts';
-import { LocalCheck } from './local-check.ts';
+import type { CheckDefinition } from './check-definition.ts';
+import { type Alias, aliasResult } from './checks/alias.ts';
+import type { ProbeResult } from './checks/probe.ts';
+import { type CheckState, type CheckWorld, LocalCheck } from './local-check.ts';
 import { type LocalService, maxChecksOfService, type ServiceDefinition } from './service-definition.ts';
-import type { Timers } from './timers.ts';
 import { unknownCheck, unknownService } from './unknown-id.ts';
 
 /** Most services of one agent, and checks in all. */
@@ -11,6 +12,12 @@ const maxServices = 256;
 const maxChecks = 2048;
 const noReason = (what: 'service' | 'node') =>
   `Maintenance mode is enabled for this ${what}, but no reason was provided. This is a default message.`;
+
+/**
+ * Who registered something: a client over the API, whose word is kept over a restart, or this process, which says it again when it starts. What a client
+ * registers in place of the process's own becomes the client's.
+ */
+export type Origin = 'client' | 'own';
 
 /** What happened to the local state, for those who carry it on (anti-entropy, blocked readers). */
 export interface LocalStateListener {
@@ -23,24 +30,34 @@ export interface LocalStateListener {
   ): void;
   /** A check was critical for so long that its service is being deregistered. */
   lost(check: CheckDefinition): void;
+  /** Something is to be kept that was not yet: a registration, a state, a sign of life. */
+  toKeep(): void;
+}
+
+/** What the local state needs of its surroundings. */
+export interface LocalStateWorld extends Pick<CheckWorld, 'timers' | 'random' | 'clock' | 'slots'> {
+  readonly nodeName: string;
+  /** How a service of another node is, or that node; asked on behalf of a service of this one. */
+  remoteAlias(alias: Alias, onBehalfOf: LocalService | undefined): Promise<ProbeResult>;
 }
 
 /** The services and checks of this host, as they were registered here. The catalog follows it, not the other way round. */
 export class LocalState {
   readonly services = new Map<string, LocalService>();
   readonly checks = new Map<string, LocalCheck>();
-  readonly #timers: Timers;
-  readonly #random: Random;
+  readonly #world: LocalStateWorld;
   readonly #listener: LocalStateListener;
+  /** `service/ID` and `check/ID` of what this process registered itself. */
+  readonly #own = new Set<string>();
+  #aliasesDue: NodeJS.Immediate | undefined;
 
-  constructor(timers: Timers, random: Random, listener: LocalStateListener) {
-    this.#timers = timers;
-    this.#random = random;
+  constructor(world: LocalStateWorld, listener: LocalStateListener) {
+    this.#world = world;
     this.#listener = listener;
   }
 
   /** Adds or replaces a service. @param replaceChecks drops the checks that the definition does not name. Throws ConsulError 400 at the bounds */
-  register({ service, checks }: ServiceDefinition, replaceChecks: boolean): void {
+  register({ service, checks }: ServiceDefinition, replaceChecks: boolean, origin: Origin): void {
     const { ID } = service;
     if (!this.services.has(ID) && this.services.size >= maxServices)
       throw new ConsulError(400, `More than ${maxServices} services`);
@@ -50,8 +67,9 @@ export class LocalState {
       const kept = new Set(checks.map((check) => check.id));
       for (const check of this.checksOf(ID)) if (!kept.has(check.definition.id)) this.#removeCheck(check);
     }
-    for (const check of checks) this.#startCheck(check);
-    this.#listener.changed(ID, 'now');
+    this.#mark(`service/${ID}`, origin);
+    for (const check of checks) this.#startCheck(check, origin);
+    this.#changed(ID, 'now');
   }
 
   /** Throws ConsulError 404. */
@@ -63,16 +81,33 @@ export class LocalState {
     }
     this.services.delete(id);
     this.#listener.removed({ service });
+    this.#listener.toKeep();
+    this.#refreshAliases();
   }
 
-  /** Adds or replaces a check. Throws ConsulError 404 when its service is not here, 400 at the bounds. */
-  registerCheck(check: CheckDefinition): void {
+  /**
+   * Adds or replaces a check. Throws ConsulError 404 when its service is not here, 400 at the bounds.
+   * @param before what it said before a restart
+   */
+  registerCheck(check: CheckDefinition, origin: Origin, before?: CheckState): void {
     if (check.serviceId !== '' && !this.services.has(check.serviceId)) {
       throw new ConsulError(404, `ServiceID ${JSON.stringify(check.serviceId)} does not exist`);
     }
     this.#requireRoom(check, 1);
-    this.#startCheck(check);
-    this.#listener.changed(check.serviceId, 'now');
+    this.#startCheck(check, origin, before);
+    this.#changed(check.serviceId, 'now');
+  }
+
+  /** A sign of life for a TTL check. Throws ConsulError 404. @returns false when the check has no TTL */
+  heard(id: string, status: CheckStatus, output: string): boolean {
+    const heard = this.check(id).heard(status, output);
+    if (heard) this.#listener.toKeep();
+    return heard;
+  }
+
+  /** Whether this process registered it itself: `service/ID`, `check/ID`. */
+  isOwn(key: `service/${string}` | `check/${string}`): boolean {
+    return this.#own.has(key);
   }
 
   /** Throws ConsulError 404. */
@@ -130,6 +165,7 @@ export class LocalState {
 
   /** Stops every check. */
   stop(): void {
+    clearImmediate(this.#aliasesDue);
     for (const check of this.checks.values()) check.stop();
   }
 
@@ -140,16 +176,16 @@ export class LocalState {
       if (existing !== undefined) this.#removeCheck(existing);
       return;
     }
-    this.registerCheck({
+    const definition: CheckDefinition = {
       ...check,
       status: 'critical',
       work: { kind: 'fixed' },
-      successBeforePassing: 0,
-      failuresBeforeWarning: 0,
-      failuresBeforeCritical: 0,
+      thresholds: { successBeforePassing: 0, failuresBeforeWarning: 0, failuresBeforeCritical: 0 },
       maxOutputBytes: 0,
       deregisterAfterMs: undefined,
-    });
+      request: undefined,
+    };
+    this.registerCheck(definition, 'client');
   }
 
   #requireRoom(check: CheckDefinition, adding: number): void {
@@ -166,25 +202,60 @@ export class LocalState {
   }
 
   /** A check that is registered again keeps what it said, until it has something new to say (Consul). */
-  #startCheck(definition: CheckDefinition): void {
+  #startCheck(definition: CheckDefinition, origin: Origin, kept?: CheckState): void {
     const before = this.checks.get(definition.id);
     before?.stop();
-    const keep =
-      before !== undefined && before.definition.work.kind === definition.work.kind ? before.state : undefined;
+    const same = before !== undefined && before.definition.work.kind === definition.work.kind;
+    const state = same ? { status: before.state.status, output: before.state.output } : kept;
+    const { work } = definition;
+    // What names this node is of this node.
+    const isHere = work.kind === 'alias' && work.node === this.#world.nodeName;
     const check = new LocalCheck(
-      definition,
+      isHere ? { ...definition, work: { ...work, node: '' } } : definition,
       {
-        timers: this.#timers,
-        random: this.#random,
-        onChange: (_, change) => this.#listener.changed(definition.serviceId, change === 'status' ? 'now' : 'later'),
+        ...this.#world,
+        aliased: (alias) =>
+          alias.node === ''
+            ? this.#aliased(alias.serviceId, definition.id)
+            : this.#world.remoteAlias(alias, this.services.get(definition.serviceId)),
+        onChange: (_, change) => this.#changed(definition.serviceId, change === 'status' ? 'now' : 'later'),
         onLost: () => {
           this.#listener.lost(definition);
           this.deregister(definition.serviceId);
         },
       },
-      keep,
+      state,
     );
     this.checks.set(definition.id, check);
+    this.#mark(`check/${definition.id}`, origin);
+  }
+
+  /** How a service of this node is to its alias, which does not look at itself. */
+  #aliased(serviceId: string, self: string): ProbeResult {
+    const checks = [...this.checks.values()]
+      .filter(({ definition }) => definition.id !== self)
+      .map(({ definition: { name, serviceId }, state: { status, output } }) => ({ name, serviceId, status, output }));
+    const exists = serviceId === '' || this.services.has(serviceId);
+    return aliasResult({ node: this.#world.nodeName, serviceId }, checks, exists);
+  }
+
+  #changed(serviceId: string, urgency: 'now' | 'later'): void {
+    this.#listener.changed(serviceId, urgency);
+    this.#listener.toKeep();
+    this.#refreshAliases();
+  }
+
+  /** Not in this very turn: what changes together is looked at once, and aliases of one another make no endless loop of it. */
+  #refreshAliases(): void {
+    this.#aliasesDue ??= setImmediate(() => {
+      this.#aliasesDue = undefined;
+      for (const check of this.checks.values()) check.refreshAlias();
+    });
+  }
+
+  #mark(key: string, origin: Origin): void {
+    if (origin === 'own') this.#own.add(key);
+    else this.#own.delete(key);
   }
 
   #removeCheck(check: LocalCheck): void {
@@ -192,5 +263,7 @@ export class LocalState {
     check.stop();
     this.checks.delete(definition.id);
     this.#listener.removed({ check: definition, of: this.services.get(definition.serviceId) });
+    this.#listener.toKeep();
+    this.#refreshAliases();
   }
 }

@@ -2,7 +2,14 @@ import { z } from 'zod';
 import { ConsulError } from '#policies/consul/consul-error.ts';
 import type { Aliases } from '#policies/consul/go-json.ts';
 import { isServiceName } from '#policies/service-name.ts';
-import { type CheckDefinition, checkAliases, checkSchema, toCheckDefinition } from './check-definition.ts';
+import {
+  type CheckDefinition,
+  checkAliases,
+  checkSchema,
+  isEmptyCheck,
+  knownStatus,
+  toCheckDefinition,
+} from './check-definition.ts';
 
 /** Most checks of one service, and tags and metadata pairs of it: the catalog's own bounds. */
 export const maxChecksOfService = 64;
@@ -100,12 +107,13 @@ export function toServiceDefinition(request: z.output<typeof serviceSchema>): Se
     ...(Kind === 'connect-proxy' && proxy !== undefined ? { Proxy: proxy } : {}),
     ...(Connect?.Native === true ? { Connect: { Native: true } } : {}),
   };
-  const requests = Check === undefined ? Checks : [Check, ...Checks];
+  const requests = Check === undefined || isEmptyCheck(Check) ? Checks : [Check, ...Checks];
   if (requests.length > maxChecksOfService)
     throw new ConsulError(400, `More than ${maxChecksOfService} checks of one service`);
   const checks = requests.map((check, position) => {
     const suffix = requests.length > 1 ? `:${position + 1}` : '';
     const defaults = { id: `service:${service.ID}${suffix}`, name: `Service '${Name}' check` };
+    if (check.Status !== '') knownStatus(check.Status, "Status for checks must 'passing', 'warning', 'critical'");
     return { ...toCheckDefinition(check, defaults), serviceId: service.ID };
   });
   if (new Set(checks.map((check) => check.id)).size < checks.length)

@@ -13,6 +13,7 @@ import {
   parseWait,
   pathPart,
 } from './agent-route.ts';
+import { admitScripts } from './script-access.ts';
 import { serviceAliases, serviceSchema, toServiceDefinition } from './service-definition.ts';
 import { contentHash, serviceView } from './views.ts';
 
@@ -36,10 +37,9 @@ export function serviceRoutes(parts: AgentParts): AgentRoute[] {
       handle: async (c) => {
         const flag = c.req.query('replace-existing-checks');
         const replace = flag === '' || (flag !== undefined && parseGoBoolean(flag, 'replace-existing-checks'));
-        state.register(
-          toServiceDefinition(decodeBody(serviceSchema, await bodyOf(c), { aliases: serviceAliases })),
-          replace,
-        );
+        const definition = toServiceDefinition(decodeBody(serviceSchema, await bodyOf(c), { aliases: serviceAliases }));
+        admitScripts(parts.scripts, c, definition.checks);
+        state.register(definition, replace, 'client');
         return done();
       },
     },

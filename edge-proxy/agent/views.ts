@@ -1,5 +1,10 @@
 import { createHash } from 'node:crypto';
 import { formatGoDuration } from '#policies/consul/go-duration.ts';
+import type { CheckDefinition, CheckWork } from './check-definition.ts';
+import { formatGrpcTarget } from './checks/grpc-probe.ts';
+import { formatHostPort } from './checks/host-port.ts';
+import { shownUrl } from './checks/http-probe.ts';
+import type { ProbeTarget } from './checks/open-probe.ts';
 import type { LocalCheck } from './local-check.ts';
 import type { LocalService } from './service-definition.ts';
 
@@ -47,9 +52,6 @@ export function checkView(
   node: string,
 ): CheckView {
   const { work } = definition;
-  const probing = work.kind === 'probe';
-  const Interval = probing ? formatGoDuration(work.intervalMs * 1e6) : '';
-  const Timeout = probing ? formatGoDuration(work.timeoutMs * 1e6) : '';
   return {
     Node: node,
     CheckID: definition.id,
@@ -60,17 +62,38 @@ export function checkView(
     ServiceID: definition.serviceId,
     ServiceName: service?.Service ?? '',
     ServiceTags: service?.Tags ?? [],
-    Type: probing ? work.probe.kind : work.kind === 'ttl' ? 'ttl' : 'maintenance',
-    Interval,
-    Timeout,
+    Type: work.kind === 'probe' ? work.target.kind : work.kind === 'fixed' ? 'maintenance' : work.kind,
+    ...timing(definition),
     ExposedPort: 0,
-    Definition: probing ? { ...target(work.probe), Interval, Timeout } : {},
+    Definition: work.kind === 'probe' ? { ...targetView(work.target), ...timing(definition) } : aliasView(work),
   };
 }
 
-/** Headers and body of a check may hold a secret, and stay here. */
-function target(probe: Extract<LocalCheck['definition']['work'], { kind: 'probe' }>['probe']) {
-  return probe.kind === 'http'
-    ? { HTTP: probe.url.href, Method: probe.method }
-    : { TCP: `${probe.host.includes(':') ? `[${probe.host}]` : probe.host}:${probe.port}` };
+/** As Consul prints them: `0s` where nothing is asked for, nothing at all for maintenance. */
+function timing({ work, request }: CheckDefinition) {
+  if (request === undefined) return { Interval: '', Timeout: '' };
+  const intervalMs = work.kind === 'probe' ? work.intervalMs : 0;
+  return { Interval: formatGoDuration(intervalMs * 1e6), Timeout: formatGoDuration(request.Timeout * 1e6) };
+}
+
+function aliasView(work: CheckWork) {
+  return work.kind === 'alias' ? { AliasNode: work.node, AliasService: work.serviceId } : {};
+}
+
+/** Headers and body of a check and arguments of a script may hold a secret, and stay here. */
+function targetView(target: ProbeTarget): Readonly<Record<string, unknown>> {
+  switch (target.kind) {
+    case 'http':
+      return { HTTP: shownUrl(target.url), Method: target.method };
+    case 'tcp':
+      return { TCP: formatHostPort(target), ...(target.tls && { TCPUseTLS: true }) };
+    case 'udp':
+      return { UDP: formatHostPort(target) };
+    case 'grpc':
+      return { GRPC: formatGrpcTarget(target), GRPCUseTLS: target.tls !== undefined };
+    case 'h2ping':
+      return { H2PING: formatHostPort(target), H2PingUseTLS: target.tls !== undefined };
+    case 'script':
+      return {};
+  }
 }
