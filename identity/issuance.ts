@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
 import { parseServiceName } from '#policies/service-name.ts';
 import { type SpiffeId, serviceSpiffeId } from '#policies/spiffe-id.ts';
@@ -140,7 +140,7 @@ export class Issuance {
       ...(dnsSans.length === 0 ? {} : { dnsNames: dnsSans }),
       serial: issued.serialHex,
       notAfter: new Date(issued.notAfterMs).toISOString(),
-      keySha256: createHash('sha256').update(request.spkiDer).digest('hex'),
+      keySha256: hash('sha256', request.spkiDer),
       backend: backend.kind,
       ...(signed.reference === undefined ? {} : { backendRequest: signed.reference }),
     });

@@ -1,4 +1,4 @@
-import { createHash, type KeyObject, sign } from 'node:crypto';
+import { hash, type KeyObject, sign } from 'node:crypto';
 import { derTag, openDer } from '#policies/der.ts';
 import {
   derBitString,
@@ -46,13 +46,17 @@ export interface LeafFields {
 const version3 = derExplicit(0, derUnsigned(Uint8Array.of(2)));
 const ecdsaWithSha256 = derSequence(derOid('1.2.840.10045.4.3.2'));
 const emptySubject = derSequence();
-const keyUsage = extension('2.5.29.15', true, derNamedBits(0));
+/** Encoded once: what names an extension, and that it is critical. */
+const subjectKeyId = derOid('2.5.29.14');
+const authorityKeyId = derOid('2.5.29.35');
+const subjectAltName = derOid('2.5.29.17');
+const critical = derBoolean(true);
+const keyUsage = derSequence(derOid('2.5.29.15'), critical, derOctetString(derNamedBits(0)));
 const extendedKeyUsage = extension(
-  '2.5.29.37',
-  false,
+  derOid('2.5.29.37'),
   derSequence(derOid('1.3.6.1.5.5.7.3.1'), derOid('1.3.6.1.5.5.7.3.2')),
 );
-const notCa = extension('2.5.29.19', true, derSequence());
+const notCa = derSequence(derOid('2.5.29.19'), critical, derOctetString(derSequence()));
 
 /** @returns the signed certificate, DER */
 export function makeLeaf(signer: LeafSigner, fields: LeafFields): Uint8Array {
@@ -74,10 +78,10 @@ export function makeLeaf(signer: LeafSigner, fields: LeafFields): Uint8Array {
         keyUsage,
         extendedKeyUsage,
         notCa,
-        extension('2.5.29.14', false, derOctetString(keyIdentifier(fields.spkiDer))),
-        extension('2.5.29.35', false, derSequence(derValue(0x80, signer.keyId))),
+        extension(subjectKeyId, derOctetString(keyIdentifier(fields.spkiDer))),
+        extension(authorityKeyId, derSequence(derValue(0x80, signer.keyId))),
         // Critical because the subject is empty (RFC 5280 4.2.1.6).
-        extension('2.5.29.17', true, derSequence(...names)),
+        derSequence(subjectAltName, critical, derOctetString(derSequence(...names))),
       ),
     ),
   );
@@ -88,7 +92,7 @@ export function makeLeaf(signer: LeafSigner, fields: LeafFields): Uint8Array {
 export function keyIdentifier(spkiDer: Uint8Array): Uint8Array {
   const spki = openDer(spkiDer);
   spki.read(derTag.sequence);
-  return createHash('sha256').update(spki.bitString().bytes).digest().subarray(0, 20);
+  return hash('sha256', spki.bitString().bytes, 'buffer').subarray(0, 20);
 }
 
 /** A serial number of 134 random bits: positive, of constant length (17 octets), and never to be guessed or met twice. */
@@ -98,6 +102,6 @@ export function serialNumber(randomBytes: (size: number) => Uint8Array): Uint8Ar
   return serial;
 }
 
-function extension(oid: string, critical: boolean, value: Uint8Array): Uint8Array {
-  return derSequence(derOid(oid), ...(critical ? [derBoolean(true)] : []), derOctetString(value));
+function extension(oid: Uint8Array, value: Uint8Array): Uint8Array {
+  return derSequence(oid, derOctetString(value));
 }
