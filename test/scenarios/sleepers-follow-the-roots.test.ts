@@ -68,7 +68,10 @@ test('two roots later, a frozen node and one that was off find to the new root b
   await replaceRoot();
   await replaceRoot();
   assert.equal((await steps()).length, 2);
+  // The control plane's own certificates are of before the jump: with a start it has new ones at once.
+  for (const name of ['identity', 'catalog']) await mesh.kill(name, 'SIGTERM');
   clocks.shift(25 * dayMs);
+  await mesh.startControlPlane();
 
   const begun = performance.now();
   mesh.child('web').signal('SIGCONT');
@@ -80,18 +83,20 @@ test('two roots later, a frozen node and one that was off find to the new root b
 
 test('what was followed to is kept: another start does not follow again', async () => {
   await mesh.kill('db', 'SIGTERM');
+  const before = mesh.child('db').log.length;
   await mesh.restartProxy('db');
   await waitFor('calls to work', async () => (await reaches()) || pause(200), patienceMs);
-  assert.equal(mesh.child('db').log.match(/: followed/g)?.length ?? 0, 0);
+  assert.ok(!mesh.child('db').log.slice(before).includes('followed'));
 });
 
 test('nothing leads on from a root that was declared compromised', async () => {
-  mesh.child('web').signal('SIGSTOP');
+  await mesh.kill('web', 'SIGTERM');
   const trusted = readFileSync(mesh.path('web', 'trust.jws'), 'utf8');
   await replaceRoot({ compromised: true });
   assert.deepEqual(await steps(), []);
-  clocks.shift(dayMs);
-  mesh.child('web').signal('SIGCONT');
-  await waitFor('web to have asked for a succession', () => mesh.child('web').log.includes('SLV-2015'), patienceMs);
+  const before = mesh.child('web').log.length;
+  await mesh.restartProxy('web');
+  const isRefused = (): boolean => mesh.child('web').log.slice(before).includes('SLV-2015');
+  await waitFor('web to have asked for a succession', isRefused, patienceMs);
   assert.equal(readFileSync(mesh.path('web', 'trust.jws'), 'utf8'), trusted);
 });
