@@ -103,8 +103,6 @@ async function write(
   cas: number | undefined,
   plan: () => WritePlan<boolean>,
 ): Promise<Response> {
-  // The index may be of a write at another catalog, which this one has yet to see.
-  if (cas !== undefined) await parts.follower.catchUp();
   const done = await parts.writer.commit(plan);
   parts.context.log.info({ audit, caller: nameOf(c.var.caller), key, cas, done }, 'kv written');
   return jsonAnswer(done);
@@ -129,7 +127,9 @@ function upTo(key: string, prefixLength: number, separator: string): string {
 /** Consul's text, which ends its line. */
 function refuseTogether(query: URLSearchParams, names: readonly string[]): void {
   if (names.filter((name) => query.has(name)).length > 1) {
-    throw new ConsulError(400, `Conflicting flags: ${String(query).slice(0, 512)}\n`);
+    const shown = new URLSearchParams(query);
+    shown.delete('token'); // what is refused is in the logs
+    throw new ConsulError(400, `Conflicting flags: ${String(shown).slice(0, 512)}\n`);
   }
 }
 

@@ -16,7 +16,6 @@ async function transact(c: CatalogRequest, parts: CatalogParts): Promise<Respons
   denied(operatorOnly(c.var.caller));
   refuseUnsupported(c.req.raw, parts.datacenter);
   const steps = toSteps(decodeBody(transactionSchema, await bodyOf(c), { failure: 'Failed to parse body' }));
-  await parts.follower.catchUp(); // the indexes may be of writes at another catalog
   const outcome = await parts.writer.commit(() => planTransaction(parts.state, steps));
   parts.context.log.info(
     { audit: 'txn', caller: nameOf(c.var.caller), steps: steps.length, done: outcome.kind === 'done' },

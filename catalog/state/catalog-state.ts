@@ -73,7 +73,9 @@ export class CatalogState {
       revision: snapshot.revision,
       events: [...gone, ...snapshot.kvs.map((kv) => ({ kind: 'put' as const, kv }))],
     });
-    this.topics.raiseFloor(snapshot.revision);
+    // The catalog's own newest write (last-write is among them), not the store's newest revision: that may be a stranger's, and would be an index that
+    // catalogs which have followed all along have never heard of.
+    this.topics.raiseFloor(snapshot.kvs.reduce((newest, { modRevision }) => Math.max(newest, modRevision), 1));
   }
 
   onChange(listener: ChangeListener): () => void {

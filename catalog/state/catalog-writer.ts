@@ -32,17 +32,17 @@ export class CatalogWriter {
   /**
    * Writes what `decide` says, atomically, if all it was based on still holds; otherwise lets it decide again on the newer state. (That is no blind
    * retry: the store has said that it wrote nothing.) Answers after the write is durable *and* in memory, so a client reads what it wrote.
-   * Nothing to do writes nothing: an agent that registers the same again wakes nobody. Writers of one thing take turns, so that none starves;
-   * writers of different things share the store's syncs.
+   * Nothing to do writes nothing: an agent that registers the same again wakes nobody. But that there is nothing to do is only said of a state that has
+   * all that was acknowledged before: what this catalog remembers as done already, another one may have undone since.
+   * Writers of one thing take turns, so that none starves; writers of different things share the store's syncs.
    *
    * Each change is in the audit log before it is answered; while that can't be written, nothing is.
    *
    * @throws what `decide` throws; SLV-35nn of the store; SLV-3001, SLV-3002, SLV-2150
    */
   async commit<T>(decide: () => WritePlan<T>): Promise<T> {
-    const { operations, result } = decide();
-    const [first] = operations;
-    if (first === undefined) return result;
+    const [first] = decide().operations;
+    if (first === undefined) return this.#write(decide);
     const lane = first.kind === 'delete-prefix' ? first.prefix : first.key;
     const ahead = this.#lanes.get(lane) ?? Promise.resolve();
     const write = ahead.then(() => this.#write(decide));
@@ -60,8 +60,12 @@ export class CatalogWriter {
 
   async #write<T>(decide: () => WritePlan<T>): Promise<T> {
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
+      if (attempt > 0) await this.#follower.catchUp();
       const { compare, operations, result } = decide();
-      if (operations.length === 0) return result;
+      if (operations.length === 0) {
+        if (attempt > 0) return result;
+        continue;
+      }
       await this.#audit.ready();
       const record = this.#audit.noted(operations);
       const marker: Operation = { kind: 'put', key: lastWriteKey, value: encode({}) };
@@ -70,7 +74,6 @@ export class CatalogWriter {
         await Promise.all([this.#follower.applied(revision), record(revision)]);
         return result;
       }
-      await this.#follower.catchUp();
     }
     throw new MeshError('SLV-3002', `The write met a concurrent one ${maxAttempts} times.`);
   }
