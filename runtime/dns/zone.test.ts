@@ -154,7 +154,7 @@ describe('a question and its answer', () => {
     ['_web._tcp.consul A', `NXDOMAIN${soa}`],
     [
       'twice.service.consul SRV',
-      'NOERROR: @ 0 SRV 1 1 80 n1.node.dc1.consul, @ 0 SRV 1 1 81 n1.node.dc1.consul | n1.node.dc1.consul 0 A 10.0.0.1',
+      'NOERROR: @ 0 SRV 1 1 80 n1.node.dc1.consul, @ 0 SRV 1 1 81 n1.node.dc1.consul | n1.node.dc1.consul 0 A 10.0.0.1, n1.node.dc1.consul 0 A 10.0.0.1',
     ],
     ['away.service.consul SRV', 'NOERROR: @ 0 SRV 1 1 80 db.example.com'],
     [

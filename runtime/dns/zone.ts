@@ -165,13 +165,13 @@ class Asked {
       const { address } = reach;
       const target = address.kind === 'host' ? parseDnsName(address.host) : this.#nameOf(node, address);
       if (target === undefined) continue;
-      const name = target.join('.');
-      const key = `${name}:${port}`;
+      const key = `${target.join('.')}:${port}`;
       if (seen.has(key)) continue;
       seen.add(key);
       answers.push({ owner: undefined, ttlSeconds, type: 'SRV', priority: 1, weight, port, target });
-      if (address.kind === 'host' || seen.has(name)) continue;
-      seen.add(name);
+      // An address for each target, also the same again, as Consul answers: HAProxy gives an additional record to one SRV record alone, and two instances
+      // of one host would be one server for it.
+      if (address.kind === 'host') continue;
       additional.push(addressRecord(target, address.ip, ttlSeconds));
     }
     return this.#data(answers, additional);
