@@ -54,7 +54,7 @@ export function createAgent(options: AgentOptions): Agent {
     timers,
     random: context.random,
     clock: context.clock,
-    slots: new ProbeSlots(),
+    slots: new ProbeSlots(timers),
     nodeName,
     remoteAlias: (alias: Alias, onBehalfOf: LocalService | undefined) => remoteAliasResult(catalog, alias, onBehalfOf),
   };

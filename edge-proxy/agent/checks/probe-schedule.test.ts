@@ -13,7 +13,7 @@ describe('schedule of probes', () => {
     const time = new ManualTime();
     const start = time.nowMs;
     const at: number[] = [];
-    const world = { timers: time, random: () => 0.5, slots: new ProbeSlots() };
+    const world = { timers: time, random: () => 0.5, slots: new ProbeSlots(time) };
     const stop = new AbortController();
     const probe: Probe = async () => {
       at.push(time.nowMs - start);
@@ -29,7 +29,7 @@ describe('schedule of probes', () => {
 
   it('lets no more run at once than there are slots, however many checks there are, and starves none', async () => {
     const time = new ManualTime();
-    const world = { timers: time, random: () => 0, slots: new ProbeSlots(4) };
+    const world = { timers: time, random: () => 0, slots: new ProbeSlots(time, 4) };
     const stop = new AbortController();
     let running = 0;
     let most = 0;
@@ -50,9 +50,25 @@ describe('schedule of probes', () => {
     stop.abort();
   });
 
+  it('is not held up by probes that wait for an answer', async () => {
+    const time = new ManualTime();
+    const world = { timers: time, random: () => 0, slots: new ProbeSlots(time, 2) };
+    const stop = new AbortController();
+    const silent: Probe = (signal) =>
+      new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
+    let well = 0;
+    for (let i = 0; i < 10; i++)
+      schedule(silent, { ...limits, intervalMs: 10_000 }, world, () => undefined, stop.signal);
+    const probe: Probe = async () => ({ status: 'passing', output: '' });
+    schedule(probe, { ...limits, intervalMs: 10_000 }, world, () => (well += 1), stop.signal);
+    await time.pass(1_000);
+    assert.equal(well, 1);
+    stop.abort();
+  });
+
   it('is critical when the probe rejects or its time is over, and lets a stopped one wait no longer', async () => {
     const time = new ManualTime();
-    const world = { timers: time, random: () => 0, slots: new ProbeSlots(1) };
+    const world = { timers: time, random: () => 0, slots: new ProbeSlots(time, 1) };
     const stop = new AbortController();
     const results: string[] = [];
     const stuck: Probe = (signal) =>
@@ -67,7 +83,7 @@ describe('schedule of probes', () => {
     leaving.abort();
     await time.pass(5_000);
     await nextTurn();
-    assert.deepEqual(results, ['critical no answer within 5000 ms', `critical ${'x'.repeat(100)}`]);
+    assert.deepEqual(results, [`critical ${'x'.repeat(100)}`, 'critical no answer within 5000 ms']);
     stop.abort();
   });
 });
