@@ -31,6 +31,11 @@ describe('revocations in the store', () => {
     nowMs += 1;
     assert.deepEqual(await kinds(), ['serial', 'id']);
     await revocations.prune();
+    assert.equal((await store.range('identity/revocations/')).kvs.length, 3, 'the clock may be wrong');
+    nowMs -= 1;
+    assert.equal((await revocations.list()).length, 3, 'and right again');
+    nowMs += 30 * 86_400_000 + 1;
+    await revocations.prune();
     assert.equal((await store.range('identity/revocations/')).kvs.length, 2);
     for (const unknown of ['', 'serial-0c', '../x', 'serial-', 'id-zz'])
       await assert.rejects(revocations.delete(unknown), (error) => isMeshError(error, 'SLV-2171'));

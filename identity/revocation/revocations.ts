@@ -8,6 +8,8 @@ import { storedRecord } from '../stored-record.ts';
 
 /** Revocations at once: every proxy carries them all, and the signed bundle has a limit. */
 export const maxRevocations = 10_000;
+/** Kept in the store for so long beyond that: a clock that is ahead at a start must not forget what holds once it is right. */
+const keptMs = 30 * 86_400_000;
 /** A verifier lets 60 s of skew pass; two minutes after its end a certificate is gone for everybody. */
 const graceMs = 120_000;
 
@@ -86,11 +88,11 @@ export class Revocations {
     return record;
   }
 
-  /** Removes those whose certificate has run out. */
+  /** Removes those whose certificate ran out 30 days ago: what a clock that is ahead takes for over is not listed, and comes back with the clock. */
   async prune(): Promise<void> {
     const nowMs = this.#clock();
     for (const kv of (await this.#store.range(prefix)).kvs) {
-      if (isOver(records.decode(kv), nowMs)) await this.#store.delete(kv.key);
+      if (isOver(records.decode(kv), nowMs - keptMs)) await this.#store.delete(kv.key);
     }
   }
 

@@ -12,6 +12,8 @@ export type Sightings =
 /** What a decision depends on. */
 export interface RotationFacts {
   readonly nowMs: number;
+  /** The earliest that the clock was while this state was waited in: where it went back, waiting begins anew there, and is not prolonged by as much as it went. */
+  readonly earliestMs: number;
   readonly sightings: Sightings;
   /** Without a catalog, the bundle counts as seen after this: some refresh hints. */
   readonly blindWaitMs: number;
@@ -48,7 +50,7 @@ export function nextStep(rotation: Rotation, facts: RotationFacts, forced = fals
     case 'prepared':
       return step(rotation.target === 'root' ? 'publish' : 'activate');
     case 'published':
-      return forced ? step('see') : sighted(rotation.publishedAtMs, facts);
+      return forced ? step('see') : sighted(Math.min(rotation.publishedAtMs, facts.earliestMs), facts);
     case 'seen':
       return step('activate');
     case 'activated':

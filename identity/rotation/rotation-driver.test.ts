@@ -121,6 +121,31 @@ describe('driving a rotation', () => {
     await waitFor('the bundle to be out', () => on.driver.view().waitingFor === undefined, 5_000);
   });
 
+  test('a clock that went back by an hour does not prolong a wait by an hour', async () => {
+    await using on = await stage();
+    const { blindWaitMs, settleMs } = defaultRotationTimes;
+    const life = { issuedAtMs: on.world.nowMs, notAfterMs: on.world.nowMs + 36_000_000 };
+    const old = on.ca.rotating.state.active.issuing;
+    on.held.issued({ node: 'n', holder: 'vm/web' }, { ...life, authority: old });
+    on.world.sightings = { kind: 'by-time' };
+    /** Until the driver has looked at the clock since. */
+    const looked = async (): Promise<void> => {
+      for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    };
+    await on.driver.rotate('root', { force: false, by: 'test' });
+    await on.until('published');
+    on.world.nowMs -= 3_600_000;
+    await looked();
+    on.world.nowMs += blindWaitMs;
+    await on.until('activated');
+    on.held.issued({ node: 'n', holder: 'vm/web' }, { ...life, authority: on.ca.rotating.state.active.issuing });
+    await looked();
+    on.world.nowMs -= 3_600_000;
+    await looked();
+    on.world.nowMs += settleMs;
+    await on.until('idle');
+  });
+
   test('a takeover that the configuration asks for begins by itself; while it can not, it says why, and goes on when it can', async () => {
     await using on = await stage();
     on.world.unprepared = new MeshError('SLV-2141', 'Vault refused to sign.');

@@ -49,6 +49,8 @@ export class RotationDriver {
   /** An operator does not want to wait in this state. */
   #forced: Rotation | undefined;
   #settledSinceMs: number | undefined;
+  /** The earliest reading of the clock in this state. */
+  #earliestMs = Infinity;
   /** Whose bundle is out. Compared, not flagged: the state changes within a step, before that step returns. */
   #published: Rotation | undefined;
   #wake = new AbortController();
@@ -221,6 +223,7 @@ export class RotationDriver {
     this.#decision = { kind: 'rest' };
     this.#forced = undefined;
     this.#settledSinceMs = undefined;
+    this.#earliestMs = Infinity;
     this.#warnedOverdue = false;
     const { state } = rotating;
     const what = 'target' in state ? { target: state.target } : {};
@@ -246,12 +249,14 @@ export class RotationDriver {
   async #facts(state: Rotation, signal: AbortSignal): Promise<RotationFacts> {
     const { context, times, held, isOwnFresh, sightings } = this.#parts;
     const nowMs = context.clock();
+    this.#earliestMs = Math.min(this.#earliestMs, nowMs);
     const old = superseded(state);
     const holdouts = held.newest().filter(({ authority }) => authority !== undefined && old.includes(authority));
     if (state.state !== 'activated' || holdouts.length > 0 || !isOwnFresh()) this.#settledSinceMs = undefined;
-    else this.#settledSinceMs ??= nowMs;
+    else this.#settledSinceMs = Math.min(this.#settledSinceMs ?? nowMs, nowMs);
     return {
       nowMs,
+      earliestMs: this.#earliestMs,
       sightings: state.state === 'published' ? await sightings(signal) : { kind: 'by-time' },
       blindWaitMs: times.blindWaitMs,
       deadlineMs: times.deadlineMs,

@@ -23,6 +23,7 @@ const nextOf = (target: RotationTarget) =>
   target === 'root' ? { root: name('c'), issuing: name('d'), cross: 'AAAA' } : { ...active, issuing: name('d') };
 const facts: RotationFacts = {
   nowMs: 1_000_000,
+  earliestMs: 1_000_000,
   sightings: { kind: 'proxies', missing: [] },
   blindWaitMs: 180_000,
   deadlineMs: 600_000,
@@ -70,6 +71,12 @@ describe('what comes next in a rotation', () => {
     ['the catalog is down for long', published, { sightings: unknown, nowMs: 9_000_000 }, 'wait, overdue'],
     ['no catalog, early', published, { sightings: { kind: 'by-time' } }, 'wait'],
     ['no catalog, late', published, { sightings: { kind: 'by-time' }, nowMs: 1_080_000 }, 'see'],
+    [
+      'no catalog, and the clock went back',
+      published,
+      { sightings: { kind: 'by-time' }, nowMs: 600_000, earliestMs: 420_000 },
+      'see',
+    ],
     ['the bundle was seen', take(published, 'see', 0), {}, 'activate'],
     ['the last old SVID has ended', activated, { oldEndsAtMs: 999_999 }, 'retire'],
     ['an old SVID is in use', activated, { oldEndsAtMs: 2_000_000, holdouts: ['web'] }, 'wait for web'],
