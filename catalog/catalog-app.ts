@@ -4,12 +4,13 @@ import { ConsulError } from '#policies/consul/consul-error.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { ConsulCa } from '#runtime/consul-ca.ts';
 import { problemResponse } from '#runtime/problem.ts';
-import { type Caller, callerOf, nameOf } from './access/caller.ts';
+import { type Caller, callerOf, nameOf, tokenNotFound } from './access/caller.ts';
 import { denied } from './access/denied.ts';
 import { browserRefusal } from './access/loopback-guard.ts';
-import { knownOnly, operatorOnly } from './access/permissions.ts';
+import { knownOnly, readerOnly } from './access/permissions.ts';
 import type { Act } from './audit/catalog-events.ts';
 import type { CatalogMetrics } from './catalog-metrics.ts';
+import { aclRoutes, bootstrapRoute } from './consul/acl-routes.ts';
 import { agentSelfRoute, authorizeRoute } from './consul/agent-routes.ts';
 import { caRoutes } from './consul/ca-routes.ts';
 import { catalogRoutes } from './consul/catalog-routes.ts';
@@ -56,16 +57,20 @@ export function catalogApp(options: {
       ? plainText(200, 'ok\n')
       : plainText(503, parts.stopping.aborted ? 'stopping\n' : 'the state does not follow its store\n'),
   );
+  mountRoutes(app, [bootstrapRoute(parts)]);
   app.use(async (c, next) => {
     if (parts.callers.open) denied(browserRefusal(c.req.raw));
     const caller = callerOf(c.req.raw, c.env?.peer, parts.callers);
     c.set('caller', caller);
     denied(knownOnly(caller));
-    if (isRead(c.req.method)) await next();
-    else await parts.audit.during(actOf(c, caller), next);
+    if (isRead(c.req.method)) {
+      await next();
+      // It may have waited, and its token be over meanwhile. (What was written stays written, and is answered as that.)
+      if (caller.kind === 'token' && caller.session.over) throw new ConsulError(403, tokenNotFound);
+    } else await parts.audit.during(actOf(c, caller), next);
   });
   app.get('/metrics', async (c) => {
-    denied(operatorOnly(c.var.caller));
+    denied(readerOnly(c.var.caller));
     const { contentType, text } = await metrics.exposition();
     return new Response(text, { headers: { 'content-type': contentType } });
   });
@@ -77,6 +82,7 @@ export function catalogApp(options: {
     ...configRoutes(parts),
     ...kvRoutes(parts),
     ...txnRoutes(parts),
+    ...aclRoutes(parts),
     ...statusRoutes(options.address),
     ...caRoutes(parts, options.ca),
     authorizeRoute(decisions),

@@ -14,6 +14,7 @@ import type { SvidSource } from '#runtime/svid/svid.ts';
 import type { TrustSource } from '#runtime/svid/trust.ts';
 import type { Store } from '#store/contract.ts';
 import { isLoopback } from './access/loopback-guard.ts';
+import { TokenSessions } from './access/token-sessions.ts';
 import { CatalogAudit } from './audit/catalog-audit.ts';
 import type { CatalogEvent } from './audit/catalog-events.ts';
 import { type AgentApp, catalogApp } from './catalog-app.ts';
@@ -100,12 +101,13 @@ export async function startCatalog(
   const auditLog = await openAuditLog<CatalogEvent>(auditPath, context, { sync: config.auditSync ?? false });
   const audit = new CatalogAudit(auditLog, state, context.clock);
   const follower = new StoreFollower(store, state, context);
+  const sessions = new TokenSessions(state, context.clock);
   const parts: CatalogParts = {
     datacenter,
     nodeName: config.nodeName,
     trustDomain,
     defaultAction: config.defaultIntentionPolicy,
-    callers: { open: config.open, token, trustDomain, datacenter },
+    callers: { open: config.open, token, sessions, trustDomain, datacenter },
     store,
     state,
     writer: new CatalogWriter(store, follower, audit),
@@ -118,6 +120,7 @@ export async function startCatalog(
   try {
     await follower.start();
   } catch (error) {
+    sessions.close();
     await audit.close();
     throw error;
   }
@@ -172,6 +175,7 @@ export async function startCatalog(
         hub.close();
         await dns?.close();
         await served.close(graceMs);
+        sessions.close();
         await follower.close();
         await audit.close();
       },
@@ -179,6 +183,7 @@ export async function startCatalog(
   } catch (error) {
     hub.close();
     await dns?.close();
+    sessions.close();
     await follower.close();
     await audit.close();
     throw error;

@@ -2,7 +2,7 @@ import type { AuditLog } from '#runtime/audit/audit-event.ts';
 
 /** Who did it, and by which request. */
 export type Act = {
-  /** SPIFFE ID of a workload, `operator`, `anonymous`, or `catalog` for what it does by itself. */
+  /** SPIFFE ID of a workload, `token <accessor>`, `operator` (that of the data directory), `anonymous`, or `catalog` for what it does by itself. */
   readonly caller: string;
   /** Address of the other end. */
   readonly remote?: string;

@@ -4,7 +4,7 @@ import { decodeBody } from '#policies/consul/go-json.ts';
 import { parseSpiffeId, type SpiffeId, serviceIdentityOf } from '#policies/spiffe-id.ts';
 import { version } from '#runtime/version.ts';
 import { denied } from '../access/denied.ts';
-import { knownOnly, ownOnly } from '../access/permissions.ts';
+import { knownOnly, mayAskAbout } from '../access/permissions.ts';
 import type { Decisions } from '../intentions/decisions.ts';
 import type { CatalogParts } from '../parts.ts';
 import { bodyOf, jsonAnswer, type Route } from './route-table.ts';
@@ -54,7 +54,7 @@ export function authorizeRoute(decisions: Decisions): Route {
         denied(knownOnly(c.var.caller));
         const request = decodeBody(authorizeSchema, await bodyOf(c));
         if (request.Target === '') throw new ConsulError(400, 'Target service must be specified');
-        denied(ownOnly(c.var.caller, request.Target));
+        denied(mayAskAbout(c.var.caller, request.Target));
         return jsonAnswer(authorize(decisions, request.Target, request.ClientCertURI));
       },
     },

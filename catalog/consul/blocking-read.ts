@@ -1,12 +1,26 @@
 import { MeshError } from '#policies/errors/mesh-error.ts';
+import type { Session } from '../access/token-sessions.ts';
 import type { CatalogParts } from '../parts.ts';
 import type { Topic } from '../state/topics.ts';
 import type { QueryOptions } from './query-options.ts';
+import type { CatalogRequest } from './route-table.ts';
 
 /** Readers that may wait at once; each costs a timer and a connection. */
 const maxWaiting = 20_000;
 /** Parameters of a blocking query that depend on nothing but Consul's contract: the spread of its end, as a share of the wait. */
 const jitterShare = 1 / 16;
+
+/** Who waits: until the client is gone, or its token is over (the door, catalog-app.ts, then refuses the answer). */
+export interface Reader {
+  readonly gone: AbortSignal;
+  readonly session: Session | undefined;
+}
+
+/** @returns the reader that a request is of */
+export function readerOf(c: CatalogRequest): Reader {
+  const { caller } = c.var;
+  return { gone: c.req.raw.signal, session: caller.kind === 'token' ? caller.session : undefined };
+}
 
 /**
  * Waits as a blocking query does: until one of the topics has an index above the client's, the wait is over, or the client is gone. With no index
@@ -22,7 +36,7 @@ export async function awaitChange(
   parts: CatalogParts,
   topics: readonly Topic[],
   options: QueryOptions,
-  gone: AbortSignal,
+  reader: Reader,
 ): Promise<number> {
   const behind = options.index > parts.state.revision && options.consistency !== 'stale';
   if (options.consistency === 'consistent' || behind) await parts.follower.catchUp();
@@ -30,7 +44,8 @@ export async function awaitChange(
   const answered = (index: number): number =>
     options.index <= parts.state.revision ? Math.max(index, options.index) : index;
   const index = indexOf(parts, topics);
-  if (options.index === 0 || index > options.index || gone.aborted || parts.stopping.aborted) return answered(index);
+  if (options.index === 0 || index > options.index || reader.gone.aborted || parts.stopping.aborted)
+    return answered(index);
   if (parts.state.topics.waiting >= maxWaiting) throw new MeshError('SLV-3004', `${maxWaiting} readers wait already.`);
   const watch = (look: () => void): (() => void) => {
     const stops = topics.map((topic) => parts.state.topics.subscribe(topic, look));
@@ -38,12 +53,12 @@ export async function awaitChange(
       for (const stop of stops) stop();
     };
   };
-  await blockWhile(parts, () => indexOf(parts, topics) <= options.index, watch, options, gone);
+  await blockWhile(parts, () => indexOf(parts, topics) <= options.index, watch, options, reader);
   return answered(indexOf(parts, topics));
 }
 
 /**
- * Waits until something is not so any more, the wait of the query is over, the client is gone, or the catalog stops.
+ * Waits until something is not so any more, the wait of the query is over, the client or its token is gone, or the catalog stops.
  * @param watch calls `look` at each change that may matter; returns the end of it
  */
 export async function blockWhile(
@@ -51,7 +66,7 @@ export async function blockWhile(
   unchanged: () => boolean,
   watch: (look: () => void) => () => void,
   options: QueryOptions,
-  gone: AbortSignal,
+  { gone, session }: Reader,
 ): Promise<void> {
   if (!unchanged() || gone.aborted || parts.stopping.aborted) return;
   const { promise, resolve } = Promise.withResolvers<void>();
@@ -62,11 +77,13 @@ export async function blockWhile(
   const onGone = (): void => resolve();
   gone.addEventListener('abort', onGone);
   parts.stopping.addEventListener('abort', onGone);
+  const stopSession = session?.onOver(onGone);
   try {
     await promise;
   } finally {
     clearTimeout(timer);
     stop();
+    stopSession?.();
     gone.removeEventListener('abort', onGone);
     parts.stopping.removeEventListener('abort', onGone);
   }

@@ -1,9 +1,9 @@
 import { ConsulError } from '#policies/consul/consul-error.ts';
 import type { ConsulCa, ConsulRoots } from '#runtime/consul-ca.ts';
 import { denied } from '../access/denied.ts';
-import { knownOnly, operatorOnly } from '../access/permissions.ts';
+import { knownOnly, operatorOnly, readerOnly } from '../access/permissions.ts';
 import type { CatalogParts } from '../parts.ts';
-import { blockWhile } from './blocking-read.ts';
+import { blockWhile, readerOf } from './blocking-read.ts';
 import { parseQueryOptions, type QueryOptions } from './query-options.ts';
 import { readHeaders } from './read.ts';
 import { type CatalogRequest, queryOf, type Route } from './route-table.ts';
@@ -30,7 +30,7 @@ export function caRoutes(parts: CatalogParts, ca: ConsulCa | undefined): Route[]
       path: '/v1/connect/ca/configuration',
       methods: {
         GET: async (c) => {
-          denied(operatorOnly(c.var.caller));
+          denied(readerOnly(c.var.caller));
           const { roots, options, headers } = await read(c);
           const { index } = roots;
           const configuration = {
@@ -73,7 +73,7 @@ export function caRoutes(parts: CatalogParts, ca: ConsulCa | undefined): Route[]
       return ca?.onChange(readAgain) ?? (() => undefined);
     };
     if (options.index > 0)
-      await blockWhile(parts, () => roots.index <= options.index, watch, options, c.req.raw.signal);
+      await blockWhile(parts, () => roots.index <= options.index, watch, options, readerOf(c));
     return { roots, options, headers: readHeaders(parts, options, roots.index) };
   }
 

@@ -5,7 +5,7 @@ import { formatIntention, parseIntention, parseIntentionName } from '#policies/i
 import { isServiceName } from '#policies/service-name.ts';
 import { nameOf } from '../access/caller.ts';
 import { denied } from '../access/denied.ts';
-import { operatorOnly, ownOnly } from '../access/permissions.ts';
+import { mayAskAbout, mayEditIntentions, policyReaderOnly } from '../access/permissions.ts';
 import type { Decisions } from '../intentions/decisions.ts';
 import { planIntention, planIntentionEnd } from '../intentions/plan.ts';
 import type { CatalogParts } from '../parts.ts';
@@ -29,7 +29,7 @@ export function intentionRoutes(parts: CatalogParts, decisions: Decisions): Rout
       path: '/v1/connect/intentions',
       methods: {
         GET: (c) => {
-          denied(operatorOnly(c.var.caller));
+          denied(policyReaderOnly(c.var.caller));
           return answerList(c, parts, ['intentions'], intentionFields, () =>
             state.intentions.list().map(formatIntention),
           );
@@ -41,7 +41,7 @@ export function intentionRoutes(parts: CatalogParts, decisions: Decisions): Rout
       path: '/v1/connect/intentions/exact',
       methods: {
         GET: (c) => {
-          denied(operatorOnly(c.var.caller));
+          denied(policyReaderOnly(c.var.caller));
           const { source, destination } = pairOf(queryOf(c));
           return answerRead(c, parts, [`entry/service-intentions/${destination}`], () => {
             const found = state.intentions.exact(source, destination);
@@ -59,10 +59,10 @@ export function intentionRoutes(parts: CatalogParts, decisions: Decisions): Rout
 }
 
 async function putExact(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
-  denied(operatorOnly(c.var.caller));
   const query = queryOf(c);
-  refuseUnsupported(c.req.raw, parts.datacenter);
   const pair = pairOf(query);
+  denied(mayEditIntentions(c.var.caller, pair.destination));
+  refuseUnsupported(c.req.raw, parts.datacenter);
   const { meta, ...draft } = parseIntention(parseJson(await bodyOf(c)), pair);
   if (meta !== undefined) {
     throw new ConsulError(
@@ -86,10 +86,10 @@ async function putExact(c: CatalogRequest, parts: CatalogParts): Promise<Respons
 }
 
 async function deleteExact(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
-  denied(operatorOnly(c.var.caller));
   const query = queryOf(c);
-  refuseUnsupported(c.req.raw, parts.datacenter);
   const { source, destination } = pairOf(query);
+  denied(mayEditIntentions(c.var.caller, destination));
+  refuseUnsupported(c.req.raw, parts.datacenter);
   const change = { by: nameOf(c.var.caller), how: 'deleted', nowMs: parts.context.clock() } as const;
   const existed = await parts.writer.commit(() =>
     planIntentionEnd(parts.state, destination, change, (intention) => intention.source === source),
@@ -114,7 +114,7 @@ function match(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
   if (names.length > maxMatchNames) throw new ConsulError(400, `more than ${maxMatchNames} names`);
   const services = names.map((name): [string, string] => [name, parseIntentionName(name)]);
   for (const [, service] of services) {
-    denied(by === 'destination' ? ownOnly(c.var.caller, service) : operatorOnly(c.var.caller));
+    denied(by === 'destination' ? mayAskAbout(c.var.caller, service) : policyReaderOnly(c.var.caller));
   }
   const { intentions } = parts.state;
   return answerRead(
@@ -138,7 +138,7 @@ function match(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
 function check(c: CatalogRequest, parts: CatalogParts, decisions: Decisions): Promise<Response> {
   const query = queryOf(c);
   const { source, destination } = pairOf(query);
-  denied(ownOnly(c.var.caller, destination));
+  denied(mayAskAbout(c.var.caller, destination));
   if (!['', 'consul'].includes(query.get('source-type') ?? ''))
     throw new ConsulError(400, 'source-type must be consul');
   for (const name of [source, destination]) {

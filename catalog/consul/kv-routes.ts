@@ -127,7 +127,9 @@ function upTo(key: string, prefixLength: number, separator: string): string {
 /** Consul's text, which ends its line. */
 function refuseTogether(query: URLSearchParams, names: readonly string[]): void {
   if (names.filter((name) => query.has(name)).length > 1) {
-    throw new ConsulError(400, `Conflicting flags: ${String(query).slice(0, 512)}\n`);
+    const shown = new URLSearchParams(query);
+    shown.delete('token'); // what is refused is in the logs
+    throw new ConsulError(400, `Conflicting flags: ${String(shown).slice(0, 512)}\n`);
   }
 }
 

@@ -3,7 +3,7 @@ import type { Filter } from '#policies/consul/filter/filter.ts';
 import type { CatalogParts } from '../parts.ts';
 import type { Topic } from '../state/topics.ts';
 import { questionOf } from './answer-cache.ts';
-import { awaitChange } from './blocking-read.ts';
+import { awaitChange, readerOf } from './blocking-read.ts';
 import { parseFilter, parseQueryOptions, type QueryOptions } from './query-options.ts';
 import { type CatalogRequest, plainText, queryOf } from './route-table.ts';
 
@@ -28,7 +28,7 @@ export async function answerRead(
 ): Promise<Response> {
   const options = parseQueryOptions(c.req.raw, parts.datacenter);
   const passes = parseFilter(queryOf(c), fields);
-  const index = await awaitChange(parts, topics, options, c.req.raw.signal);
+  const index = await awaitChange(parts, topics, options, readerOf(c));
   const found = produce(passes);
   const headers = readHeaders(parts, options, index);
   if ('missing' in found) return plainText(404, found.missing, headers);
@@ -61,7 +61,7 @@ export async function answerList(
   const options = parseQueryOptions(c.req.raw, parts.datacenter);
   const url = new URL(c.req.url);
   const passes = parseFilter(url.searchParams, fields);
-  const index = await awaitChange(parts, topics, options, c.req.raw.signal);
+  const index = await awaitChange(parts, topics, options, readerOf(c));
   const body = parts.answers.body(questionOf(url), index, () => rendered(list().filter(passes), options));
   return jsonOf(body, readHeaders(parts, options, index));
 }

@@ -1,4 +1,5 @@
 import { MeshError } from '#policies/errors/mesh-error.ts';
+import type { Session } from '../access/token-sessions.ts';
 import type { CatalogParts } from '../parts.ts';
 import type { Topic } from '../state/topics.ts';
 import { feedLine, updateLine } from './feed-line.ts';
@@ -15,12 +16,19 @@ export interface SignedBundle {
 /** Feeds at once. Each is a connection of its own; the listener's own limit is below it. */
 const maxFeeds = 20_000;
 
+/** What a feed ends with. */
+export interface FeedEnd {
+  /** When the SVID that opened it runs out, and with it what it proved. */
+  readonly atMs?: number;
+  /** Of the token that opened it. */
+  readonly session?: Session;
+}
+
 /** What one proxy has yet to be told. Bounded by what it asked for, however long it does not read. */
 interface Feed {
   readonly subscription: Subscription;
   readonly keys: readonly ResourceKey[];
   readonly stream: FeedStream;
-  /** Ends with the SVID that opened it; undefined: no SVID. */
   readonly endsAtMs: number | undefined;
   readonly pending: Set<ResourceKey>;
   hello: boolean;
@@ -76,14 +84,9 @@ export class FeedHub {
   /**
    * Opens a feed.
    * @param since the revision that the proxy has applied; it goes on from there if history allows, else it starts afresh
-   * @param endsAtMs when the caller's SVID ends, and with it what it proved
    * @throws MeshError SLV-3004 when there are too many
    */
-  open(
-    subscription: Subscription,
-    since: number | undefined,
-    endsAtMs: number | undefined,
-  ): ReadableStream<Uint8Array> {
+  open(subscription: Subscription, since: number | undefined, end: FeedEnd): ReadableStream<Uint8Array> {
     this.#push();
     const line = lineOf(subscription);
     this.#feeds.get(line)?.stream.end();
@@ -95,14 +98,18 @@ export class FeedHub {
       ...subscription.services.map((name): ResourceKey => `intentions/${name}`),
       ...subscription.upstreams.map((name): ResourceKey => `upstream/${name}`),
     ];
+    let stopSession: (() => void) | undefined;
     const feed: Feed = {
       subscription,
       keys,
       stream: new FeedStream(
         () => this.#next(feed),
-        () => this.#closed(line, feed),
+        () => {
+          stopSession?.();
+          this.#closed(line, feed);
+        },
       ),
-      endsAtMs,
+      endsAtMs: end.atMs,
       pending: new Set(continues ? keys.filter((key) => this.resources.get(key).revision > since) : []),
       hello: true,
       start: continues ? 'continue' : 'reset',
@@ -115,6 +122,7 @@ export class FeedHub {
       const holders = this.#holders.get(key) ?? new Set();
       this.#holders.set(key, holders.add(feed));
     }
+    stopSession = end.session?.onOver(() => feed.stream.end());
     return feed.stream.body;
   }
 

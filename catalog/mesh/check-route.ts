@@ -1,6 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import type { Verdict } from '#policies/intention-decision.ts';
-import { ownOnly } from '../access/permissions.ts';
+import { mayAskAbout } from '../access/permissions.ts';
 import type { CatalogEnv } from '../consul/route-table.ts';
 import type { Decisions } from '../intentions/decisions.ts';
 import { protocolWarning } from '../intentions/warning.ts';
@@ -56,7 +56,7 @@ const route = createRoute({
 export function mountCheckRoute(app: OpenAPIHono<CatalogEnv>, parts: CatalogParts, decisions: Decisions): void {
   app.openapi(route, (c) => {
     const question = c.req.valid('json');
-    permit(ownOnly(c.var.caller, question.destination));
+    permit(mayAskAbout(c.var.caller, question.destination));
     const verdict = ask(decisions, question);
     const deciding = parts.state.intentions.ofDestination(question.destination);
     const consulted = deciding.filter(({ source }) => source === question.source || source === '*');

@@ -2,9 +2,9 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { feedAckSchema, feedMessageSchema } from '#policies/wire/feed.ts';
 import type { Caller } from '../access/caller.ts';
-import { knownOnly, ownOnly } from '../access/permissions.ts';
+import { ownOnly, proxyOnly } from '../access/permissions.ts';
 import type { CatalogEnv } from '../consul/route-table.ts';
-import type { FeedHub } from '../feed/feed-hub.ts';
+import type { FeedEnd, FeedHub } from '../feed/feed-hub.ts';
 import { permit } from './access.ts';
 import { problems, serviceNameSchema } from './names.ts';
 
@@ -61,12 +61,11 @@ export function mountFeedRoutes(app: OpenAPIHono<CatalogEnv>, hub: FeedHub): voi
   app.openAPIRegistry.registerPath(feedRoute);
   app.get('/v1/mesh/feed', (c) => {
     const { caller } = c.var;
-    permit(knownOnly(caller));
+    permit(proxyOnly(caller));
     const { proxy, service: services, upstream: upstreams, since } = subscriptionOf(new URL(c.req.url).searchParams);
     if (services.length === 0) throw new MeshError('SLV-1009', 'A feed names at least one service of the proxy.');
     for (const service of services) permit(ownOnly(caller, service));
-    const endsAtMs = caller.kind === 'workload' ? caller.notAfterMs : undefined;
-    const body = hub.open({ proxy, owner: ownerOf(caller), services, upstreams }, since, endsAtMs);
+    const body = hub.open({ proxy, owner: ownerOf(caller), services, upstreams }, since, endOf(caller));
     return new Response(body, {
       headers: {
         'content-type': 'application/x-ndjson',
@@ -79,7 +78,7 @@ export function mountFeedRoutes(app: OpenAPIHono<CatalogEnv>, hub: FeedHub): voi
 
   app.openapi(ackRoute, (c) => {
     const { caller } = c.var;
-    permit(knownOnly(caller));
+    permit(proxyOnly(caller));
     const ack = c.req.valid('json');
     hub.proxies.acknowledged(ack, ownerOf(caller));
     return c.json({ acknowledged: ack.revision }, 200);
@@ -97,6 +96,11 @@ function subscriptionOf(query: URLSearchParams): z.infer<typeof subscriptionSche
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw new MeshError('SLV-1009', `${issue?.path.join('.') ?? 'query'}: ${issue?.message ?? 'not valid'}.`);
+}
+
+function endOf(caller: Caller): FeedEnd {
+  if (caller.kind === 'workload') return { atMs: caller.notAfterMs };
+  return caller.kind === 'token' ? { session: caller.session } : {};
 }
 
 function ownerOf(caller: Caller): string | undefined {

@@ -2,7 +2,7 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { formatMeshIntention, meshIntentionSchema } from '#policies/mesh-intention-form.ts';
 import { nameOf } from '../access/caller.ts';
-import { operatorOnly } from '../access/permissions.ts';
+import { mayEditIntentions, policyReaderOnly } from '../access/permissions.ts';
 import type { CatalogEnv } from '../consul/route-table.ts';
 import { type PastWrite, pastWrites } from '../intentions/history.ts';
 import { planIntention, planIntentionEnd } from '../intentions/plan.ts';
@@ -68,19 +68,19 @@ const revertRoute = createRoute({
   },
 });
 
-/** GET /v1/mesh/intentions/history: who changed what, when; POST …/revert: back. For operators. */
+/** GET /v1/mesh/intentions/history: who changed what, when; POST …/revert: back. Read by readers and editors, reverted by who may write. */
 export function mountIntentionHistoryRoutes(app: OpenAPIHono<CatalogEnv>, parts: CatalogParts): void {
   const { state, writer, context, defaultAction } = parts;
 
   app.openapi(historyRoute, (c) => {
-    permit(operatorOnly(c.var.caller));
+    permit(policyReaderOnly(c.var.caller));
     const { destination, source } = c.req.valid('query');
     return c.json(pastWrites(state, destination, source).map(view), 200);
   });
 
   app.openapi(revertRoute, async (c) => {
-    permit(operatorOnly(c.var.caller));
     const pair = c.req.valid('param');
+    permit(mayEditIntentions(c.var.caller, pair.destination));
     const { source, destination } = pair;
     const { to } = c.req.valid('json');
     const force = c.req.valid('query').force !== undefined;

@@ -3,7 +3,7 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { Intention } from '#policies/intention.ts';
 import { formatMeshIntention, meshIntentionSchema, parseMeshIntention } from '#policies/mesh-intention-form.ts';
 import { nameOf } from '../access/caller.ts';
-import { operatorOnly } from '../access/permissions.ts';
+import { mayEditIntentions, policyReaderOnly } from '../access/permissions.ts';
 import type { CatalogEnv } from '../consul/route-table.ts';
 import { demand, entityTag } from '../intentions/entity-tag.ts';
 import { planIntention, planIntentionEnd } from '../intentions/plan.ts';
@@ -83,24 +83,24 @@ const deleteRoute = createRoute({
   },
 });
 
-/** /v1/mesh/intentions: one intention at a time, with what Consul's API can't say; the same intentions as there. For operators. */
+/** /v1/mesh/intentions: one intention at a time, with what Consul's API can't say; the same intentions as there. Written by operators and by who edits those of the destination. */
 export function mountIntentionRoutes(app: OpenAPIHono<CatalogEnv>, parts: CatalogParts): void {
   const { state, writer, context, defaultAction } = parts;
 
   app.openapi(listRoute, (c) => {
-    permit(operatorOnly(c.var.caller));
+    permit(policyReaderOnly(c.var.caller));
     return c.json(state.intentions.list().map(intentionView), 200);
   });
 
   app.openapi(getRoute, (c) => {
-    permit(operatorOnly(c.var.caller));
+    permit(policyReaderOnly(c.var.caller));
     const view = intentionView(existing(parts, c.req.valid('param')));
     return c.json(view, 200, { etag: view.etag });
   });
 
   app.openapi(putRoute, async (c) => {
-    permit(operatorOnly(c.var.caller));
     const pair = c.req.valid('param');
+    permit(mayEditIntentions(c.var.caller, pair.destination));
     const draft = parseMeshIntention(c.req.valid('json'), pair);
     const force = c.req.valid('query').force !== undefined;
     const rules = { defaultAction, force, by: nameOf(c.var.caller), how: 'written', nowMs: context.clock() } as const;
@@ -118,8 +118,8 @@ export function mountIntentionRoutes(app: OpenAPIHono<CatalogEnv>, parts: Catalo
   });
 
   app.openapi(deleteRoute, async (c) => {
-    permit(operatorOnly(c.var.caller));
     const pair = c.req.valid('param');
+    permit(mayEditIntentions(c.var.caller, pair.destination));
     const change = { by: nameOf(c.var.caller), how: 'deleted', nowMs: context.clock() } as const;
     const precondition = preconditionOf(c.req.valid('header'));
     const existed = await writer.commit(() => {

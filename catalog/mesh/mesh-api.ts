@@ -14,6 +14,7 @@ import { mountIntentionHistoryRoutes } from './intention-history-routes.ts';
 import { mountIntentionRoutes } from './intention-routes.ts';
 import { mountProxiesRoute } from './proxies-route.ts';
 import { mountResilienceRoutes } from './resilience-routes.ts';
+import { mountTokenRoutes } from './token-routes.ts';
 
 /** Our own API under /v1/mesh/: what Consul does not have. One set of schemas validates it and describes it in GET /openapi.json. */
 export function meshApi(parts: CatalogParts, hub: FeedHub, decisions: Decisions): OpenAPIHono<CatalogEnv> {
@@ -36,6 +37,7 @@ export function meshApi(parts: CatalogParts, hub: FeedHub, decisions: Decisions)
   mountProxiesRoute(app, parts, hub);
   mountFeedRoutes(app, hub);
   mountBackupRoute(app, parts);
+  mountTokenRoutes(app, parts);
   app.get('/openapi.json', (c) => {
     permit(knownOnly(c.var.caller));
     return c.json(

@@ -1,6 +1,6 @@
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
 import { meshProxiesSchema } from '#policies/wire/mesh-proxies.ts';
-import { ownOnly } from '../access/permissions.ts';
+import { ownOnly, readerOnly } from '../access/permissions.ts';
 import type { CatalogEnv } from '../consul/route-table.ts';
 import type { FeedHub } from '../feed/feed-hub.ts';
 import type { CatalogParts } from '../parts.ts';
@@ -19,10 +19,10 @@ const route = createRoute({
   },
 });
 
-/** GET /v1/mesh/proxies: for operators, and for identity, whose rotation waits until every live proxy has the new bundle. */
+/** GET /v1/mesh/proxies: for operators, readers, and for identity, whose rotation waits until every live proxy has the new bundle. */
 export function mountProxiesRoute(app: OpenAPIHono<CatalogEnv>, parts: CatalogParts, hub: FeedHub): void {
   app.openapi(route, (c) => {
-    permit(ownOnly(c.var.caller, 'selvedge-identity'));
+    if (readerOnly(c.var.caller) !== undefined) permit(ownOnly(c.var.caller, 'selvedge-identity'));
     const nowMs = parts.context.clock();
     const proxies = hub.proxies.list().map(({ subscription, connected, heardAtMs, ack }) => ({
       proxy: subscription.proxy,

@@ -71,9 +71,9 @@ export function planRegistration(
   return { compare, operations, result: { warning } };
 }
 
-/** A workload may change a node that carries nothing but its own instances; to others' it would be a change of their address. */
+/** Operators may change any node, whoever registers services one that carries nothing but these; to others' it would be a change of their address. */
 function mayChangeNode(state: CatalogState, caller: Caller, node: string): boolean {
-  if (caller.kind !== 'workload') return true;
+  if (operatorOnly(caller) === undefined) return true;
   return state.services.onNode(node).every(({ record }) => mayWriteInstance(caller, record) === undefined);
 }
 

@@ -11,6 +11,7 @@ import { MeshAddresses } from './mesh-addresses.ts';
 import { Nodes } from './nodes.ts';
 import { ResiliencePolicies } from './resilience.ts';
 import { meshServiceOf, Services } from './services.ts';
+import { Tokens } from './tokens.ts';
 import { type Topic, TopicIndex } from './topics.ts';
 
 /** Called once per applied revision with what it changed. */
@@ -29,6 +30,7 @@ export class CatalogState {
   readonly resilience = new ResiliencePolicies();
   readonly meshAddresses = new MeshAddresses();
   readonly kv = new KeyValues();
+  readonly tokens = new Tokens();
   readonly topics = new TopicIndex();
   readonly #listeners = new Set<ChangeListener>();
   #revision = 0;
@@ -64,6 +66,7 @@ export class CatalogState {
       this.resilience,
       this.meshAddresses,
       this.kv,
+      this.tokens,
     ].flatMap((noun) =>
       [...noun.keys()]
         .filter((key) => !present.has(key))
@@ -121,6 +124,10 @@ export class CatalogState {
       case 'kv':
         if (event.kind === 'put') this.kv.put(event.kv, touch);
         else this.kv.delete(key, touch);
+        break;
+      case 'tokens':
+        if (event.kind === 'put') this.tokens.put(event.kv, touch);
+        else this.tokens.delete(key, touch);
         break;
       case undefined:
         break;

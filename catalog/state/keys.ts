@@ -10,6 +10,7 @@
  *     catalog/resilience/<service>            the partial policy as it was written
  *     catalog/kv/<key>                        Consul's KV; the slashes of a key stay as they are, so a folder is a prefix (key-values.ts)
  *     catalog/mesh-addresses/<address>        the service that <service>.mesh of this address is; never deleted
+ *     catalog/tokens/<accessor>               who holds it may do what; the secret as a hash only
  */
 export const catalogPrefix = 'catalog/';
 /** Written by every transaction of the catalog, whatever else shares the store. */
@@ -25,6 +26,7 @@ export const nouns = [
   'resilience',
   'mesh-addresses',
   'kv',
+  'tokens',
 ] as const;
 export type Noun = (typeof nouns)[number];
 

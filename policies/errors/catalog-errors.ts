@@ -28,11 +28,26 @@ export const catalogErrors = {
   'SLV-3006': {
     status: 403,
     title: 'Permission denied',
-    fix: 'Present an operator token (X-Consul-Token or Authorization: Bearer), or the SVID of the service that the request is about.',
+    fix: 'Present a token with a role that allows it (X-Consul-Token or Authorization: Bearer; docs/tokens.md), or the SVID of the service that the request is about.',
   },
   'SLV-3007': {
     status: 412,
     title: 'Changed since it was read',
     fix: 'Nothing was written. Read it again, see whether your change still makes sense, and send it with the new ETag.',
+  },
+  'SLV-3008': {
+    status: 404,
+    title: 'No such token',
+    fix: 'It may have been revoked already. selvedge token list shows all with their accessors; a secret is not an accessor.',
+  },
+  'SLV-3009': {
+    status: 400,
+    title: 'No such role',
+    fix: 'A role is operator, reader, intentions:NAME or service:NAME, where NAME is a service or a prefix with one trailing *. Services named selvedge-… are registered by operators alone.',
+  },
+  'SLV-3010': {
+    status: 409,
+    title: 'Too many tokens',
+    fix: 'Revoke what is not used any more (selvedge token list, selvedge token revoke ACCESSOR); expired tokens count until they are revoked.',
   },
 } as const;
