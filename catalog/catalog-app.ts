@@ -15,6 +15,7 @@ import { agentSelfRoute, authorizeRoute } from './consul/agent-routes.ts';
 import { caRoutes } from './consul/ca-routes.ts';
 import { catalogRoutes } from './consul/catalog-routes.ts';
 import { configRoutes } from './consul/config-routes.ts';
+import { discoveryChainRoutes } from './consul/discovery-chain-routes.ts';
 import { healthRoutes } from './consul/health-routes.ts';
 import { intentionRoutes } from './consul/intention-routes.ts';
 import { kvRoutes } from './consul/kv-routes.ts';
@@ -80,6 +81,7 @@ export function catalogApp(options: {
     ...healthRoutes(parts),
     ...intentionRoutes(parts, decisions),
     ...configRoutes(parts),
+    ...discoveryChainRoutes(parts),
     ...kvRoutes(parts),
     ...txnRoutes(parts),
     ...aclRoutes(parts),

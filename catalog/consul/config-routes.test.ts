@@ -63,3 +63,59 @@ test('proxy-defaults say the protocol of services that say none themselves', asy
     assert.equal(headers.has('x-selvedge-warning'), warned, destination);
   }
 });
+
+test('discovery chains are compiled from what is stored, and no entry breaks one', async (t) => {
+  const catalog = await startTestCatalog(t);
+  const chainOf = async (service: string, query = '') => {
+    const answer = await send(catalog, 'GET', `/v1/discovery-chain/${service}${query}`);
+    assert.equal(answer.status, 200, answer.text);
+    const { Chain } = answer.json as { Chain: { StartNode: string; Protocol: string; Default?: boolean } };
+    return { ...Chain, index: Number(answer.headers.get('x-consul-index')) };
+  };
+  const before = await chainOf('web');
+  assert.deepEqual([before.StartNode, before.Default], ['resolver:web.default.default.dc1', true]);
+  const splitter = { Kind: 'service-splitter', Name: 'web', Splits: [{ Weight: 100, Service: 'canary' }] };
+  const refused = await write(catalog, splitter);
+  assert.equal(refused.status, 400);
+  assert.match(refused.text, /^discovery chain "web" uses a protocol "tcp"/);
+
+  await write(catalog, { Kind: 'service-defaults', Name: 'other', Protocol: 'http' });
+  assert.equal((await chainOf('web')).index, before.index, 'another service is none of its business');
+  await write(catalog, { Kind: 'proxy-defaults', Config: { protocol: 'http' } });
+  assert.equal((await write(catalog, splitter)).text, 'true');
+  const waiting = chainOf('web', `?index=${(await chainOf('web')).index}&wait=10s`);
+  await write(catalog, { Kind: 'service-resolver', Name: 'canary', ConnectTimeout: '1s' });
+  assert.ok((await waiting).index > before.index, 'what it leads to is');
+  const end = await send(catalog, 'DELETE', '/v1/config/proxy-defaults/global');
+  assert.equal(end.status, 400, 'the splitter would be of a tcp service');
+
+  const body = { OverrideProtocol: 'tcp', OverrideConnectTimeout: '3s', override_mesh_gateway: { mode: 'local' } };
+  const overridden = await send(catalog, 'POST', '/v1/discovery-chain/web', { body });
+  const { Chain } = overridden.json as { Chain: { StartNode: string; Targets: Record<string, object> } };
+  assert.equal(Chain.StartNode, 'resolver:web.default.default.dc1');
+  assert.deepEqual(
+    Object.values(Chain.Targets).map((target) => ({ ...target, ID: '', Name: '', SNI: '' })),
+    [
+      {
+        ID: '',
+        Name: '',
+        SNI: '',
+        Service: 'web',
+        Namespace: 'default',
+        Partition: 'default',
+        Datacenter: 'dc1',
+        MeshGateway: { Mode: 'local' },
+        Subset: {},
+        TransparentProxy: {},
+        ConnectTimeout: '3s',
+      },
+    ],
+  );
+  for (const [path, body, status] of [
+    ['/v1/discovery-chain/', undefined, 400],
+    ['/v1/discovery-chain/w%20b', undefined, 400],
+    ['/v1/discovery-chain/web', { OverrideConnectTimeout: 'soon' }, 400],
+  ] as const) {
+    assert.equal((await send(catalog, body === undefined ? 'GET' : 'POST', path, { body })).status, status, path);
+  }
+});

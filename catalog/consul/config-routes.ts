@@ -3,11 +3,12 @@ import { type EntryKind, parseConfigEntry } from '#policies/config-entries/confi
 import { ConsulError } from '#policies/consul/consul-error.ts';
 import { foldKeys, parseJson } from '#policies/consul/go-json.ts';
 import { formatServiceIntentions, parseServiceIntentions } from '#policies/service-intentions-form.ts';
-import { type Caller, nameOf } from '../access/caller.ts';
+import { nameOf } from '../access/caller.ts';
 import { denied } from '../access/denied.ts';
 import { operatorOnly } from '../access/permissions.ts';
+import { refuseBrokenChains } from '../config-entries/chains.ts';
 import { planConfigEntry } from '../config-entries/plan.ts';
-import { planIntentions, type Written } from '../intentions/plan.ts';
+import { planIntentionEnd, planIntentions, type Written } from '../intentions/plan.ts';
 import type { CatalogParts } from '../parts.ts';
 import type { CatalogState } from '../state/catalog-state.ts';
 import { unchanged, type WritePlan } from '../state/catalog-writer.ts';
@@ -41,7 +42,7 @@ export function configRoutes(parts: CatalogParts): Route[] {
       path: '/v1/config/:kind',
       methods: {
         GET: (c) => {
-          denied(policyReaderOnly(c.var.caller));
+          denied(operatorOnly(c.var.caller));
           const kind = parseKind(pathName(c, 'kind'));
           return answerRead(c, parts, [`kind/${kind}`], () => ({
             json: state.config.list(kind).map((entry) => view(state, entry)),
@@ -53,7 +54,7 @@ export function configRoutes(parts: CatalogParts): Route[] {
       path: '/v1/config/:kind/:name',
       methods: {
         GET: (c) => {
-          denied(policyReaderOnly(c.var.caller));
+          denied(operatorOnly(c.var.caller));
           const kind = parseKind(pathName(c, 'kind'));
           const name = pathName(c, 'name');
           return answerRead(c, parts, [`entry/${kind}/${name}`], () => {
@@ -69,15 +70,16 @@ export function configRoutes(parts: CatalogParts): Route[] {
 }
 
 async function put(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
-  denied(editorOnly(c.var.caller));
+  denied(operatorOnly(c.var.caller));
   const query = queryOf(c);
   refuseUnsupported(c.req.raw, parts.datacenter);
   const cas = parseCas(query);
   const body = parseJson(await bodyOf(c), 'Request decoding failed');
   const kind = parseKind(kindSchema.safeParse(foldKeys(kindSchema, body)).data?.Kind ?? '');
   const decide =
-    kind === 'service-intentions' ? decideIntentions(parts, body, query.has('force')) : decideEntry(parts, kind, body);
-  denied(mayWrite(c.var.caller, kind, decide.name));
+    kind === 'service-intentions'
+      ? decideIntentions(parts, body, { force: query.has('force'), by: nameOf(c.var.caller) })
+      : decideEntry(parts, kind, body);
   const answer = await parts.writer.commit(() => {
     if (cas !== undefined && cas !== (parts.state.config.get(kind, decide.name)?.modifyIndex ?? 0)) {
       return { compare: [], operations: [], result: { done: false, warning: undefined } };
@@ -99,32 +101,45 @@ interface EntryDecision {
   plan(): WritePlan<Written>;
 }
 
-function decideIntentions(parts: CatalogParts, body: unknown, force: boolean): EntryDecision {
+function decideIntentions(
+  parts: CatalogParts,
+  body: unknown,
+  writer: { readonly force: boolean; readonly by: string },
+): EntryDecision {
   const { destination, intentions } = parseServiceIntentions(body);
   const written = { drafts: intentions, meta: intentions[0]?.meta ?? {} };
-  const rules = { defaultAction: parts.defaultAction, force, nowMs: parts.context.clock() };
+  const { defaultAction, context } = parts;
+  const rules = { defaultAction, ...writer, how: 'written', nowMs: context.clock() } as const;
   return { name: destination, plan: () => planIntentions(parts.state, destination, written, rules) };
 }
 
 function decideEntry(parts: CatalogParts, kind: EntryKind, body: unknown): EntryDecision {
   const record = parseConfigEntry(kind, body);
-  return { name: record.Name, plan: () => planConfigEntry(parts.state, record) };
+  return {
+    name: record.Name,
+    plan: () => {
+      refuseBrokenChains(parts.state, { put: record });
+      return planConfigEntry(parts.state, record);
+    },
+  };
 }
 
 async function remove(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
-  denied(editorOnly(c.var.caller));
+  denied(operatorOnly(c.var.caller));
   const query = queryOf(c);
   refuseUnsupported(c.req.raw, parts.datacenter);
   const cas = parseCas(query);
   const kind = parseKind(pathName(c, 'kind'));
   const name = pathName(c, 'name');
-  denied(mayWrite(c.var.caller, kind, name));
   const key = keyOf('config', kind, name);
+  const change = { by: nameOf(c.var.caller), how: 'deleted', nowMs: parts.context.clock() } as const;
   const done = await parts.writer.commit(() => {
     const before = parts.state.config.get(kind, name);
     if (before === undefined || (cas !== undefined && cas !== before.modifyIndex)) {
       return { compare: [], operations: [], result: before === undefined && cas === undefined };
     }
+    if (kind === 'service-intentions') return planIntentionEnd(parts.state, name, change);
+    refuseBrokenChains(parts.state, { end: { kind, name } });
     return { compare: [unchanged(key, before.modifyIndex)], operations: [{ kind: 'delete', key }], result: true };
   });
   parts.context.log.info(
@@ -132,11 +147,6 @@ async function remove(c: CatalogRequest, parts: CatalogParts): Promise<Response>
     'config entry deleted',
   );
   return jsonAnswer(cas === undefined ? {} : done);
-}
-
-/** Intentions by their destination, all other entries by operators. */
-function mayWrite(caller: Caller, kind: ConfigKind, name: string): Refusal {
-  return kind === 'service-intentions' ? mayEditIntentions(caller, name) : operatorOnly(caller);
 }
 
 function view(state: CatalogState, entry: ConfigEntry): unknown {

@@ -16,7 +16,6 @@ const areas: readonly (readonly [paths: readonly string[], instead: string])[] =
   [['/v1/event/*'], 'Events are not offered: a key of /v1/kv that is watched with ?index= reaches who waits for it'],
   [['/v1/snapshot'], 'The store of the catalog is backed up, not its API: docs/operations.md'],
   [['/v1/operator/*'], 'There is no Raft here to operate: GET /readyz and /metrics say how the catalog is'],
-  [['/v1/discovery-chain/*'], 'Discovery chains are not offered: proxies read /v1/mesh/feed'],
   [
     ['/v1/peering/*', '/v1/peerings'],
     'Cluster peering is not offered: trust between meshes is federation of SPIFFE trust domains',
