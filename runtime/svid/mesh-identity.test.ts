@@ -176,6 +176,27 @@ describe('first contact', () => {
   });
 });
 
+test('told to come back later with its first SVID, it comes back when it was told, and not before', async () => {
+  const identity = await startIdentity();
+  identity.busyForSeconds = 7;
+  const waited = Promise.withResolvers<void>();
+  const context: ProcessContext = { ...systemContext(log), random: () => 0 };
+  const pauses: number[] = [];
+  const pause = (ms: number, signal: AbortSignal) => {
+    pauses.push(ms);
+    return pauses.length === 1 ? waited.promise : shortPause(signal);
+  };
+  const mesh = await open(identity, { context, pause });
+  assert.equal(mesh.svid('web').current, undefined);
+  assert.equal(pauses[0], 7_000);
+  assert.equal(identity.asked, 1, 'nothing was asked meanwhile');
+  const obtained = nextChange(mesh.svid('web'));
+  waited.resolve();
+  await obtained;
+  assert.equal(identity.asked, 2);
+  await mesh.close();
+});
+
 describe('what is issued is verified before it is used', () => {
   const wrong: Record<string, Recipe & { spiffeId?: string }> = {
     'of another service': { spiffeId: id('db') },

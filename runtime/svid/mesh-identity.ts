@@ -213,7 +213,8 @@ class Node {
       } else if (isLastingRefusal(error)) {
         throw error;
       } else {
-        this.#options.context.log.warn({ err: error }, 'no SVID yet; still trying');
+        const retryInMs = Math.round(renewer.putOff(error));
+        this.#options.context.log.warn({ err: error, retryInMs }, 'no SVID yet; still trying');
       }
     }
   }

@@ -41,6 +41,8 @@ export class SvidRenewer implements SvidSource {
   #obtained: ObtainedSvid | undefined;
   #plan: RenewalPlan | undefined;
   #failures = 0;
+  /** How long `run` waits before it asks again. */
+  #putOffMs = 0;
   /** Ends the present sleep. */
   #wake = new AbortController();
 
@@ -91,6 +93,16 @@ export class SvidRenewer implements SvidSource {
     }
   }
 
+  /**
+   * Counts a failure of `renew`: `run` asks again when the service said (Retry-After), or after a while.
+   * @returns after how long
+   */
+  putOff(error: unknown): number {
+    this.#failures += 1;
+    this.#putOffMs = delayAfter(error, this.#failures, this.#lifetimeMs(), this.#options.context.random);
+    return this.#putOffMs;
+  }
+
   /** Renews until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { context, service, pause, trust } = this.#options;
@@ -98,6 +110,12 @@ export class SvidRenewer implements SvidSource {
     signal.addEventListener('abort', stop, { once: true });
     this.#hasten();
     while (!signal.aborted) {
+      if (this.#putOffMs > 0) {
+        const delayMs = this.#putOffMs;
+        this.#putOffMs = 0;
+        await pause(delayMs, signal);
+        continue;
+      }
       const waitMs = this.#untilDueMs();
       if (waitMs > 0) {
         if (this.#wake.signal.aborted) this.#wake = new AbortController();
@@ -109,9 +127,8 @@ export class SvidRenewer implements SvidSource {
         await this.renew();
       } catch (err) {
         if (signal.aborted) return;
-        this.#failures += 1;
         const lapsed = this.current === undefined;
-        const delayMs = delayAfter(err, this.#failures, this.#lifetimeMs(), context.random);
+        const delayMs = this.putOff(err);
         const facts = {
           err,
           service,
@@ -121,7 +138,6 @@ export class SvidRenewer implements SvidSource {
         };
         if (lapsed) context.log.error(facts, 'no SVID: this service can neither call nor be called; still trying');
         else context.log.warn(facts, 'SVID not renewed; the one in hand stays in use');
-        await pause(delayMs, signal);
       }
     }
   }

@@ -38,6 +38,10 @@ export class TestIdentity {
   /** Makes the next SVIDs wrong. */
   twist: Recipe & { spiffeId?: string } = {};
   failWith: number | undefined;
+  /** Answers the next request for an SVID with 429 and this Retry-After, in seconds; once. */
+  busyForSeconds: number | undefined;
+  /** Requests for SVIDs, also those that were answered 429. */
+  asked = 0;
   /** What it serves as the succession of its roots. */
   steps: readonly string[] = [];
   #service: ServedHttp | undefined;
@@ -111,6 +115,10 @@ export class TestIdentity {
       return c.json({ nodeId: 'node-1', trustDomain: 'mesh.test', datacenter: 'dc1', services: ['web', 'web-*'] });
     });
     app.post('/v1/identity/svids', async (c) => {
+      this.asked += 1;
+      const busyForSeconds = this.busyForSeconds;
+      this.busyForSeconds = undefined;
+      if (busyForSeconds !== undefined) return c.text('busy', 429, { 'retry-after': String(busyForSeconds) });
       const body = await c.req.text();
       const { service, csr } = issueSchema.parse(JSON.parse(body));
       const proven = await this.#isProven(c.req.header(nodeProofHeader), body);
