@@ -3,9 +3,9 @@ import { type EntryKind, parseConfigEntry } from '#policies/config-entries/confi
 import { ConsulError } from '#policies/consul/consul-error.ts';
 import { foldKeys, parseJson } from '#policies/consul/go-json.ts';
 import { formatServiceIntentions, parseServiceIntentions } from '#policies/service-intentions-form.ts';
-import { nameOf } from '../access/caller.ts';
+import { type Caller, nameOf } from '../access/caller.ts';
 import { denied } from '../access/denied.ts';
-import { operatorOnly } from '../access/permissions.ts';
+import { editorOnly, mayEditIntentions, operatorOnly, policyReaderOnly, type Refusal } from '../access/permissions.ts';
 import { refuseBrokenChains } from '../config-entries/chains.ts';
 import { planConfigEntry } from '../config-entries/plan.ts';
 import { planIntentionEnd, planIntentions, type Written } from '../intentions/plan.ts';
@@ -42,7 +42,7 @@ export function configRoutes(parts: CatalogParts): Route[] {
       path: '/v1/config/:kind',
       methods: {
         GET: (c) => {
-          denied(operatorOnly(c.var.caller));
+          denied(policyReaderOnly(c.var.caller));
           const kind = parseKind(pathName(c, 'kind'));
           return answerRead(c, parts, [`kind/${kind}`], () => ({
             json: state.config.list(kind).map((entry) => view(state, entry)),
@@ -54,7 +54,7 @@ export function configRoutes(parts: CatalogParts): Route[] {
       path: '/v1/config/:kind/:name',
       methods: {
         GET: (c) => {
-          denied(operatorOnly(c.var.caller));
+          denied(policyReaderOnly(c.var.caller));
           const kind = parseKind(pathName(c, 'kind'));
           const name = pathName(c, 'name');
           return answerRead(c, parts, [`entry/${kind}/${name}`], () => {
@@ -70,7 +70,7 @@ export function configRoutes(parts: CatalogParts): Route[] {
 }
 
 async function put(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
-  denied(operatorOnly(c.var.caller));
+  denied(editorOnly(c.var.caller));
   const query = queryOf(c);
   refuseUnsupported(c.req.raw, parts.datacenter);
   const cas = parseCas(query);
@@ -80,6 +80,7 @@ async function put(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
     kind === 'service-intentions'
       ? decideIntentions(parts, body, { force: query.has('force'), by: nameOf(c.var.caller) })
       : decideEntry(parts, kind, body);
+  denied(mayWrite(c.var.caller, kind, decide.name));
   const answer = await parts.writer.commit(() => {
     if (cas !== undefined && cas !== (parts.state.config.get(kind, decide.name)?.modifyIndex ?? 0)) {
       return { compare: [], operations: [], result: { done: false, warning: undefined } };
@@ -125,12 +126,13 @@ function decideEntry(parts: CatalogParts, kind: EntryKind, body: unknown): Entry
 }
 
 async function remove(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
-  denied(operatorOnly(c.var.caller));
+  denied(editorOnly(c.var.caller));
   const query = queryOf(c);
   refuseUnsupported(c.req.raw, parts.datacenter);
   const cas = parseCas(query);
   const kind = parseKind(pathName(c, 'kind'));
   const name = pathName(c, 'name');
+  denied(mayWrite(c.var.caller, kind, name));
   const key = keyOf('config', kind, name);
   const change = { by: nameOf(c.var.caller), how: 'deleted', nowMs: parts.context.clock() } as const;
   const done = await parts.writer.commit(() => {
@@ -147,6 +149,11 @@ async function remove(c: CatalogRequest, parts: CatalogParts): Promise<Response>
     'config entry deleted',
   );
   return jsonAnswer(cas === undefined ? {} : done);
+}
+
+/** Intentions by their destination, all other entries by operators. */
+function mayWrite(caller: Caller, kind: ConfigKind, name: string): Refusal {
+  return kind === 'service-intentions' ? mayEditIntentions(caller, name) : operatorOnly(caller);
 }
 
 function view(state: CatalogState, entry: ConfigEntry): unknown {

@@ -4,6 +4,7 @@ import type { ServiceProtocol } from '#policies/intention.ts';
 import type { RangeResult, WatchBatch, WatchEvent } from '#store/contract.ts';
 import { type CheckRecord, Checks } from './checks.ts';
 import { ConfigEntries } from './config-entries.ts';
+import { IntentionHistory } from './intention-history.ts';
 import { Intentions } from './intentions.ts';
 import { KeyValues } from './key-values.ts';
 import { nounOf } from './keys.ts';
@@ -27,6 +28,7 @@ export class CatalogState {
   readonly checks = new Checks();
   readonly config = new ConfigEntries();
   readonly intentions = new Intentions();
+  readonly intentionHistory = new IntentionHistory();
   readonly resilience = new ResiliencePolicies();
   readonly meshAddresses = new MeshAddresses();
   readonly kv = new KeyValues();
@@ -63,6 +65,7 @@ export class CatalogState {
       this.checks,
       this.nodes,
       this.config,
+      this.intentionHistory,
       this.resilience,
       this.meshAddresses,
       this.kv,
@@ -113,6 +116,10 @@ export class CatalogState {
         if (ended !== undefined) this.intentions.delete(ended, touch);
         break;
       }
+      case 'intention-history':
+        if (event.kind === 'put') this.intentionHistory.put(event.kv);
+        else this.intentionHistory.delete(key);
+        break;
       case 'resilience':
         if (event.kind === 'put') this.resilience.put(event.kv, touch);
         else this.resilience.delete(key, touch);
