@@ -73,6 +73,15 @@ describe('what the documents tell to type', () => {
     assertAsShown(await runDocument('docs/runbooks/restore.md', { commands }), 2);
   });
 
+  test('docs/health-checks.md', async () => {
+    const environment = {
+      SELVEDGE_HTTP_ADDR: '127.0.0.1:8500',
+      SELVEDGE_IDENTITY_ADDR: '127.0.0.1:0',
+      SELVEDGE_DNS_ADDR: '127.0.0.1:0',
+    };
+    assertAsShown(await runDocument('docs/health-checks.md', { commands, environment }), 1);
+  });
+
   test('docs/dns.md', { skip: skipWithoutDig() }, async () => {
     const environment = {
       SELVEDGE_HTTP_ADDR: '127.0.0.1:8500',
