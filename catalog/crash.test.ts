@@ -13,8 +13,8 @@ async function startProcess(t: TestContext, dataDir: string): Promise<{ child: C
   const child = spawn(process.execPath, [program, dataDir], { stdio: ['ignore', 'pipe', 'inherit'] });
   t.after(() => child.kill('SIGKILL'));
   assert.ok(child.stdout !== null);
-  const [url] = (await once(createInterface(child.stdout), 'line')) as [string];
-  return { child, url };
+  const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
+  return { child, url: line.slice('catalog '.length) };
 }
 
 /** Killing proves that nothing acknowledged waits in the process; that it waits on no page cache either is shown by the store's trace of its syncs. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { EtcdPeerNetwork } from './etcd-peer-network.ts';
 import { freePorts } from './free-ports.ts';
 import type { ToolLookup } from './python-tool.ts';
+import { suspend } from './suspend.ts';
 import { findSystemTool } from './system-tool.ts';
 import { waitFor } from './wait-for.ts';
 
@@ -143,7 +144,9 @@ function member(command: string, address: string, cut: (id: string) => void, arg
       child?.kill('SIGKILL');
       await ended;
     },
-    pause: () => void child?.kill('SIGSTOP'),
+    pause: () => {
+      if (child?.pid !== undefined) suspend(child.pid);
+    },
     resume: () => void child?.kill('SIGCONT'),
     async start() {
       const started = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -171,8 +174,9 @@ function member(command: string, address: string, cut: (id: string) => void, arg
       }
     },
     async isolate() {
-      const { header } = await ask(address, 'maintenance/status', {});
-      cut(BigInt(header?.member_id ?? 0).toString(16));
+      const id = async (): Promise<string | undefined> =>
+        (await ask(address, 'maintenance/status', {})).header?.member_id;
+      cut(BigInt(await waitFor(`the ID of ${address}`, id, 30_000)).toString(16));
     },
     log: () => output,
   };

@@ -1,12 +1,26 @@
-/** A catalog as a process of its own, for tests that kill it: `catalog-process.ts DATA_DIR`. Prints its URL once it serves. */
+/**
+ * A catalog as a process of its own, for tests that kill it: `catalog-process.ts DATA_DIR [ETCD,...]`, on SQLite in that directory or on the members of an
+ * etcd cluster. Prints `catalog URL` once it serves.
+ */
 import { join } from 'node:path';
+import { credentials } from '@grpc/grpc-js';
+import { openEtcdStore } from '#store/etcd/etcd-store.ts';
 import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
 import { startCatalog } from '../main.ts';
 import { quietContext } from './running-catalog.ts';
 
-const [, , dataDir = ''] = process.argv;
+const [, , dataDir = '', members] = process.argv;
 const context = quietContext();
-const store = await openSqliteStore({ path: join(dataDir, 'catalog.db'), clock: context.clock, log: context.log });
+const { clock, log } = context;
+const store =
+  members === undefined
+    ? await openSqliteStore({ path: join(dataDir, 'catalog.db'), clock, log })
+    : await openEtcdStore({
+        addresses: members.split(','),
+        credentials: credentials.createInsecure(),
+        prefix: 'mesh/catalog',
+        log,
+      });
 const catalog = await startCatalog(
   {
     host: '127.0.0.1',
@@ -21,4 +35,4 @@ const catalog = await startCatalog(
   context,
   store,
 );
-process.stdout.write(`${catalog.url}\n`);
+process.stdout.write(`catalog ${catalog.url}\n`);
