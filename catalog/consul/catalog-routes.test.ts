@@ -193,6 +193,27 @@ test('keys in any case, nulls and unknown fields are taken when registering, as 
   assert.deepEqual((await send(catalog, 'GET', '/v1/catalog/services')).json, { web: [] });
 });
 
+test('weights out of bounds are 1 and 1: the Go client sends zeroes where none are given', async (t) => {
+  const catalog = await startTestCatalog(t);
+  for (const [given, kept] of [
+    [
+      { Passing: 0, Warning: 0 },
+      { Passing: 1, Warning: 1 },
+    ],
+    [{ Warning: 7 }, { Passing: 1, Warning: 1 }],
+    [{ Passing: 3 }, { Passing: 3, Warning: 0 }],
+    [
+      { Passing: 3, Warning: 70_000 },
+      { Passing: 1, Warning: 1 },
+    ],
+  ]) {
+    const body = { Node: 'n1', Address: '10.0.0.1', Service: { Service: 'web', Weights: given } };
+    assert.equal((await send(catalog, 'PUT', '/v1/catalog/register', { body })).status, 200);
+    const [instance] = (await send(catalog, 'GET', '/v1/catalog/service/web')).json as { ServiceWeights: unknown }[];
+    assert.deepEqual(instance?.ServiceWeights, kept);
+  }
+});
+
 test('the same registration again changes nothing and wakes nobody', async (t) => {
   const catalog = await startTestCatalog(t);
   await send(catalog, 'PUT', '/v1/catalog/register', { body: registration });

@@ -7,6 +7,11 @@ import { hostAddress, itemId, metadata, nodeName, port, serviceName, tags } from
 
 const taggedAddress = z.object({ Address: hostAddress.default(''), Port: port.default(0) });
 
+/** Others are taken for none, as Consul does: its Go client sends zeroes where its caller gave none. */
+function areWeights({ Passing, Warning }: { readonly Passing: number; readonly Warning: number }): boolean {
+  return Passing >= 1 && Passing <= 65_535 && Warning >= 0 && Warning <= 65_535;
+}
+
 /** The `Service` of a registration, in Consul's names; what Consul has and Selvedge does not is ignored, as unknown fields are. */
 const serviceRequestSchema = z.object({
   Kind: z.string().max(64).default(''),
@@ -18,8 +23,9 @@ const serviceRequestSchema = z.object({
   Meta: metadata.default({}),
   Port: port.default(0),
   Weights: z
-    .object({ Passing: z.int().min(1).max(65_535).default(1), Warning: z.int().min(0).max(65_535).default(1) })
-    .default({ Passing: 1, Warning: 1 }),
+    .object({ Passing: z.int().default(0), Warning: z.int().default(0) })
+    .default({ Passing: 1, Warning: 1 })
+    .transform((given) => (areWeights(given) ? given : { Passing: 1, Warning: 1 })),
   EnableTagOverride: z.boolean().default(false),
   Proxy: z
     .looseObject({ DestinationServiceName: z.string().optional(), DestinationServiceID: itemId.optional() })
