@@ -25,6 +25,7 @@ import type { CatalogEnv } from './consul/route-table.ts';
 import { type DnsConfig, serveCatalogDns } from './dns/catalog-dns.ts';
 import { FeedHub, type SignedBundle } from './feed/feed-hub.ts';
 import { Decisions } from './intentions/decisions.ts';
+import { ExpirySweep } from './intentions/expiry-sweep.ts';
 import type { CatalogParts } from './parts.ts';
 import { CatalogState } from './state/catalog-state.ts';
 import { CatalogWriter } from './state/catalog-writer.ts';
@@ -125,6 +126,7 @@ export async function startCatalog(
     throw error;
   }
   const decisions = new Decisions(parts);
+  const sweep = new ExpirySweep(parts);
   const hub = new FeedHub(parts, {
     bundle: config.signedBundle,
     keepAliveMs: config.feedKeepAliveMs ?? defaultKeepAliveMs,
@@ -175,6 +177,7 @@ export async function startCatalog(
         hub.close();
         await dns?.close();
         await served.close(graceMs);
+        await sweep.close();
         sessions.close();
         await follower.close();
         await audit.close();
@@ -182,6 +185,7 @@ export async function startCatalog(
     };
   } catch (error) {
     hub.close();
+    await sweep.close();
     await dns?.close();
     sessions.close();
     await follower.close();

@@ -17,6 +17,8 @@ import { ServiceView } from './view/service-view.ts';
 import { ViewCache } from './view/view-cache.ts';
 
 const inboundIdleTimeoutMs = 3_600_000;
+/** How late an intention may be seen to have expired. Asked again and again, for a timer does not follow a clock that is set. */
+const expiryCheckMs = 500;
 
 /** What the sidecars of one process share. */
 export interface SidecarWorld {
@@ -52,6 +54,7 @@ export class Sidecar {
   readonly #cache: ViewCache | undefined;
   #inbound: InboundListener | undefined;
   readonly #outbound: OutboundListener[] = [];
+  readonly #expiry: NodeJS.Timeout;
   #draining = false;
 
   /** Starts to follow the catalog; `listen` opens the doors. */
@@ -85,6 +88,7 @@ export class Sidecar {
           'intentions changed: cut what they deny now',
         );
     });
+    this.#expiry = setInterval(() => view.expire(), expiryCheckMs).unref();
     this.feed = new FeedClient({
       view,
       upstreams: config.upstreams.map(({ service }) => service),
@@ -100,7 +104,7 @@ export class Sidecar {
 
   /** Loads what was known at the last run, then starts. */
   static async start(config: SidecarConfig, world: SidecarWorld): Promise<Sidecar> {
-    const view = new ServiceView(config.service);
+    const view = new ServiceView(config.service, world.process.clock);
     const cache =
       world.dataDir === undefined ? undefined : new ViewCache(world.dataDir, config.service, world.process.log);
     await cache?.load(view);
@@ -176,6 +180,7 @@ export class Sidecar {
   }
 
   async close(): Promise<void> {
+    clearInterval(this.#expiry);
     this.#inbound?.close();
     for (const listener of this.#outbound) listener.close();
     for (const upstream of this.upstreams) upstream.close();

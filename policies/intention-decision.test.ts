@@ -29,6 +29,7 @@ test('what is not understood denies, and says so', () => {
       defaultAction: 'allow',
       intentions: [item],
       revision: 1,
+      nowMs: 0,
     });
     const verdict = policy.forSource('web').request(facts({ method: 'GET', target: '/a', lines: [] }, '/a'));
     assert.ok(!verdict.allowed && verdict.reason.includes('not understood'), JSON.stringify(permission));
@@ -47,6 +48,7 @@ test('what is not understood denies, and says so', () => {
       defaultAction: 'allow',
       intentions: [item],
       revision: 1,
+      nowMs: 0,
     });
     assert.ok(
       !policy.forSource('web').request(facts({ method: 'GET', target: '/', lines: [] }, '/')).allowed,
@@ -63,6 +65,7 @@ test('an error while deciding is a deny', () => {
     defaultAction: 'allow',
     intentions: [intention('web', 'db', { permissions })],
     revision: 4,
+    nowMs: 0,
   }).forSource('web');
   const verdict = policy.request({
     method: 'GET',
@@ -81,6 +84,7 @@ test('the cache of sources is bounded and changes nothing', () => {
     defaultAction: 'deny',
     intentions: [intention('s7', 'db', { action: 'allow' })],
     revision: 1,
+    nowMs: 0,
   });
   const first = policy.forSource('s7');
   assert.equal(policy.forSource('s7'), first);
@@ -133,7 +137,7 @@ test('property: whatever the feed lets through compiles, and every request gets 
           intentions: rules.map((item) => ({ ...item, ...numbers })),
         };
         const feed = feedIntentionsSchema.parse(JSON.parse(JSON.stringify(resource)));
-        const policy = compileIntentions({ destination: feed.name, revision: 1, ...feed }).forSource('web');
+        const policy = compileIntentions({ destination: feed.name, revision: 1, nowMs: 0, ...feed }).forSource('web');
         const verdict = policy.request({ method: 'GET', path, headerValues: () => [value] });
         assert.equal(typeof verdict.allowed, 'boolean');
         if (policy.connection !== 'per-request') assert.equal(policy.connection, verdict);

@@ -1,4 +1,5 @@
 import type { Intention, IntentionAction, ServiceProtocol } from './intention.ts';
+import { inForce } from './intention-expiry.ts';
 import { appliesTo, compareIntentions, consultedIntention, isGuard } from './intention-precedence.ts';
 import { PathReadings, type ReadingName } from './path-readings.ts';
 import { compilePermission, type PermissionRule } from './permission-rule.ts';
@@ -14,7 +15,12 @@ export interface Verdict {
   readonly reading?: string;
   /** Revision of the intentions that were consulted. */
   readonly revision: number;
+  /** Allowed only because an intention is in observe mode: what it would have denied. */
+  readonly observed?: ObservedDenial;
 }
+
+/** A denial that was not enforced. */
+export type ObservedDenial = Pick<Verdict, 'rule' | 'reason' | 'reading'>;
 
 /** What rules may look at. */
 export interface RequestFacts {
@@ -37,6 +43,8 @@ export interface SourcePolicy {
 /** The intentions of one destination, ready to be asked. */
 export interface CompiledIntentions {
   readonly revision: number;
+  /** When the next of the intentions ends, ms since the epoch: then compile anew. Undefined: none does. */
+  readonly untilMs: number | undefined;
   /** @param service name of the calling service; undefined for an identity that is no service of this trust domain: always deny */
   forSource(service: string | undefined): SourcePolicy;
 }
@@ -49,6 +57,8 @@ export interface IntentionInput {
   /** In any order; those of other destinations are passed over. */
   readonly intentions: readonly Intention[];
   readonly revision: number;
+  /** The time that it is, ms since the epoch: what has expired counts no more. */
+  readonly nowMs: number;
 }
 
 /** Sources whose compiled policy is kept. */
@@ -57,15 +67,20 @@ const maxCachedSources = 1_024;
 /**
  * The one evaluator (invariant 3): proxy, `check`, `authorize`, command line and console all ask it.
  *
+ * 0. What has expired is not there.
  * 1. Guards (permissions on destination `*`) that apply to the source: any deny that matches decides.
  * 2. The one intention of highest precedence that applies: its action, or its permissions in order, the first that matches.
  * 3. Where none matches, the default action; never the next intention (Consul).
+ *
+ * What an intention in observe mode would deny, by a rule of its own or because none of them matches, is allowed and told in the verdict. As such an
+ * intention denies nothing, a guard in observe mode decides nothing, and whatever else denies still does.
  *
  * Permissions at a destination whose protocol is tcp deny everything, as nothing can be matched. So does anything that is not understood, and any error.
  * Never throws.
  */
 export function compileIntentions(input: IntentionInput): CompiledIntentions {
-  const ordered = input.intentions.toSorted(compareIntentions);
+  const { intentions, untilMs } = inForce(input.intentions, input.nowMs);
+  const ordered = intentions.toSorted(compareIntentions);
   const policies = new Map<string, SourcePolicy>();
   const stranger = settled({
     allowed: false,
@@ -75,6 +90,7 @@ export function compileIntentions(input: IntentionInput): CompiledIntentions {
   });
   return {
     revision: input.revision,
+    untilMs,
     forSource(service) {
       if (service === undefined) return stranger;
       const cached = policies.get(service);
@@ -94,7 +110,10 @@ function compileSource(input: IntentionInput, ordered: readonly Intention[], sou
     const denies = ordered
       .filter((intention) => isGuard(intention) && appliesTo(intention, source, destination))
       .flatMap((guard) => compileRules(guard, revision).filter((rule) => rule.permission.action === 'deny'));
-    return compilePolicy(input, source, consulted, denies);
+    const enforced = denies.filter((rule) => rule.denies.observed === undefined);
+    const policy = compilePolicy(input, source, consulted, enforced);
+    const watching = denies.filter((rule) => rule.denies.observed !== undefined);
+    return watching.length === 0 ? policy : observing(policy, watching, input);
   } catch (error) {
     return settled(failure(`${source} -> ${destination}`, error, revision));
   }
@@ -108,21 +127,24 @@ function compilePolicy(
 ): SourcePolicy {
   const { destination, defaultAction, protocol, revision } = input;
   const settle = (allowed: boolean, rule: string, reason: string) => settled({ allowed, rule, reason, revision });
-  const otherwise: Verdict = {
+  const byDefault: Verdict = {
     allowed: defaultAction === 'allow',
     rule: `default (${defaultAction})`,
     reason: `No ${consulted === undefined ? 'intention' : 'permission of the intention'} matches ${source} -> ${destination}; the default is ${defaultAction}.`,
     revision,
   };
+  const otherwise = consulted?.observe === true ? observed(consulted, byDefault) : byDefault;
   if (protocol === 'tcp') {
     const [guard] = guards;
     const rule = guard?.name ?? (consulted?.permissions === undefined ? undefined : nameOf(consulted));
     if (rule !== undefined) {
-      return settle(
-        false,
-        `${rule} (deny)`,
-        `It has HTTP permissions, and ${destination} is of protocol tcp: set Protocol http in its service-defaults.`,
-      );
+      const verdict: Verdict = {
+        allowed: false,
+        rule: `${rule} (deny)`,
+        reason: tcpReason(destination),
+        revision,
+      };
+      return settled(guard === undefined && consulted?.observe === true ? observed(consulted, verdict) : verdict);
     }
   }
   if (consulted === undefined) return perRequest(guards, [], otherwise, revision);
@@ -140,7 +162,7 @@ function compilePolicy(
     reason: `The intention ${name} says ${action}.`,
     revision,
   };
-  return perRequest(guards, [], said, revision);
+  return perRequest(guards, [], consulted.observe === true ? observed(consulted, said) : said, revision);
 }
 
 /** One permission in its place, with the verdicts that need nothing of the request made ahead. */
@@ -160,11 +182,13 @@ function compileRules(intention: Intention, revision: number): readonly Rule[] {
       compiled.flaw === undefined
         ? `Matched permission ${index + 1} of ${guard}${nameOf(intention)}: ${compiled.text}.`
         : `Permission ${index + 1} of ${guard}${nameOf(intention)} is not understood, so it denies: ${compiled.flaw}.`;
+    const denies: Verdict = { allowed: false, rule: `${name} (deny)`, reason, revision };
     return {
       name,
       permission: compiled,
       allows: { allowed: true, rule: `${name} (allow)`, reason, revision },
-      denies: { allowed: false, rule: `${name} (deny)`, reason, revision },
+      // What is not understood is denied, whatever the mode.
+      denies: intention.observe === true && compiled.flaw === undefined ? observed(intention, denies) : denies,
     };
   });
 }
@@ -215,7 +239,57 @@ function decide(
 function denied(rule: Rule, readings: PathReadings, name: ReadingName): Verdict {
   const reading = readings.named(name);
   const shown = reading.length > 256 ? `${reading.slice(0, 256)}…` : reading;
-  return { ...rule.denies, reading: `${name}: ${shown}` };
+  const text = `${name}: ${shown}`;
+  if (rule.denies.observed === undefined) return { ...rule.denies, reading: text };
+  return { ...rule.denies, observed: { ...rule.denies.observed, reading: text } };
+}
+
+/** What becomes of a verdict of an intention in observe mode: a deny is let through, and told. */
+function observed(intention: Intention, verdict: Verdict): Verdict {
+  if (verdict.allowed) return verdict;
+  const { rule, reason, revision } = verdict;
+  const name = nameOf(intention);
+  return {
+    allowed: true,
+    rule: `${name} (observe)`,
+    reason: `${name} is in observe mode; enforced, it would deny: ${reason}`,
+    revision,
+    observed: { rule, reason },
+  };
+}
+
+/** A policy watched by guards in observe mode: they change no verdict, but tell what of the allowed they would deny. */
+function observing(policy: SourcePolicy, guards: readonly Rule[], input: IntentionInput): SourcePolicy {
+  const [first] = guards;
+  if (input.protocol === 'tcp') {
+    const { connection } = policy;
+    if (connection === 'per-request' || !connection.allowed || connection.observed !== undefined) return policy;
+    const rule = `${first?.name ?? 'guard'} (deny)`;
+    return settled({ ...connection, observed: { rule, reason: tcpReason(input.destination) } });
+  }
+  if (policy.connection !== 'per-request' && !policy.connection.allowed) return policy;
+  return {
+    connection: 'per-request',
+    request(facts) {
+      const verdict = policy.request(facts);
+      if (!verdict.allowed || verdict.observed !== undefined) return verdict;
+      try {
+        const readings = new PathReadings(facts.path);
+        for (const guard of guards) {
+          const reading = guard.permission.forbids(facts, readings);
+          const told = reading === undefined ? undefined : denied(guard, readings, reading).observed;
+          if (told !== undefined) return { ...verdict, observed: told };
+        }
+        return verdict;
+      } catch (error) {
+        return failure('evaluation', error, verdict.revision);
+      }
+    },
+  };
+}
+
+function tcpReason(destination: string): string {
+  return `It has HTTP permissions, and ${destination} is of protocol tcp: set Protocol http in its service-defaults.`;
 }
 
 function settled(verdict: Verdict): SourcePolicy {

@@ -19,6 +19,11 @@ test('a write is told by what it took away and what it brought', () => {
       { permissions: [path('deny', '/a'), path('allow', '/c'), path('deny', '/d')] },
       ['- permission 2: allow PathPrefix "/b"', '+ permission 3: deny PathPrefix "/d"'],
     ],
+    [
+      { action: 'deny', observe: true, expiresAtMs: 0 },
+      { action: 'deny', expiresAtMs: 1 },
+      ['- observe', '- expires 1970-01-01T00:00:00.000Z', '+ expires 1970-01-01T00:00:00.001Z'],
+    ],
     // Order is meaning: a rule that moved is told.
     [
       { permissions: [path('deny', '/a'), path('allow', '/')] },

@@ -2,7 +2,7 @@ import type { Intention, Permission } from './intention.ts';
 import { compilePermission } from './permission-rule.ts';
 
 /** What was said of one pair; the times and revisions of its writing are no part of it. */
-export type IntentionRules = Pick<Intention, 'action' | 'permissions' | 'description'>;
+export type IntentionRules = Pick<Intention, 'action' | 'permissions' | 'description' | 'observe' | 'expiresAtMs'>;
 
 /**
  * What a write changed, a line for each thing: `- allow`, `+ permission 2: deny PathPrefix "/admin"`. Permissions that stand in the same order in both are not
@@ -14,6 +14,8 @@ export function diffIntentions(before: IntentionRules | undefined, after: Intent
   return [
     ...changed(before?.action, after?.action, (action) => action),
     ...diffPermissions(before?.permissions ?? [], after?.permissions ?? []),
+    ...changed(before?.observe, after?.observe, () => 'observe'),
+    ...changed(before?.expiresAtMs, after?.expiresAtMs, (atMs) => `expires ${new Date(atMs).toISOString()}`),
     ...changed(before?.description, after?.description, (text) => `description ${JSON.stringify(text)}`),
   ];
 }

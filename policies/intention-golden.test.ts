@@ -58,6 +58,7 @@ function compilePolicy([first = '', ...lines]: readonly string[]): CompiledInten
     defaultAction: defaultAction === 'allow' ? 'allow' : 'deny',
     intentions,
     revision: 1,
+    nowMs: 0,
   });
 }
 

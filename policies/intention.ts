@@ -47,6 +47,10 @@ export interface Intention {
   readonly action?: IntentionAction;
   readonly permissions?: readonly Permission[];
   readonly description?: string;
+  /** What it would deny it lets through and counts. Absent: it is enforced. */
+  readonly observe?: true;
+  /** From then on it has no effect, ms since the epoch. Absent: it stays. */
+  readonly expiresAtMs?: number;
   readonly meta?: Readonly<Record<string, string>>;
   /** Consul's precedence, computed: 9 name to name, 8 `*` to name, 6 name to `*`, 5 `*` to `*`. */
   readonly precedence: number;

@@ -18,12 +18,14 @@ test('what is refused, and how', () => {
     [{ permissions: [{ action: 'deny', http: {} }] }, /should not be empty/],
     [{ permissions: [{ action: 'deny', http: { pathExact: 'a' } }] }, /doesn't start with/],
     [{ permissions: [{ action: 'deny', http: { pathPrefix: '/a?b' } }] }, /PathPrefix/],
+    [{ action: 'allow', expiresAt: '1970-01-01T00:00:00Z' }, /in the past/],
+    [{ action: 'allow', expiresAt: '1999-01-01T00:00:00+01:00' }, /ten years/],
     [{ action: 'allow', description: 'x'.repeat(600) }, /Description/],
   ];
   for (const [body, message] of cases) {
     const given = meshIntentionSchema.parse(body);
     assert.throws(
-      () => parseMeshIntention(given, pair),
+      () => parseMeshIntention(given, pair, 0),
       (error) => isMeshError(error) && error.code === 'SLV-5004' && message.test(error.message),
       JSON.stringify(body),
     );
@@ -31,8 +33,8 @@ test('what is refused, and how', () => {
   for (const unknown of [{ action: 'permit' }, { action: 'allow', actoin: 'deny' }, { permissions: [] }]) {
     assert.equal(meshIntentionSchema.safeParse(unknown).success, false);
   }
-  assert.throws(() => parseMeshIntention({ action: 'allow' }, { source: 'web*', destination: 'db' }));
-  assert.throws(() => parseMeshIntention({ action: 'allow' }, { source: 'web', destination: '' }));
+  assert.throws(() => parseMeshIntention({ action: 'allow' }, { source: 'web*', destination: 'db' }, 0));
+  assert.throws(() => parseMeshIntention({ action: 'allow' }, { source: 'web', destination: '' }, 0));
 });
 
 test('property: what is formatted parses to the same', () => {
@@ -46,14 +48,18 @@ test('property: what is formatted parses to the same', () => {
     ),
   });
   const body = fc.oneof(
-    fc.record({ action: fc.constantFrom<'allow' | 'deny'>('allow', 'deny') }),
+    fc.record({
+      action: fc.constantFrom<'allow' | 'deny'>('allow', 'deny'),
+      observe: fc.constant(true),
+      expiresAt: fc.constant('1970-01-02T00:00:00.000Z'),
+    }),
     fc.record({ permissions: fc.array(permission, { minLength: 1, maxLength: 5 }), description: fc.constant('why') }),
   );
   fc.assert(
     fc.property(body.map(plain), (given) => {
-      const draft = parseMeshIntention(given, pair);
+      const draft = parseMeshIntention(given, pair, 0);
       assert.deepEqual(formatMeshIntention(draft), given);
-      assert.deepEqual(parseMeshIntention(meshIntentionSchema.parse(formatMeshIntention(draft)), pair), draft);
+      assert.deepEqual(parseMeshIntention(meshIntentionSchema.parse(formatMeshIntention(draft)), pair, 0), draft);
     }),
   );
 });

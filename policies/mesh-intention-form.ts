@@ -23,6 +23,8 @@ const http = z.strictObject({
   headers: z.array(header).max(32).optional(),
   methods: z.array(text).max(32).optional(),
 });
+/** Ten years. */
+const maxLifetimeMs = 3_652 * 86_400_000;
 const action = z.enum(['allow', 'deny']);
 
 /** What our own API says of a pair: the model of policies/intention.ts, where Consul's API has its PascalCase. Meanings are judged by parseMeshIntention. */
@@ -30,6 +32,10 @@ export const meshIntentionSchema = z.strictObject({
   action: action.optional(),
   permissions: z.array(z.strictObject({ action, http })).min(1).max(maxPermissions).optional(),
   description: text.optional(),
+  /** What it would deny it lets through and counts. */
+  observe: z.boolean().optional(),
+  /** From then on it has no effect. */
+  expiresAt: z.iso.datetime({ offset: true }).optional(),
 });
 export type MeshIntention = z.infer<typeof meshIntentionSchema>;
 
@@ -40,6 +46,7 @@ export type MeshIntention = z.infer<typeof meshIntentionSchema>;
 export function parseMeshIntention(
   given: MeshIntention,
   pair: { readonly source: string; readonly destination: string },
+  nowMs: number,
 ): IntentionDraft {
   judgeName('destination ', pair.destination);
   if ((given.action === undefined) === (given.permissions === undefined)) {
@@ -53,12 +60,25 @@ export function parseMeshIntention(
     Permissions: parseConsul(permissionsSchema, permissions, 'permissions'),
     Description: given.description,
   };
-  return parseSource(fields, 0, pair.destination);
+  const draft = parseSource(fields, 0, pair.destination);
+  return {
+    ...draft,
+    ...(given.observe === true ? { observe: true } : {}),
+    ...(given.expiresAt === undefined ? {} : { expiresAtMs: parseEnd(given.expiresAt, nowMs) }),
+  };
+}
+
+/** An end is in the future, and not so far that it is none. */
+function parseEnd(expiresAt: string, nowMs: number): number {
+  const atMs = Date.parse(expiresAt);
+  if (!(atMs > nowMs)) throw invalidIntention(`expiresAt ${expiresAt} is in the past`);
+  if (atMs > nowMs + maxLifetimeMs) throw invalidIntention(`expiresAt ${expiresAt} is more than ten years away`);
+  return atMs;
 }
 
 /** What was said of a pair, as parseMeshIntention reads it. */
 export function formatMeshIntention(
-  intention: Pick<Intention, 'action' | 'permissions' | 'description'>,
+  intention: Pick<Intention, 'action' | 'permissions' | 'description' | 'observe' | 'expiresAtMs'>,
 ): MeshIntention {
   return {
     ...(intention.action === undefined ? {} : { action: intention.action }),
@@ -66,5 +86,7 @@ export function formatMeshIntention(
       ? {}
       : { permissions: intention.permissions as NonNullable<MeshIntention['permissions']> }),
     ...(intention.description === undefined ? {} : { description: intention.description }),
+    ...(intention.observe === undefined ? {} : { observe: intention.observe }),
+    ...(intention.expiresAtMs === undefined ? {} : { expiresAt: new Date(intention.expiresAtMs).toISOString() }),
   };
 }

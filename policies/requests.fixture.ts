@@ -16,7 +16,7 @@ export interface Request {
 export function intention(
   source: string,
   destination: string,
-  rule: Pick<Intention, 'action' | 'permissions'>,
+  rule: Pick<Intention, 'action' | 'permissions' | 'observe' | 'expiresAtMs'>,
 ): Intention {
   const precedence = precedenceOf(source, destination);
   return { source, destination, ...rule, precedence, createdAtMs: 0, updatedAtMs: 0, createIndex: 1, modifyIndex: 1 };
@@ -36,6 +36,13 @@ export function allows(
 ) {
   const canonical = canonicaliseTarget(request.target);
   if (!canonical.ok) return false;
-  const policy = compileIntentions({ destination: 'db', protocol: 'http', defaultAction, intentions, revision: 1 });
+  const policy = compileIntentions({
+    destination: 'db',
+    protocol: 'http',
+    defaultAction,
+    intentions,
+    revision: 1,
+    nowMs: 0,
+  });
   return policy.forSource(source).request(facts(request, canonical.path)).allowed;
 }

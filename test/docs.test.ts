@@ -73,6 +73,10 @@ describe('what the documents tell to type', () => {
     assertAsShown(await runDocument('docs/runbooks/restore.md', { commands }), 2);
   });
 
+  test('docs/runbooks/compromise.md', async () => {
+    assertAsShown(await runDocument('docs/runbooks/compromise.md', { commands }), 3);
+  });
+
   test('docs/health-checks.md', async () => {
     const environment = {
       SELVEDGE_HTTP_ADDR: '127.0.0.1:8500',
@@ -269,6 +273,7 @@ describe('what the documents say', () => {
       defaultAction: 'deny',
       intentions: [intention],
       revision: 1,
+      nowMs: 0,
     });
     const verdict = compiled.forSource('web').request({ method, path: canonical.path, headerValues: () => [] });
     return { answer: verdict.allowed ? 'allow' : 'deny', reading: verdict.reading?.split(':')[0] ?? '' };

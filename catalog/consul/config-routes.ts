@@ -110,7 +110,7 @@ function decideIntentions(
   const { destination, intentions } = parseServiceIntentions(body);
   const written = { drafts: intentions, meta: intentions[0]?.meta ?? {} };
   const { defaultAction, context } = parts;
-  const rules = { defaultAction, ...writer, how: 'written', nowMs: context.clock() } as const;
+  const rules = { defaultAction, ...writer, how: 'written', consulForm: true, nowMs: context.clock() } as const;
   return { name: destination, plan: () => planIntentions(parts.state, destination, written, rules) };
 }
 

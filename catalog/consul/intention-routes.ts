@@ -75,6 +75,7 @@ async function putExact(c: CatalogRequest, parts: CatalogParts): Promise<Respons
     force: query.has('force'),
     by: nameOf(c.var.caller),
     how: 'written',
+    consulForm: true,
     nowMs: parts.context.clock(),
   } as const;
   const { warning } = await parts.writer.commit(() => planIntention(parts.state, draft, rules));

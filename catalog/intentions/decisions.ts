@@ -16,11 +16,13 @@ export type ConnectionDecision =
   | { readonly layer: 'connection'; readonly verdict: Verdict }
   | { readonly layer: 'request'; readonly revision: number };
 
+type DecidingParts = Pick<CatalogParts, 'state' | 'defaultAction' | 'trustDomain' | 'context'>;
+
 /** Asks the one evaluator (policies/intention-decision.ts) on the catalog's state. */
 export class Decisions {
-  readonly #parts: Pick<CatalogParts, 'state' | 'defaultAction' | 'trustDomain'>;
+  readonly #parts: DecidingParts;
 
-  constructor(parts: Pick<CatalogParts, 'state' | 'defaultAction' | 'trustDomain'>) {
+  constructor(parts: DecidingParts) {
     this.#parts = parts;
   }
 
@@ -60,13 +62,14 @@ export class Decisions {
   }
 
   #compile(destination: string): CompiledIntentions {
-    const { state, defaultAction } = this.#parts;
+    const { state, defaultAction, context } = this.#parts;
     return compileIntentions({
       destination,
       protocol: state.protocolOf(destination),
       defaultAction,
       intentions: state.intentions.deciding(destination),
       revision: state.revision,
+      nowMs: context.clock(),
     });
   }
 }

@@ -1,4 +1,5 @@
 import type { IntentionAction } from '#policies/intention.ts';
+import { isExpired } from '#policies/intention-expiry.ts';
 import type { IntentionDraft } from '#policies/intention-form.ts';
 import { precedenceOf } from '#policies/intention-precedence.ts';
 import type { CatalogState } from '../state/catalog-state.ts';
@@ -7,7 +8,7 @@ import type { StoredIntention } from '../state/config-entries.ts';
 import { encode } from '../state/indexed.ts';
 import { keyOf } from '../state/keys.ts';
 import { type Change, planHistory } from './history.ts';
-import { type Rules, refuseShadowing } from './shadow.ts';
+import { type Rules, refuseOpening, refuseShadowing } from './shadow.ts';
 import { protocolWarning } from './warning.ts';
 
 /** Who writes, and how to judge it. */
@@ -15,6 +16,8 @@ export interface WriteRules extends Change {
   readonly defaultAction: IntentionAction;
   /** The writer has seen what it hides. */
   readonly force: boolean;
+  /** Written in a form of Consul's, which has no mode and no end: those of the pair stay as they are. */
+  readonly consulForm?: true;
 }
 
 /** What a write came to. */
@@ -31,7 +34,7 @@ export function planIntention(state: CatalogState, draft: IntentionDraft, rules:
   const entry = entryOf(state, destination);
   const before = entry?.record.intentions ?? [];
   const at = before.findIndex(({ source }) => source === draft.source);
-  const stored = toStored(draft, before[at], rules.nowMs);
+  const stored = toStored(draft, before[at], rules);
   const intentions = at < 0 ? [...before, stored] : before.with(at, stored);
   return planEntry(state, destination, { intentions, meta: entry?.record.Meta ?? {} }, [draft.source], rules);
 }
@@ -75,7 +78,7 @@ export function planIntentions(
     toStored(
       draft,
       before.find(({ source }) => source === draft.source),
-      rules.nowMs,
+      rules,
     ),
   );
   const sources = written.drafts.map(({ source }) => source);
@@ -96,7 +99,10 @@ function planEntry(
       ...state.intentions.list().filter((intention) => intention.destination !== destination),
       ...after.intentions.map(asRules),
     ];
-    for (const intention of changed) refuseShadowing(intention, others, rules.defaultAction);
+    for (const intention of changed) {
+      refuseShadowing(intention, others, rules.defaultAction);
+      refuseOpening(intention, state.intentions.list(), rules);
+    }
   }
   const key = keyOf('config', 'service-intentions', destination);
   const entry = entryOf(state, destination);
@@ -115,12 +121,17 @@ function entryOf(state: CatalogState, destination: string) {
   return entry?.record.Kind === 'service-intentions' ? { ...entry, record: entry.record } : undefined;
 }
 
-function toStored(draft: IntentionDraft, before: StoredIntention | undefined, nowMs: number): StoredIntention {
+function toStored(draft: IntentionDraft, replaced: StoredIntention | undefined, rules: WriteRules): StoredIntention {
+  const { nowMs } = rules;
+  const before = replaced !== undefined && isExpired(replaced, nowMs) ? undefined : replaced;
+  const mode: Pick<StoredIntention, 'observe' | 'expiresAtMs'> = rules.consulForm === true ? (before ?? {}) : draft;
   const said = {
     source: draft.source,
     ...(draft.action === undefined ? {} : { action: draft.action }),
     ...(draft.permissions === undefined ? {} : { permissions: draft.permissions }),
     ...(draft.description ? { description: draft.description } : {}),
+    ...(mode.observe === true ? { observe: true as const } : {}),
+    ...(mode.expiresAtMs === undefined ? {} : { expiresAtMs: mode.expiresAtMs }),
     precedence: precedenceOf(draft.source, draft.destination),
   };
   if (before !== undefined) {

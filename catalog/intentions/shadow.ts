@@ -1,9 +1,10 @@
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { Intention, IntentionAction } from '#policies/intention.ts';
-import { wildcard } from '#policies/intention-precedence.ts';
+import { inForce } from '#policies/intention-expiry.ts';
+import { compareIntentions, consultedIntention, wildcard } from '#policies/intention-precedence.ts';
 
 /** What of an intention its effect depends on. */
-export type Rules = Pick<Intention, 'source' | 'destination' | 'action' | 'permissions' | 'precedence'>;
+export type Rules = Pick<Intention, 'source' | 'destination' | 'action' | 'permissions' | 'precedence' | 'observe'>;
 
 /**
  * Under default allow, permissions let through whatever none of them matches. Written over a wider deny they would so open what was shut, even when
@@ -23,6 +24,32 @@ export function refuseShadowing(written: Rules, others: readonly Rules[], defaul
     'SLV-3005',
     `What no permission of ${name} matches would be allowed by default, where ${hidden.source} -> ${hidden.destination} denies it now.`,
     { detail: { intention: name, hidden: `${hidden.source} -> ${hidden.destination}` } },
+  );
+}
+
+/**
+ * An intention in observe mode denies nothing. Written where something is denied now it would open it, which nobody expects of a deny; so it is refused
+ * unless forced, but for guards, which never let anybody in.
+ *
+ * @param before all intentions as they are
+ * @throws MeshError SLV-3005 naming what denies now
+ */
+export function refuseOpening(
+  written: Rules,
+  before: readonly Intention[],
+  { defaultAction, nowMs }: { readonly defaultAction: IntentionAction; readonly nowMs: number },
+): void {
+  if (written.observe !== true || (written.destination === wildcard && written.permissions !== undefined)) return;
+  const ordered = inForce(before, nowMs).intentions.toSorted(compareIntentions);
+  const deciding = consultedIntention(ordered, written.source, written.destination);
+  if (deciding === undefined ? defaultAction === 'allow' : deciding.action === 'allow' || deciding.observe === true)
+    return;
+  const name = `${written.source} -> ${written.destination}`;
+  const denies = deciding === undefined ? 'the default' : `${deciding.source} -> ${deciding.destination}`;
+  throw new MeshError(
+    'SLV-3005',
+    `In observe mode ${name} would deny nothing, and so let through what ${denies} denies now.`,
+    { detail: { intention: name, hidden: denies } },
   );
 }
 

@@ -1,5 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { MeshError } from '#policies/errors/mesh-error.ts';
+import { isExpired } from '#policies/intention-expiry.ts';
 import { formatMeshIntention, meshIntentionSchema } from '#policies/mesh-intention-form.ts';
 import { nameOf } from '../access/caller.ts';
 import { mayEditIntentions, policyReaderOnly } from '../access/permissions.ts';
@@ -87,6 +88,9 @@ export function mountIntentionHistoryRoutes(app: OpenAPIHono<CatalogEnv>, parts:
     const rules = { defaultAction, force, by: nameOf(c.var.caller), how: 'reverted', nowMs: context.clock() } as const;
     const { warning } = await writer.commit(() => {
       const past = asItWas(pastWrites(state, destination, source), to, arrow(pair));
+      if (past !== undefined && isExpired(past, rules.nowMs)) {
+        throw new MeshError('SLV-5004', `What ${arrow(pair)} said then has expired since: write it anew.`);
+      }
       if (past !== undefined) return planIntention(state, { ...past, destination }, rules);
       const { compare, operations } = planIntentionEnd(state, destination, rules, (one) => one.source === source);
       return { compare, operations, result: { warning: undefined } };

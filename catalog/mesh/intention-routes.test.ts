@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { waitFor } from '#test/wait-for.ts';
 import type { RunningCatalog } from '../main.ts';
 import { send, startTestCatalog, workload } from '../testing/running-catalog.ts';
 
@@ -168,3 +169,58 @@ interface Write {
 async function history(catalog: RunningCatalog, query: string, headers = {}): Promise<Write[]> {
   return (await send(catalog, 'GET', `/v1/mesh/intentions/history?${query}`, { headers })).json as Write[];
 }
+
+test('an intention that has expired has no effect, is swept, and its end stands in the history', async (t) => {
+  const catalog = await startTestCatalog(t);
+  const expiresAt = new Date(Date.now() + 1_500).toISOString();
+  const written = await send(catalog, 'PUT', at('web', 'db'), { body: { action: 'allow', expiresAt } });
+  assert.equal((written.json as { intention: { expiresAt: string } }).intention.expiresAt, expiresAt);
+  // A client that knows no ends leaves it.
+  await send(catalog, 'PUT', '/v1/connect/intentions/exact?source=web&destination=db', { body: { Action: 'allow' } });
+  assert.equal(((await send(catalog, 'GET', at('web', 'db'))).json as { expiresAt: string }).expiresAt, expiresAt);
+  const question = { source: 'web', destination: 'db' };
+  const deniedAtMs = await waitFor(
+    'the end of the intention',
+    async () => {
+      const { json } = await send(catalog, 'POST', '/v1/mesh/intentions/check', { body: question });
+      return (json as { allowed: boolean }).allowed ? undefined : Date.now();
+    },
+    10_000,
+  );
+  assert.ok(deniedAtMs >= Date.parse(expiresAt));
+  const isEmpty = async () => (await send(catalog, 'GET', '/v1/connect/intentions')).text === '[]';
+  await waitFor('the sweep', isEmpty, 10_000);
+  const [ended] = await history(catalog, 'destination=db');
+  assert.deepEqual([ended?.how, ended?.by, ended?.diff], ['expired', 'catalog', ['- allow', `- expires ${expiresAt}`]]);
+  assert.equal(codeOf(await send(catalog, 'POST', `${at('web', 'db')}/revert`, { body: {} })), 'SLV-5004');
+});
+
+test('observe mode is refused where it would open what is denied now', async (t) => {
+  for (const [defaultIntentionPolicy, before, body, status] of [
+    ['deny', undefined, { action: 'deny', observe: true }, 409],
+    ['allow', undefined, { action: 'deny', observe: true }, 200],
+    ['deny', { action: 'allow' }, { action: 'deny', observe: true }, 200],
+    ['deny', { action: 'deny' }, { action: 'deny', observe: true }, 409],
+    [
+      'allow',
+      { permissions: [{ action: 'deny', http: { pathPrefix: '/a' } }] },
+      { permissions: [{ action: 'deny', http: { pathPrefix: '/b' } }], observe: true },
+      409,
+    ],
+  ] as const) {
+    const catalog = await startTestCatalog(t, { defaultIntentionPolicy });
+    if (before !== undefined) await send(catalog, 'PUT', at('web', 'db'), { body: before });
+    const answer = await send(catalog, 'PUT', at('web', 'db'), { body });
+    assert.equal(answer.status, status, JSON.stringify([before, body]));
+    if (status === 409) assert.equal(codeOf(answer), 'SLV-3005');
+    assert.equal((await send(catalog, 'PUT', `${at('web', 'db')}?force`, { body })).status, 200);
+    assert.equal(
+      (await send(catalog, 'PUT', at('web', 'db'), { body })).status,
+      200,
+      'once it observes it may stay so',
+    );
+  }
+  const catalog = await startTestCatalog(t);
+  const guard = { permissions: [{ action: 'deny', http: { pathPrefix: '/a' } }], observe: true };
+  assert.equal((await send(catalog, 'PUT', at('*', '*'), { body: guard })).status, 200, 'a guard lets nobody in');
+});

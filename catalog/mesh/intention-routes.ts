@@ -101,9 +101,10 @@ export function mountIntentionRoutes(app: OpenAPIHono<CatalogEnv>, parts: Catalo
   app.openapi(putRoute, async (c) => {
     const pair = c.req.valid('param');
     permit(mayEditIntentions(c.var.caller, pair.destination));
-    const draft = parseMeshIntention(c.req.valid('json'), pair);
+    const nowMs = context.clock();
+    const draft = parseMeshIntention(c.req.valid('json'), pair, nowMs);
     const force = c.req.valid('query').force !== undefined;
-    const rules = { defaultAction, force, by: nameOf(c.var.caller), how: 'written', nowMs: context.clock() } as const;
+    const rules = { defaultAction, force, by: nameOf(c.var.caller), how: 'written', nowMs } as const;
     const precondition = preconditionOf(c.req.valid('header'));
     const { warning } = await writer.commit(() => {
       demand(precondition, arrow(pair), state.intentions.exact(pair.source, pair.destination));

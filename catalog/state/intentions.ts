@@ -1,4 +1,5 @@
 import type { Intention } from '#policies/intention.ts';
+import { isExpired } from '#policies/intention-expiry.ts';
 import { compareIntentions } from '#policies/intention-precedence.ts';
 import type { ConfigEntry } from './config-entries.ts';
 import type { Touch } from './topics.ts';
@@ -31,6 +32,13 @@ export class Intentions {
   /** All, the one consulted first first. */
   list(): Intention[] {
     return [...this.#byDestination.values()].flat().sort(compareIntentions);
+  }
+
+  /** Destinations of which some intention has expired and is still stored. */
+  destinationsWithExpired(nowMs: number): string[] {
+    return [...this.#byDestination]
+      .filter(([, intentions]) => intentions.some((intention) => isExpired(intention, nowMs)))
+      .map(([destination]) => destination);
   }
 
   get size(): number {

@@ -47,7 +47,7 @@ interface Line {
 class Catalog {
   readonly lines: Line[] = [];
   readonly acks: FeedAck[] = [];
-  readonly view = new ServiceView('db');
+  readonly view = new ServiceView('db', Date.now);
   readonly bundles: string[] = [];
   ackStatus = 200;
   lives = 0;

@@ -58,7 +58,7 @@ const mayConnect = (view: ServiceView, source = 'web'): boolean => {
 
 describe('a view', () => {
   test('knows nothing, allows nothing, and then what it is told', () => {
-    const view = new ServiceView('db');
+    const view = new ServiceView('db', Date.now);
     assert.equal(mayConnect(view), false);
     const changes: unknown[] = [];
     view.onInbound(() => changes.push('inbound'));
@@ -87,9 +87,9 @@ describe('a view', () => {
     ['intentions of another service', { ...intentions(rule('allow', 'evil')), name: 'other' }],
   ] as const) {
     test(`${name}: the last good ones stay, and where there are none it denies`, () => {
-      const known = new ServiceView('db');
+      const known = new ServiceView('db', Date.now);
       known.apply(update(1, [intentions(rule('allow'))]), 'feed');
-      const empty = new ServiceView('db');
+      const empty = new ServiceView('db', Date.now);
       for (const view of [known, empty]) {
         const [rejected] = view.apply(update(2, [resource], true), 'feed');
         assert.equal(rejected?.kind, 'intentions');
@@ -107,7 +107,7 @@ describe('a view', () => {
     ['a field that is not known', { mirror: 'all' }],
   ] as const) {
     test(`an upstream with ${name}: the last good one stays, whole`, () => {
-      const view = new ServiceView('db');
+      const view = new ServiceView('db', Date.now);
       view.apply(update(1, [upstream()]), 'feed');
       const before = view.upstreams.get('cache');
       assert.equal(view.apply(update(2, [upstream(change)]), 'feed').length, 1);
@@ -116,13 +116,13 @@ describe('a view', () => {
   }
 
   test('one bad resource does not stop the others of its update', () => {
-    const view = new ServiceView('db');
+    const view = new ServiceView('db', Date.now);
     assert.equal(view.apply(update(1, [{ ...upstream(), port: 1 }, intentions(rule('allow'))]), 'feed').length, 1);
     assert.equal(mayConnect(view), true);
   });
 
   test('a reset forgets what is not in it', () => {
-    const view = new ServiceView('db');
+    const view = new ServiceView('db', Date.now);
     view.apply(update(1, [intentions(rule('allow')), upstream()]), 'feed');
     view.apply(update(2, [upstream()], true), 'feed');
     assert.equal(mayConnect(view), false);
@@ -137,7 +137,7 @@ describe('its cache', () => {
     return path;
   }
   const saved = async (stateDir: string): Promise<string> => {
-    const view = new ServiceView('db');
+    const view = new ServiceView('db', Date.now);
     view.apply(update(5, [intentions(rule('allow')), upstream()]), 'feed');
     view.confirmedAtMs = 1_000;
     const cache = new ViewCache(stateDir, 'db', log);
@@ -151,7 +151,7 @@ describe('its cache', () => {
     const stateDir = await directory(t);
     const file = await saved(stateDir);
     assert.equal((await stat(file)).mode & 0o777, 0o600);
-    const view = new ServiceView('db');
+    const view = new ServiceView('db', Date.now);
     assert.equal(await new ViewCache(stateDir, 'db', log).load(view), true);
     assert.equal(mayConnect(view), true);
     assert.equal(mayConnect(view, 'other'), false);
@@ -160,7 +160,7 @@ describe('its cache', () => {
   });
 
   test('no file is nothing', async (t) => {
-    const view = new ServiceView('db');
+    const view = new ServiceView('db', Date.now);
     assert.equal(await new ViewCache(await directory(t), 'db', log).load(view), false);
     assert.equal(view.inbound, undefined);
   });
@@ -184,7 +184,7 @@ describe('its cache', () => {
       const text = await readFile(file, 'utf8');
       assert.notEqual(damage(text), text);
       await writeFile(file, damage(text));
-      const view = new ServiceView('db');
+      const view = new ServiceView('db', Date.now);
       assert.equal(await new ViewCache(stateDir, 'db', log).load(view), false);
       assert.deepEqual([view.inbound, view.upstreams.size, view.revision, view.origin], [undefined, 0, 0, 'nothing']);
     });

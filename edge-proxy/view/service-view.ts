@@ -13,6 +13,7 @@ import {
   feedIntentionsSchema,
   feedUpstreamSchema,
 } from '#policies/wire/feed.ts';
+import type { Clock } from '#runtime/clock.ts';
 
 /** What a local service knows of one upstream. */
 export interface UpstreamView {
@@ -57,9 +58,20 @@ export class ServiceView {
   readonly #upstreamListeners = new Map<string, Set<(view: UpstreamView | undefined) => void>>();
   /** The resources as received, for the cache on disk. */
   readonly #resources = new Map<string, FeedResource>();
+  readonly #clock: Clock;
+  /** What `inbound` was made of, and of which revision. */
+  #intentions: { readonly resource: FeedIntentions; readonly revision: number } | undefined;
 
-  constructor(service: string) {
+  constructor(service: string, clock: Clock) {
     this.service = service;
+    this.#clock = clock;
+  }
+
+  /** To be called every now and then: what has expired meanwhile has no effect any more, whether the catalog is there or not. */
+  expire(): void {
+    const untilMs = this.inbound?.intentions.untilMs;
+    if (untilMs === undefined || this.#intentions === undefined || this.#clock() < untilMs) return;
+    this.#compile(this.#intentions);
   }
 
   /** Calls back whenever the intentions or the protocol of the local service changed. */
@@ -113,6 +125,12 @@ export class ServiceView {
   #applyIntentions(resource: FeedIntentions, revision: number): void {
     if (resource.name !== this.service)
       throw new MeshError('SLV-5006', `intentions of another service than ${this.service}`);
+    this.#compile({ resource, revision });
+  }
+
+  #compile(source: { readonly resource: FeedIntentions; readonly revision: number }): void {
+    const { resource, revision } = source;
+    this.#intentions = source;
     this.inbound = {
       protocol: resource.protocol,
       intentions: compileIntentions({
@@ -122,6 +140,7 @@ export class ServiceView {
         // exactOptionalPropertyTypes: zod's optionals carry `| undefined`, which JSON can't.
         intentions: resource.intentions as readonly Intention[],
         revision,
+        nowMs: this.#clock(),
       }),
     };
     for (const listener of this.#inboundListeners) listener();
@@ -144,6 +163,7 @@ export class ServiceView {
       this.#resources.delete(key);
       if (resource.kind === 'intentions') {
         this.inbound = undefined;
+        this.#intentions = undefined;
         for (const listener of this.#inboundListeners) listener();
       } else if (resource.kind === 'upstream') {
         this.upstreams.delete(resource.name);

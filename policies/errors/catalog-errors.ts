@@ -23,7 +23,7 @@ export const catalogErrors = {
   'SLV-3005': {
     status: 409,
     title: 'Write would widen access',
-    fix: 'Under default allow this intention hides a wider deny. Add the deny to it as its last permission, or repeat the write with ?force.',
+    fix: 'Under default allow this intention hides a wider deny: add the deny to it as its last permission. Or it is in observe mode where something is denied now: allow that first. Or repeat the write with ?force.',
   },
   'SLV-3006': {
     status: 403,

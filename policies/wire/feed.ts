@@ -37,6 +37,8 @@ export const feedIntentionSchema = z.strictObject({
   action: action.exactOptional(),
   permissions: z.array(z.strictObject({ action, http: httpMatch })).exactOptional(),
   description: z.string().exactOptional(),
+  observe: z.literal(true).exactOptional(),
+  expiresAtMs: z.number().exactOptional(),
   meta: z.record(z.string(), z.string()).exactOptional(),
   precedence: z.number(),
   createdAtMs: z.number(),
