@@ -81,6 +81,15 @@ export type IdentityEvent =
       readonly from?: string;
       readonly to?: string;
     }
+  /** A wrong operator token was shown. */
+  | {
+      readonly event: 'operator-refused';
+      readonly remote: string;
+      readonly method: string;
+      readonly path: string;
+    }
+  /** So many more, too fast to be recorded one by one. */
+  | { readonly event: 'operator-refused-more'; readonly count: number }
   | { readonly event: 'root-compromised'; readonly root: string; readonly by: string }
   | { readonly event: 'rotation-forced'; readonly target: string; readonly state: string; readonly by: string }
   | { readonly event: 'authority-tainted'; readonly by: string }

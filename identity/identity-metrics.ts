@@ -1,9 +1,13 @@
 import type { Metrics } from '#runtime/metrics.ts';
+import type { IdentityAudit } from './audit-events.ts';
 import type { CaBackend } from './ca-backend.ts';
 import type { ServiceHealth } from './status/service-health.ts';
 
 /** Registers what is read at each scrape: whether the CA can sign, what ends when, how long the mesh can do without. */
-export function registerIdentityMetrics(metrics: Metrics, backend: CaBackend, health: ServiceHealth): void {
+export function registerIdentityMetrics(
+  metrics: Metrics,
+  { backend, health, audit }: { backend: CaBackend; health: ServiceHealth; audit: IdentityAudit },
+): void {
   const seconds = (ms: number | undefined) => (ms === undefined ? [] : [[{}, ms / 1_000] as const]);
   metrics.gauge('selvedge_identity_backend_healthy', '1 when the CA can sign, as far as is known.', ['backend'], () => [
     [{ backend: backend.kind }, backend.health.state === 'healthy' ? 1 : 0],
@@ -22,6 +26,12 @@ export function registerIdentityMetrics(metrics: Metrics, backend: CaBackend, he
     'Until the first SVID runs out that can not be renewed: if the CA failed now, or since it did.',
     [],
     () => seconds(health.outage.timeToOutageMs),
+  );
+  metrics.gauge(
+    'selvedge_identity_audit_log_writable',
+    '1 while the audit log can be written; at 0 nothing is issued.',
+    [],
+    () => [[{}, audit.isWritable ? 1 : 0]],
   );
   metrics.gauge('selvedge_identity_outage_budget_seconds', 'What that is at the least while all is well.', [], () =>
     seconds(health.outage.budgetMs),

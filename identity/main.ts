@@ -31,6 +31,7 @@ import { SigningKeys } from './jwt/signing-keys.ts';
 import { NodeAttestation } from './node-attestation/node-attestation.ts';
 import { NodeProofs } from './node-proof.ts';
 import { Nodes } from './nodes.ts';
+import { Operators } from './operators.ts';
 import { openOwnSvid } from './own-svid.ts';
 import { Presence } from './presence.ts';
 import { rateLimit } from './rate-limit.ts';
@@ -158,11 +159,12 @@ export async function startIdentity(
   const driver = rotationDriver({ config: checked, ...watched, audit, context, writeRoots });
   cleanup.use(keepUntilClosed((signal) => driver.run(signal), log));
   const health = new ServiceHealth({ backend, own, held, clock });
-  registerIdentityMetrics(metrics, backend, health);
+  registerIdentityMetrics(metrics, { backend, health, audit });
   registerFederationMetrics(metrics, federation, clock);
 
   const pins = (): string[] => backend.roots.map((der) => `sha256:${spkiPin(der)}`);
-  const operator = open ? undefined : loadOrCreateOperatorToken(dataDir);
+  const token = open ? undefined : loadOrCreateOperatorToken(dataDir);
+  const operator = token === undefined ? undefined : new Operators(token, audit, context);
   const app = createApp(log);
   addPublicRoutes(app, { config: checked, backend, trust, health, pins, counts, metrics, version: '1' });
   const stopping = new AbortController();
@@ -200,7 +202,7 @@ export async function startIdentity(
       return pins();
     },
     ...(federated === undefined ? {} : { federationUrl: federated.url }),
-    ...(operator?.path === undefined ? {} : { operatorTokenPath: operator.path }),
+    ...(token?.path === undefined ? {} : { operatorTokenPath: token.path }),
     app,
     async close(graceMs) {
       stopping.abort();

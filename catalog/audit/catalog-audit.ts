@@ -1,13 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { RefusalBudget } from '#runtime/audit/refusal-budget.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Operation } from '#store/contract.ts';
 import type { CatalogState } from '../state/catalog-state.ts';
 import { type CheckRecord, checkRecordSchema } from '../state/checks.ts';
 import { catalogPrefix, nounOf } from '../state/keys.ts';
 import type { Act, CatalogAuditLog } from './catalog-events.ts';
-
-/** Refusals recorded one by one: a burst, then this many a second. Whoever floods the door must not fill the disk. */
-const refusals = { burst: 100, perSecond: 10 };
 
 /**
  * What the catalog's one writer and its door record. Who acts is known at the door and needed at the writer, with every route between them; it travels
@@ -16,17 +14,13 @@ const refusals = { burst: 100, perSecond: 10 };
 export class CatalogAudit {
   readonly #log: CatalogAuditLog;
   readonly #state: CatalogState;
-  readonly #clock: Clock;
+  readonly #refusals: RefusalBudget;
   readonly #acting = new AsyncLocalStorage<Act>();
-  #tokens = refusals.burst;
-  #refilledMs: number;
-  #unrecorded = 0;
 
   constructor(log: CatalogAuditLog, state: CatalogState, clock: Clock) {
     this.#log = log;
     this.#state = state;
-    this.#clock = clock;
-    this.#refilledMs = clock();
+    this.#refusals = new RefusalBudget(clock);
   }
 
   /** Whatever is written within `work` was done by `act`. */
@@ -53,12 +47,8 @@ export class CatalogAudit {
 
   /** Records a write that was refused. @throws MeshError SLV-2150 */
   async refused(act: Act, status: number, code: string | undefined, reason: string): Promise<void> {
-    if (!this.#takeToken()) {
-      this.#unrecorded += 1;
-      return;
-    }
-    const count = this.#unrecorded;
-    this.#unrecorded = 0;
+    if (!this.#refusals.take()) return;
+    const count = this.#refusals.counted();
     await Promise.all([
       ...(count > 0 ? [this.#log.append({ event: 'refused-more', count })] : []),
       this.#log.append({ event: 'refused', ...act, status, ...(code === undefined ? {} : { code }), reason }),
@@ -67,7 +57,7 @@ export class CatalogAudit {
 
   /** Records what is still to be said, and closes the log. */
   async close(): Promise<void> {
-    const count = this.#unrecorded;
+    const count = this.#refusals.counted();
     if (count > 0) await this.#log.append({ event: 'refused-more', count }).catch(() => undefined); // it is closing
     await this.#log.close();
   }
@@ -83,16 +73,6 @@ export class CatalogAudit {
     if (after === undefined) return true;
     const before = this.#state.checks.get(after.Node, after.CheckID)?.record;
     return before === undefined || withoutOutput(before) !== withoutOutput(after);
-  }
-
-  #takeToken(): boolean {
-    const nowMs = this.#clock();
-    const refill = (Math.max(nowMs - this.#refilledMs, 0) / 1_000) * refusals.perSecond;
-    this.#tokens = Math.min(this.#tokens + refill, refusals.burst);
-    this.#refilledMs = nowMs;
-    if (this.#tokens < 1) return false;
-    this.#tokens -= 1;
-    return true;
   }
 }
 

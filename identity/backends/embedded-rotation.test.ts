@@ -21,6 +21,7 @@ const order = { request: readCertificateRequest(forgeRequest()), spiffeId, ttlSe
 /** Nothing to wait for. */
 const facts: RotationFacts = {
   nowMs: 1,
+  earliestMs: 1,
   sightings: { kind: 'proxies', missing: [] },
   blindWaitMs: 0,
   deadlineMs: 0,

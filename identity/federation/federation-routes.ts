@@ -1,7 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { parseTrustDomain, type TrustDomain } from '#policies/spiffe-id.ts';
 import { createFederationSchema, type FederationView, federationSchema } from '#policies/wire/federation-api.ts';
-import type { OperatorToken } from '#runtime/operator-token.ts';
+import type { Operators } from '../operators.ts';
 import type { IdentityApp } from '../routes/app.ts';
 import { answerOf, bodyOf, problems } from '../routes/openapi-parts.ts';
 import { operatorsOnly } from '../routes/operators-only.ts';
@@ -42,7 +42,7 @@ const refreshRoute = createRoute({
 /** `/v1/identity/federation`, for operators only. */
 export function addFederationRoutes(
   app: IdentityApp,
-  { operator, federation }: { readonly operator: OperatorToken | undefined; readonly federation: Federation },
+  { operator, federation }: { readonly operator: Operators | undefined; readonly federation: Federation },
 ): void {
   operatorsOnly(app, operator, [path]);
   app.openapi(createFederationRoute, async (c) => {

@@ -8,11 +8,11 @@ import {
   type NodeView,
   nodeSchema,
 } from '#policies/wire/identity-api.ts';
-import type { OperatorToken } from '#runtime/operator-token.ts';
 import type { IdentityAudit } from '../audit-events.ts';
 import { grants, requireGrantable } from '../grant.ts';
 import type { JoinTokenRecord, JoinTokens } from '../join-tokens.ts';
 import type { NodeRecord, Nodes } from '../nodes.ts';
+import type { Operators } from '../operators.ts';
 import type { HeldSvids } from '../status/held-svids.ts';
 import type { TrustPublication } from '../trust-publication.ts';
 import type { IdentityApp } from './app.ts';
@@ -22,7 +22,7 @@ import { operatorsOnly } from './operators-only.ts';
 /** What operators use is made of. */
 export interface OperatorRouteParts {
   /** Undefined in `dev`: nobody is asked. */
-  readonly operator: OperatorToken | undefined;
+  readonly operator: Operators | undefined;
   readonly tokens: JoinTokens;
   readonly nodes: Nodes;
   readonly held: HeldSvids;

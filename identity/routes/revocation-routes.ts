@@ -2,11 +2,11 @@ import { createRoute, z } from '@hono/zod-openapi';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { parseSpiffeId, trustDomainOf } from '#policies/spiffe-id.ts';
 import { type RevocationView, revocationSchema, revokeSchema } from '#policies/wire/revocation-api.ts';
-import type { OperatorToken } from '#runtime/operator-token.ts';
 import { identityServiceName } from '#runtime/svid/open-bundle.ts';
 import type { IdentityAudit } from '../audit-events.ts';
 import type { Issuance } from '../issuance.ts';
 import type { NodeRecord, Nodes } from '../nodes.ts';
+import type { Operators } from '../operators.ts';
 import type { RevocationRecord, Revocations } from '../revocation/revocations.ts';
 import type { HeldSvids } from '../status/held-svids.ts';
 import type { TrustPublication } from '../trust-publication.ts';
@@ -16,7 +16,7 @@ import { operatorsOnly } from './operators-only.ts';
 
 /** What revoking is made of. */
 export interface RevocationRouteParts {
-  readonly operator: OperatorToken | undefined;
+  readonly operator: Operators | undefined;
   readonly revocations: Revocations;
   readonly nodes: Nodes;
   readonly held: HeldSvids;

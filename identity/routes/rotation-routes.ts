@@ -1,6 +1,6 @@
 import { createRoute } from '@hono/zod-openapi';
 import { type RotationView, rotateSchema, rotationViewSchema } from '#policies/wire/rotation-api.ts';
-import type { OperatorToken } from '#runtime/operator-token.ts';
+import type { Operators } from '../operators.ts';
 import type { RotationDriver } from '../rotation/rotation-driver.ts';
 import type { IdentityApp } from './app.ts';
 import { answerOf, bodyOf, problems } from './openapi-parts.ts';
@@ -8,7 +8,7 @@ import { operatorsOnly } from './operators-only.ts';
 
 /** What rotation is asked for. */
 export interface RotationRouteParts {
-  readonly operator: OperatorToken | undefined;
+  readonly operator: Operators | undefined;
   readonly driver: RotationDriver;
 }
 

@@ -37,5 +37,7 @@ export interface AuditLog<Event extends AuditEvent> {
    * @throws MeshError SLV-2150
    */
   ready(): Promise<void>;
+  /** False from a write that failed until one succeeds. */
+  readonly isWritable: boolean;
   close(): Promise<void>;
 }

@@ -28,6 +28,7 @@ export async function openAuditLog<Event extends AuditEvent>(
     return {
       append: async (event) => context.log.info({ audit: event }, 'audit'),
       ready: async () => undefined,
+      isWritable: true,
       close: async () => undefined,
     };
   }
@@ -77,6 +78,10 @@ class ChainedLog<Event extends AuditEvent> implements AuditLog<Event> {
 
   append(event: Event): Promise<void> {
     return this.#enqueue(event);
+  }
+
+  get isWritable(): boolean {
+    return this.#failure === undefined;
   }
 
   async ready(): Promise<void> {
