@@ -43,7 +43,7 @@ export function readSignedChain(data: unknown): Uint8Array[] {
   const { certificate, issuing_ca: issuer, ca_chain: above } = parsed.data;
   const signers = above ?? (issuer == null ? [] : [issuer]);
   return [
-    decodeSigned(certificate),
+    decode(certificate), // what it says is looked at by verify-issued.ts
     ...signers
       .map(decodeSigner)
       .filter((signer) => !signer.isSelfSigned)
