@@ -32,7 +32,8 @@ test('an intention in Consul shapes: list, exact, absent, deleted twice', async 
   assert.equal(written.text, 'true');
   const { json, headers } = await send(catalog, 'GET', exact('default/web', 'db'));
   const index = Number(headers.get('x-consul-index'));
-  const { CreatedAt, UpdatedAt, ...rest } = json as Record<string, unknown>;
+  const { ID, CreatedAt, UpdatedAt, ...rest } = json as Record<string, unknown>;
+  assert.match(String(ID), /^[0-9a-f-]{36}$/);
   assert.deepEqual(rest, {
     Description: 'orders',
     SourceNS: 'default',
@@ -235,7 +236,7 @@ test('intentions that Consul refuses, and fields that nobody knows', async (t) =
       `${source} ${destination}`,
     );
   }
-  assert.equal((await send(catalog, 'POST', '/v1/connect/intentions', { body: {} })).status, 501);
+  assert.equal((await send(catalog, 'POST', '/v1/connect/intentions', { body: {} })).status, 400);
   assert.equal((await send(catalog, 'GET', '/v1/connect/intentions')).text, '[]');
 });
 

@@ -1,14 +1,16 @@
 import { ConsulError } from '#policies/consul/consul-error.ts';
 import { intentionFields } from '#policies/consul/filter/consul-fields.ts';
 import { parseJson } from '#policies/consul/go-json.ts';
-import { formatIntention, parseIntention, parseIntentionName } from '#policies/intention-form.ts';
+import { parseIntention, parseIntentionName } from '#policies/intention-form.ts';
 import { isServiceName } from '#policies/service-name.ts';
 import { nameOf } from '../access/caller.ts';
 import { denied } from '../access/denied.ts';
 import { mayAskAbout, mayEditIntentions, policyReaderOnly } from '../access/permissions.ts';
 import type { Decisions } from '../intentions/decisions.ts';
+import { intentionView } from '../intentions/intention-id.ts';
 import { planIntention, planIntentionEnd } from '../intentions/plan.ts';
 import type { CatalogParts } from '../parts.ts';
+import { intentionIdRoutes } from './intention-id-routes.ts';
 import { warningHeader } from './matching.ts';
 import { refuseUnsupported } from './query-options.ts';
 import { answerList, answerRead } from './read.ts';
@@ -20,10 +22,7 @@ const maxMatchNames = 64;
 /** /v1/connect/intentions: who may call whom, one intention at a time. The service-intentions config entries are the same truth, seen whole. */
 export function intentionRoutes(parts: CatalogParts, decisions: Decisions): Route[] {
   const { state } = parts;
-  const byId = 'Intentions have no ids here: name them with /v1/connect/intentions/exact?source=…&destination=…';
-  const gone = () => {
-    throw new ConsulError(501, byId);
-  };
+  const byId = intentionIdRoutes(parts);
   return [
     {
       path: '/v1/connect/intentions',
@@ -31,10 +30,10 @@ export function intentionRoutes(parts: CatalogParts, decisions: Decisions): Rout
         GET: (c) => {
           denied(policyReaderOnly(c.var.caller));
           return answerList(c, parts, ['intentions'], intentionFields, () =>
-            state.intentions.list().map(formatIntention),
+            state.intentions.list().map(intentionView),
           );
         },
-        POST: gone,
+        POST: byId.post,
       },
     },
     {
@@ -45,7 +44,7 @@ export function intentionRoutes(parts: CatalogParts, decisions: Decisions): Rout
           const { source, destination } = pairOf(queryOf(c));
           return answerRead(c, parts, [`entry/service-intentions/${destination}`], () => {
             const found = state.intentions.exact(source, destination);
-            return found === undefined ? { missing: 'Intention not found' } : { json: formatIntention(found) };
+            return found === undefined ? { missing: 'Intention not found' } : { json: intentionView(found) };
           });
         },
         PUT: (c) => putExact(c, parts),
@@ -54,7 +53,7 @@ export function intentionRoutes(parts: CatalogParts, decisions: Decisions): Rout
     },
     { path: '/v1/connect/intentions/match', methods: { GET: (c) => match(c, parts) } },
     { path: '/v1/connect/intentions/check', methods: { GET: (c) => check(c, parts, decisions) } },
-    { path: '/v1/connect/intentions/:id', methods: { GET: gone, PUT: gone, DELETE: gone } },
+    ...byId.routes,
   ];
 }
 
@@ -128,7 +127,7 @@ function match(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
       json: Object.fromEntries(
         services.map(([given, service]) => {
           const found = by === 'source' ? intentions.from(service) : intentions.deciding(service);
-          return [given, found.map(formatIntention)];
+          return [given, found.map(intentionView)];
         }),
       ),
     }),
