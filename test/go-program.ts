@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
-/** Programs in Go that tests run, each a folder with main.go, go.mod and go.sum: built once, kept in .cache/. */
+/** Programs in Go that tests run, each a folder with its sources, go.mod and go.sum: built once, kept in .cache/. */
 
 const run = promisify(execFile);
 const cache = join(import.meta.dirname, '..', '.cache', 'go');
@@ -23,7 +23,7 @@ export async function whyNoGo(): Promise<string | undefined> {
 /** @param source its folder. @returns the path of the program */
 export async function buildGo(name: string, source: string): Promise<string> {
   const hash = createHash('sha256');
-  for (const file of ['main.go', 'go.mod', 'go.sum']) hash.update(readFileSync(join(source, file)));
+  for (const file of readdirSync(source).sort()) hash.update(readFileSync(join(source, file)));
   const program = join(cache, `${name}-${hash.digest('hex').slice(0, 16)}`);
   if (existsSync(program)) return program;
   mkdirSync(cache, { recursive: true });
