@@ -84,9 +84,11 @@ test('while the disk is full each caller is told why; with space again it goes o
   await log.ready();
   await assert.rejects(log.append(issued('a')), full);
   await assert.rejects(log.ready(), full);
+  assert.equal(log.isWritable, false);
   await assert.rejects(log.append(issued('b')), full);
   await rm(path);
   await log.ready();
+  assert.equal(log.isWritable, true);
   await log.append(issued('c'));
   await log.close();
   assert.equal((await verified(path)).lines, 5);
