@@ -1,6 +1,6 @@
 import type { Clock, RandomBytes } from '#runtime/clock.ts';
 
-/** One refusal, as it can be looked up later (invariant 8). Texts are bounded; nothing of the request's headers or body is kept. */
+/** One refusal, or one that observe mode let through, as it can be looked up later (invariant 8). Texts are bounded; nothing of the request's headers or body is kept. */
 export interface Decision {
   readonly id: string;
   readonly at: string;
@@ -18,7 +18,12 @@ export interface Decision {
   readonly revision?: number;
   readonly method?: string;
   readonly path?: string;
+  /** Let through: an intention in observe mode would have refused it, and so `code`, `rule` and `reason` say. */
+  readonly observed?: true;
 }
+
+/** What was only observed is kept in a ring of its own of this many, so that it never drives out a refusal. */
+const maxObserved = 1_000;
 
 /** The last refusals of a proxy, by id: a ring, so that memory is bounded whatever callers do. */
 export class DecisionLog {
@@ -26,6 +31,7 @@ export class DecisionLog {
   readonly #prefix: string;
   readonly #capacity: number;
   readonly #decisions = new Map<string, Decision>();
+  readonly #observed = new Map<string, Decision>();
   #count = 0;
 
   /** @param capacity how many are kept; the oldest go first */
@@ -48,20 +54,24 @@ export class DecisionLog {
       ...(decision.path === undefined ? {} : { path: decision.path.slice(0, 1_024) }),
       ...(decision.method === undefined ? {} : { method: decision.method.slice(0, 32) }),
     };
-    this.#decisions.set(recorded.id, recorded);
-    if (this.#decisions.size > this.#capacity) {
-      const oldest = this.#decisions.keys().next().value;
-      if (oldest !== undefined) this.#decisions.delete(oldest);
+    const [ring, capacity] = decision.observed ? [this.#observed, maxObserved] : [this.#decisions, this.#capacity];
+    ring.set(recorded.id, recorded);
+    if (ring.size > capacity) {
+      const oldest = ring.keys().next().value;
+      if (oldest !== undefined) ring.delete(oldest);
     }
     return recorded;
   }
 
   find(id: string): Decision | undefined {
-    return this.#decisions.get(id);
+    return this.#decisions.get(id) ?? this.#observed.get(id);
   }
 
   /** The newest first, at most `limit`. */
   latest(limit: number): Decision[] {
-    return [...this.#decisions.values()].slice(-limit).reverse();
+    return [this.#decisions, this.#observed]
+      .flatMap((ring) => [...ring.values()].slice(-limit).reverse())
+      .sort((a, b) => (a.at === b.at ? 0 : a.at < b.at ? 1 : -1))
+      .slice(0, limit);
   }
 }

@@ -15,6 +15,8 @@ export interface EdgeTraffic {
   readonly bytesReceived: CounterCell;
   readonly retries: CounterCell;
   readonly denied: CounterCell;
+  /** Let through by an intention in observe mode that would have refused. */
+  readonly observed: CounterCell;
   /** Connections or requests cut because an intention, a revocation or a certificate's end said so. */
   readonly cut: CounterCell;
 }
@@ -55,6 +57,7 @@ export class Traffic {
   readonly #received: HotCounter<EdgeLabels>;
   readonly #retries: HotCounter<EdgeLabels>;
   readonly #denied: HotCounter<EdgeLabels>;
+  readonly #observed: HotCounter<EdgeLabels>;
   readonly #cut: HotCounter<EdgeLabels>;
   readonly #edges = new Map<string, { labels: Record<EdgeLabels, string>; traffic: EdgeTraffic }>();
 
@@ -80,6 +83,11 @@ export class Traffic {
     this.#denied = metrics.counter(
       'selvedge_denied_total',
       'Requests and connections refused by an intention',
+      edgeLabels,
+    );
+    this.#observed = metrics.counter(
+      'selvedge_observed_denials_total',
+      'Requests and connections let through by an intention in observe mode that would refuse them',
       edgeLabels,
     );
     this.#cut = metrics.counter(
@@ -110,6 +118,12 @@ export class Traffic {
     return recorded;
   }
 
+  /** Records what an intention in observe mode would have refused. */
+  observe(decision: Omit<Decision, 'id' | 'at' | 'observed'>): void {
+    const recorded = this.decisions.record({ ...decision, observed: true });
+    if (this.#mode !== 'none') this.#log.info({ decision: recorded }, 'would have been refused');
+  }
+
   /** Whether a line for this status would be written: lets the hot path skip building it. */
   wants(status: number): boolean {
     return this.#mode === 'all' || (this.#mode === 'errors' && status >= 500);
@@ -138,6 +152,7 @@ export class Traffic {
       bytesReceived: this.#received.cell(labels),
       retries: this.#retries.cell(labels),
       denied: this.#denied.cell(labels),
+      observed: this.#observed.cell(labels),
       cut: this.#cut.cell(labels),
     };
   }

@@ -85,6 +85,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
       this.#server.error(refusalOf('SLV-4001', verdict.reason), this.#recordDenial(verdict));
       return;
     }
+    if (verdict.observed !== undefined) this.#recordObserved(verdict);
     this.#facts = facts;
     this.#context.live.add(this);
     const headers = forwardableHeaders(head);
@@ -276,6 +277,21 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   #refuse(code: ErrorCode, rule: string, reason: string, headers: readonly string[] = []): void {
     this.#letGo();
     this.#server.error(refusalOf(code, reason), this.#record(code, rule, reason), headers);
+  }
+
+  #recordObserved({ observed, revision }: Verdict): void {
+    if (observed === undefined) return;
+    this.#edge.observed.value += 1;
+    this.#context.traffic.observe({
+      direction: 'inbound',
+      source: this.#caller.peer.spiffeId,
+      destination: this.#context.view.service,
+      code: 'SLV-4001',
+      ...observed,
+      revision,
+      method: this.#server.request?.method ?? '',
+      path: this.#path,
+    });
   }
 
   #recordDenial(verdict: Verdict): string {

@@ -35,6 +35,21 @@ export function recordDenial(verdict: Verdict, caller: Caller, context: InboundC
   }).id;
 }
 
+/** Records what was let in by an intention in observe mode. */
+function recordObserved({ observed, revision }: Verdict, caller: Caller, context: InboundContext): void {
+  if (observed === undefined) return;
+  const { view, traffic } = context;
+  traffic.edge('inbound', caller.label, view.service).observed.value += 1;
+  traffic.observe({
+    direction: 'inbound',
+    source: caller.peer.spiffeId,
+    destination: view.service,
+    code: 'SLV-4001',
+    ...observed,
+    revision,
+  });
+}
+
 /** What is said to a caller that is not let in, as a tunnel says it; a plain connection is just closed. */
 export function denialFields(decision: string, reason: string): HeaderFields {
   return [
@@ -77,6 +92,7 @@ export function serveTcp(knocking: KnockingStream, caller: Caller, context: Inbo
         application.destroy();
         return;
       }
+      recordObserved(judgeConnection(caller, context), caller, context);
       relayInbound(knocking.bytes, application, caller, context);
       knocking.accept();
     },

@@ -71,6 +71,29 @@ describe('a view', () => {
     assert.deepEqual(changes, ['inbound', 1, 'inbound', 0]);
   });
 
+  test('forgets what has expired when it is asked to look at its clock, and tells once', () => {
+    let nowMs = 1_000;
+    const view = new ServiceView('db', () => nowMs);
+    const ending = { ...rule('allow'), expiresAtMs: 2_000 };
+    view.apply(update(7, [intentions(ending)]), 'feed');
+    let changes = 0;
+    view.onInbound(() => {
+      changes += 1;
+    });
+    for (const [atMs, allowed, told] of [
+      [1_999, true, 0],
+      [2_000, false, 1],
+      [9_000, false, 1],
+    ] as const) {
+      nowMs = atMs;
+      view.expire();
+      assert.deepEqual([mayConnect(view), changes, view.revision], [allowed, told, 7]);
+    }
+    const restarted = new ServiceView('db', () => nowMs);
+    restarted.apply(update(7, view.resources(), true), 'cache');
+    assert.equal(mayConnect(restarted), false, 'nor does it come back from the cache');
+  });
+
   for (const [name, resource] of [
     ['a field that is not known', { ...intentions(rule('allow', 'evil')), onlyOnSundays: true }],
     ['a field that is not known within a rule', intentions({ ...rule('allow', 'evil'), onlyOnSundays: true } as never)],
