@@ -36,8 +36,14 @@ export class ServiceClient {
   }
 
   /** Sends a request and returns a JSON answer that fits the schema. Throws MeshError: what the service said, or SLV-1006. */
-  async json<T>(method: string, path: string, schema: z.ZodType<T>, body?: unknown): Promise<T> {
-    const answer = await this.send(method, path, body);
+  async json<T>(
+    method: string,
+    path: string,
+    schema: z.ZodType<T>,
+    body?: unknown,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<T> {
+    const answer = await this.send(method, path, body, undefined, headers);
     const parsed = schema.safeParse(answer.body.length === 0 ? undefined : JSON.parse(answer.body.toString('utf8')));
     if (parsed.success) return parsed.data;
     throw new MeshError(
@@ -47,20 +53,33 @@ export class ServiceClient {
   }
 
   /** Sends a request; any status of 400 and above is thrown. @param maxBytes of the answer, where it may be large */
-  async send(method: string, path: string, body?: unknown, maxBytes?: number): Promise<MeshResponse> {
-    const answer = await this.attempt(method, path, body, maxBytes);
+  async send(
+    method: string,
+    path: string,
+    body?: unknown,
+    maxBytes?: number,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<MeshResponse> {
+    const answer = await this.attempt(method, path, body, maxBytes, headers);
     if (answer.status >= 400) throw errorOf(answer);
     return answer;
   }
 
   /** Sends a request and returns the answer, whatever its status. */
-  async attempt(method: string, path: string, body?: unknown, maxBytes?: number): Promise<MeshResponse> {
+  async attempt(
+    method: string,
+    path: string,
+    body?: unknown,
+    maxBytes?: number,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<MeshResponse> {
     this.#prepared ??= this.#prepare();
     const { trust, token } = await this.#prepared;
     return meshRequest({
       url: `${this.#address.url}${path}`,
       method,
       headers: {
+        ...headers,
         ...(token === undefined ? {} : { 'x-consul-token': token }),
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
       },

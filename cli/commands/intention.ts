@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { MeshError } from '#policies/errors/mesh-error.ts';
-import { oneOf, onOff, text } from '#runtime/option-kinds.ts';
+import { parseIntention } from '#policies/intention-form.ts';
+import { durationMs, integer, oneOf, onOff, text } from '#runtime/option-kinds.ts';
 import { catalogClientOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
 import { exitCode } from '../exit-code.ts';
@@ -17,12 +18,25 @@ const output = {
 } as const;
 
 const intentionSchema = z.looseObject({
-  SourceName: z.string(),
-  DestinationName: z.string(),
-  Action: z.string().optional(),
-  Permissions: z.array(z.unknown()).nullish(),
-  Precedence: z.number(),
-  Description: z.string().optional(),
+  source: z.string(),
+  destination: z.string(),
+  action: z.string().optional(),
+  permissions: z.array(z.unknown()).optional(),
+  observe: z.boolean().optional(),
+  expiresAt: z.string().optional(),
+  precedence: z.number(),
+  description: z.string().optional(),
+  etag: z.string(),
+});
+const writtenSchema = z.looseObject({ intention: intentionSchema, warnings: z.array(z.string()) });
+const revertedSchema = z.looseObject({ intention: intentionSchema.nullable(), warnings: z.array(z.string()) });
+const pastWriteSchema = z.looseObject({
+  source: z.string(),
+  revision: z.number(),
+  at: z.string(),
+  by: z.string(),
+  how: z.string(),
+  diff: z.array(z.string()),
 });
 
 const verdictSchema = z.looseObject({
@@ -35,7 +49,7 @@ const verdictSchema = z.looseObject({
 });
 type Verdict = z.infer<typeof verdictSchema>;
 
-/** `selvedge intention create|list|delete|check`. */
+/** `selvedge intention create|list|delete|history|revert|check`. */
 export function defineIntentionCommands(program: Command): void {
   const intention = program.command('intention').description('who may call whom');
   defineCommand(intention, {
@@ -53,22 +67,35 @@ export function defineIntentionCommands(program: Command): void {
         description: "L7 rules instead: JSON array in Consul's form, - for standard input",
       },
       description: { parse: text, placeholder: 'text', description: 'why it is there' },
+      observe: { parse: onOff, description: 'let through what it would deny, and count it' },
+      ttl: { parse: durationMs, placeholder: 'duration', description: 'it ends by itself after this long' },
+      ifMatch: {
+        parse: text,
+        placeholder: 'etag',
+        description: 'only if the intention is still the one with this ETag',
+      },
+      force: { parse: onOff, description: 'although it lets through what is denied now (SLV-3005)' },
     },
     async run(options, [source = '', destination = '']) {
       const given = [options.allow, options.deny, options.permissions].filter((value) => value !== undefined);
       if (given.length !== 1)
         throw new MeshError('SLV-1003', 'give exactly one of --allow, --deny and --permissions FILE');
-      const rules =
+      const { action, permissions } = parseIntention(
         options.permissions === undefined
           ? { Action: options.allow === true ? 'allow' : 'deny' }
-          : { Permissions: readPermissions(options.permissions) };
-      const client = new ServiceClient('catalog', { ...options, url: options.catalog });
-      const answer = await client.send('PUT', pair(source, destination), {
-        ...rules,
-        ...(options.description === undefined ? {} : { Description: options.description }),
-      });
-      const warning = answer.headers['x-selvedge-warning'];
-      if (warning !== undefined) say(`warning: ${warning}`);
+          : { Permissions: readPermissions(options.permissions) },
+        { source, destination },
+      );
+      const body = {
+        ...(action === undefined ? { permissions } : { action }),
+        ...(options.description === undefined ? {} : { description: options.description }),
+        ...(options.observe === true ? { observe: true } : {}),
+        ...(options.ttl === undefined ? {} : { expiresAt: new Date(Date.now() + options.ttl).toISOString() }),
+      };
+      const headers = options.ifMatch === undefined ? {} : { 'if-match': options.ifMatch };
+      const path = pair(source, destination) + (options.force === true ? '?force' : '');
+      const answer = await client(options).json('PUT', path, writtenSchema, body, headers);
+      for (const warning of answer.warnings) say(`warning: ${warning}`);
       say(`intention ${source} -> ${destination} stored`);
     },
   });
@@ -77,20 +104,21 @@ export function defineIntentionCommands(program: Command): void {
     summary: 'all intentions, in the order in which they are consulted',
     options: { ...catalogClientOptions, output },
     async run(options) {
-      const client = new ServiceClient('catalog', { ...options, url: options.catalog });
-      const intentions = await client.json('GET', '/v1/connect/intentions', z.array(intentionSchema));
+      const intentions = await client(options).json('GET', '/v1/mesh/intentions', z.array(intentionSchema));
       if (options.output === 'json') {
         printJson(intentions);
         return;
       }
       const rows = intentions.map((item) => ({
-        source: item.SourceName,
-        destination: item.DestinationName,
-        action: item.Action ?? `${item.Permissions?.length ?? 0} permissions`,
-        precedence: item.Precedence,
-        description: item.Description === '' ? undefined : item.Description,
+        source: item.source,
+        destination: item.destination,
+        action: (item.action ?? `${item.permissions?.length ?? 0} permissions`) + (item.observe ? ' (observe)' : ''),
+        precedence: item.precedence,
+        expires: item.expiresAt,
+        description: item.description,
       }));
-      printRows(rows, ['source', 'destination', 'action', 'precedence', 'description'], 'table');
+      const ends = rows.some(({ expires }) => expires !== undefined) ? ['expires'] : [];
+      printRows(rows, ['source', 'destination', 'action', 'precedence', ...ends, 'description'], 'table');
     },
   });
   defineCommand(intention, {
@@ -99,11 +127,60 @@ export function defineIntentionCommands(program: Command): void {
     positional: ['<source>', '<destination>'],
     options: catalogClientOptions,
     async run(options, [source = '', destination = '']) {
-      await new ServiceClient('catalog', { ...options, url: options.catalog }).send(
-        'DELETE',
-        pair(source, destination),
-      );
+      await client(options).send('DELETE', pair(source, destination));
       say(`intention ${source} -> ${destination} removed`);
+    },
+  });
+  defineCommand(intention, {
+    name: 'history',
+    summary: 'who changed the intentions of DESTINATION, when and how, the newest first',
+    positional: ['<destination>'],
+    options: {
+      ...catalogClientOptions,
+      source: { parse: text, placeholder: 'service', description: 'only those from this source' },
+      output,
+    },
+    async run(options, [destination = '']) {
+      const query = new URLSearchParams({
+        destination,
+        ...(options.source === undefined ? {} : { source: options.source }),
+      });
+      const writes = await client(options).json(
+        'GET',
+        `/v1/mesh/intentions/history?${query}`,
+        z.array(pastWriteSchema),
+      );
+      if (options.output === 'json') {
+        printJson(writes);
+        return;
+      }
+      for (const { source, revision, at, by, how, diff } of writes) {
+        process.stdout.write(`revision ${revision}  ${at}  ${source} -> ${destination} ${how} by ${by}\n`);
+        for (const line of diff) process.stdout.write(`    ${line}\n`);
+      }
+    },
+  });
+  defineCommand(intention, {
+    name: 'revert',
+    summary: 'take back the newest change of the intention from SOURCE to DESTINATION, or all after a revision',
+    positional: ['<source>', '<destination>'],
+    options: {
+      ...catalogClientOptions,
+      to: {
+        parse: integer(1, Number.MAX_SAFE_INTEGER),
+        placeholder: 'revision',
+        description: 'as it was after this revision (intention history)',
+      },
+      force: { parse: onOff, description: 'although it lets through what is denied now (SLV-3005)' },
+    },
+    async run(options, [source = '', destination = '']) {
+      const path = `${pair(source, destination)}/revert${options.force === true ? '?force' : ''}`;
+      const body = options.to === undefined ? {} : { to: options.to };
+      const answer = await client(options).json('POST', path, revertedSchema, body);
+      for (const warning of answer.warnings) say(`warning: ${warning}`);
+      say(
+        `intention ${source} -> ${destination} ${answer.intention === null ? 'removed, as it was then' : 'reverted'}`,
+      );
     },
   });
   defineCommand(intention, {
@@ -120,8 +197,7 @@ export function defineIntentionCommands(program: Command): void {
     async run(options, [source = '', destination = '']) {
       const headers: Record<string, string[]> = {};
       for (const { name, value } of options.header) headers[name] = [...(headers[name] ?? []), value];
-      const client = new ServiceClient('catalog', { ...options, url: options.catalog });
-      const verdict = await client.json('POST', '/v1/mesh/intentions/check', verdictSchema, {
+      const verdict = await client(options).json('POST', '/v1/mesh/intentions/check', verdictSchema, {
         source,
         destination,
         ...(options.method === undefined ? {} : { method: options.method }),
@@ -135,6 +211,14 @@ export function defineIntentionCommands(program: Command): void {
   });
 }
 
+function client(options: {
+  catalog: string;
+  tokenFile: string | undefined;
+  caFile: string | undefined;
+}): ServiceClient {
+  return new ServiceClient('catalog', { ...options, url: options.catalog });
+}
+
 function printVerdict({ allowed, rule, reason, reading, revision, warning }: Verdict): void {
   if (warning !== undefined) say(`warning: ${warning}`);
   const matched = reading === undefined ? '' : `reading ${reading}; `;
@@ -142,7 +226,7 @@ function printVerdict({ allowed, rule, reason, reading, revision, warning }: Ver
 }
 
 function pair(source: string, destination: string): string {
-  return `/v1/connect/intentions/exact?${new URLSearchParams({ source, destination })}`;
+  return `/v1/mesh/intentions/${encodeURIComponent(source)}/${encodeURIComponent(destination)}`;
 }
 
 function header(value: string): { name: string; value: string } {
