@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { notOfferedRoutes } from '../consul/not-offered.ts';
+import { intentionId } from '../intentions/intention-id.ts';
 import { send, startTestCatalog, workload } from '../testing/running-catalog.ts';
 
 /** Everyone who may call, by what it shows. Tokens are made by the test, with the role that they are named by. */
@@ -38,7 +39,7 @@ const classes = {
 } as const satisfies Record<string, readonly Who[]>;
 type Class = keyof typeof classes;
 
-/** One question to a route. `{accessor}` in a path is that of a token made for it. */
+/** One question to a route. In its path `{accessor}` is that of a token, `{x to db}` the id of an intention, both made for it. */
 interface Probe {
   readonly who: Class;
   readonly path: string;
@@ -105,7 +106,10 @@ const rows: Readonly<Record<string, readonly Probe[]>> = {
   'GET /v1/health/state/:state': [ask('known', '/v1/health/state/any')],
 
   'GET /v1/connect/intentions': [ask('readers of policy', '/v1/connect/intentions')],
-  'POST /v1/connect/intentions': [ask('known', '/v1/connect/intentions', allow)],
+  'POST /v1/connect/intentions': [
+    ask('editors of db', '/v1/connect/intentions', { SourceName: 'a', DestinationName: 'db', ...allow }),
+    ask('operators alone', '/v1/connect/intentions', { SourceName: 'a', DestinationName: '*', ...allow }),
+  ],
   'GET /v1/connect/intentions/exact': [
     ask('readers of policy', '/v1/connect/intentions/exact?source=a&destination=db'),
   ],
@@ -126,9 +130,15 @@ const rows: Readonly<Record<string, readonly Probe[]>> = {
     ask('readers of policy', '/v1/connect/intentions/match?by=source&name=db'),
   ],
   'GET /v1/connect/intentions/check': [ask('who db concerns', '/v1/connect/intentions/check?source=a&destination=db')],
-  'GET /v1/connect/intentions/:id': [ask('known', '/v1/connect/intentions/x')],
-  'PUT /v1/connect/intentions/:id': [ask('known', '/v1/connect/intentions/x', allow)],
-  'DELETE /v1/connect/intentions/:id': [ask('known', '/v1/connect/intentions/x')],
+  'GET /v1/connect/intentions/:id': [ask('readers of policy', '/v1/connect/intentions/{x to db}')],
+  'PUT /v1/connect/intentions/:id': [
+    ask('editors of db', '/v1/connect/intentions/{x to db}', { SourceName: 'x', DestinationName: 'db', ...allow }),
+    ask('operators alone', '/v1/connect/intentions/{x to *}', { SourceName: 'x', DestinationName: '*', ...allow }),
+  ],
+  'DELETE /v1/connect/intentions/:id': [
+    ask('editors of db', '/v1/connect/intentions/{x to db}'),
+    ask('operators alone', '/v1/connect/intentions/{x to *}'),
+  ],
 
   'PUT /v1/config': [
     ask('editors of db', '/v1/config', intentionsOf('db')),
@@ -244,6 +254,14 @@ test('who may what, route by route', async (t) => {
     assert.equal(made.status, 201, made.text);
     return made.json as { accessor: string; secret: string };
   };
+  const fill = async (path: string): Promise<string> => {
+    if (path.includes('{accessor}')) return path.replace('{accessor}', (await make('reader')).accessor);
+    const [placeholder, source, destination] = /\{(\w+) to ([\w*]+)\}/.exec(path) ?? [];
+    if (placeholder === undefined || source === undefined || destination === undefined) return path;
+    const pair = new URLSearchParams({ source, destination });
+    await send(catalog, 'PUT', `/v1/connect/intentions/exact?${pair}`, { headers: asOperator, body: allow });
+    return path.replace(placeholder, intentionId({ source, destination }));
+  };
   const shows = new Map<Who, { env: object; headers: Record<string, string> }>();
   for (const who of callers) {
     if (who === 'anonymous') shows.set(who, { env: {}, headers: {} });
@@ -259,7 +277,7 @@ test('who may what, route by route', async (t) => {
         for (const service of path.endsWith('register') ? ['db', 'cache'] : []) {
           await send(catalog, 'PUT', '/v1/catalog/register', { headers: asOperator, body: instance(service) });
         }
-        const filled = path.includes('{') ? path.replace('{accessor}', (await make('reader')).accessor) : path;
+        const filled = await fill(path);
         const response = await catalog.app.request(
           `http://127.0.0.1${filled}`,
           {
