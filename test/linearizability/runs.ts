@@ -44,11 +44,11 @@ export async function recordOnSqlite(kills: number, { random, say }: RunOptions)
   await using clients = startClients(recorder, [catalog], random);
   for (let kill = 1; kill <= kills; kill++) {
     clients.nextRound();
-    await recorder.more('before it is killed', 150, 'done');
+    await recorder.more('before it is killed', 100, 'done');
     say(`kill -9, number ${kill}`);
     await catalog.kill();
     await catalog.start();
-    await recorder.more('after it was killed', 150, 'done');
+    await recorder.more('after it was killed', 100, 'done');
   }
   return recorder;
 }
