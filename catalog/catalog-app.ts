@@ -16,6 +16,7 @@ import { caRoutes } from './consul/ca-routes.ts';
 import { catalogRoutes } from './consul/catalog-routes.ts';
 import { configRoutes } from './consul/config-routes.ts';
 import { discoveryChainRoutes } from './consul/discovery-chain-routes.ts';
+import { eventRoutes } from './consul/event-routes.ts';
 import { healthRoutes } from './consul/health-routes.ts';
 import { intentionRoutes } from './consul/intention-routes.ts';
 import { kvRoutes } from './consul/kv-routes.ts';
@@ -82,6 +83,7 @@ export function catalogApp(options: {
     ...intentionRoutes(parts, decisions),
     ...configRoutes(parts),
     ...discoveryChainRoutes(parts),
+    ...eventRoutes(parts),
     ...kvRoutes(parts),
     ...txnRoutes(parts),
     ...aclRoutes(parts),

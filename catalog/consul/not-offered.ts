@@ -13,7 +13,6 @@ const areas: readonly (readonly [paths: readonly string[], instead: string])[] =
   [['/v1/session/*'], 'Sessions and locks are not offered: ?cas= of /v1/kv writes only what nobody else has changed'],
   [['/v1/query', '/v1/query/*'], 'Prepared queries are not offered: read /v1/health/service or /v1/health/connect'],
   [['/v1/coordinate/*'], 'There are no network coordinates; ?near= leaves the order as it is'],
-  [['/v1/event/*'], 'Events are not offered: a key of /v1/kv that is watched with ?index= reaches who waits for it'],
   [['/v1/snapshot'], 'The store of the catalog is backed up, not its API: docs/operations.md'],
   [['/v1/operator/*'], 'There is no Raft here to operate: GET /readyz and /metrics say how the catalog is'],
   [

@@ -4,6 +4,7 @@ import type { ServiceProtocol } from '#policies/intention.ts';
 import type { RangeResult, WatchBatch, WatchEvent } from '#store/contract.ts';
 import { type CheckRecord, Checks } from './checks.ts';
 import { ConfigEntries } from './config-entries.ts';
+import { Events } from './events.ts';
 import { IntentionHistory } from './intention-history.ts';
 import { Intentions } from './intentions.ts';
 import { KeyValues } from './key-values.ts';
@@ -32,6 +33,7 @@ export class CatalogState {
   readonly resilience = new ResiliencePolicies();
   readonly meshAddresses = new MeshAddresses();
   readonly kv = new KeyValues();
+  readonly events = new Events();
   readonly tokens = new Tokens();
   readonly topics = new TopicIndex();
   readonly #listeners = new Set<ChangeListener>();
@@ -69,6 +71,7 @@ export class CatalogState {
       this.resilience,
       this.meshAddresses,
       this.kv,
+      this.events,
       this.tokens,
     ].flatMap((noun) =>
       [...noun.keys()]
@@ -135,6 +138,10 @@ export class CatalogState {
       case 'tokens':
         if (event.kind === 'put') this.tokens.put(event.kv, touch);
         else this.tokens.delete(key, touch);
+        break;
+      case 'events':
+        if (event.kind === 'put') this.events.put(event.kv, touch);
+        else this.events.delete(key, touch);
         break;
       case undefined:
         break;

@@ -9,6 +9,7 @@
  *     catalog/intention-history/<destination>/<number>   a write of intentions: what it replaced (intention-history.ts)
  *     catalog/resilience/<service>            the partial policy as it was written
  *     catalog/kv/<key>                        Consul's KV; the slashes of a key stay as they are, so a folder is a prefix (key-values.ts)
+ *     catalog/events/<number modulo 256>      the last events that were fired
  *     catalog/mesh-addresses/<address>        the service that <service>.mesh of this address is; never deleted
  *     catalog/tokens/<accessor>               who holds it may do what; the secret as a hash only
  */
@@ -26,6 +27,7 @@ export const nouns = [
   'resilience',
   'mesh-addresses',
   'kv',
+  'events',
   'tokens',
 ] as const;
 export type Noun = (typeof nouns)[number];

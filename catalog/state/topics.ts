@@ -13,6 +13,7 @@ export type Topic =
   | 'instances'
   | 'checks'
   | 'intentions'
+  | 'events'
   | 'tokens'
   | `node/${string}`
   | `node-checks/${string}`
