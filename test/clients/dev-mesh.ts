@@ -19,10 +19,10 @@ export interface DevMesh {
   /** Runs a program until the tests end; its output is shown when one fails. */
   run(name: string, command: string, args: readonly string[]): Child;
   /** A request as curl would send it, for what the client under test does not do itself. @throws Error unless the answer is 200 */
-  put(path: string, body: unknown): Promise<void>;
+  put(path: string, body?: unknown): Promise<void>;
 }
 
-/** Starts one for the tests of a file and ends it, and all that it ran, after them. */
+/** Starts one for the tests of a file, or for the test that calls it, and ends it, and all that it ran, after them. */
 export async function startDevMesh(): Promise<DevMesh> {
   const directory = mkdtempSync(join(tmpdir(), 'slv-client-'));
   const children: Child[] = [];
@@ -31,16 +31,16 @@ export async function startDevMesh(): Promise<DevMesh> {
     children.unshift(child);
     return child;
   };
-  const showLogs = (): void => {
+  const showLogs = (t: unknown): void => {
+    if (!(t instanceof Object && 'error' in t) || t.error === undefined || t.error === null) return;
     for (const child of children)
       process.stderr.write(`--- ${child.name} (${child.ended ?? 'running'})\n${child.log.slice(-4_000)}\n`);
   };
-  after(async () => {
+  afterEach(showLogs); // of the tests of a file
+  after(async (t) => {
+    showLogs(t); // of the one test that started it
     for (const child of children) await child.end();
     rmSync(directory, { recursive: true, force: true });
-  });
-  afterEach((t) => {
-    if ('error' in t && t.error !== undefined && t.error !== null) showLogs();
   });
   const any = '127.0.0.1:0';
   const dev = run('dev', join(root, 'bin', 'selvedge'), [
@@ -58,7 +58,10 @@ export async function startDevMesh(): Promise<DevMesh> {
     directory,
     run,
     put: async (path, body) => {
-      const answer = await fetch(`${url}${path}`, { method: 'PUT', body: JSON.stringify(body) });
+      const answer = await fetch(`${url}${path}`, {
+        method: 'PUT',
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
       const text = await answer.text();
       if (answer.status !== 200) throw new Error(`PUT ${path} was answered ${answer.status}: ${text}`);
     },

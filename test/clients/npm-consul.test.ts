@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
 import { after, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import Consul from 'consul';
-import { listening } from '../sidecars.ts';
+import { startHttpApplication, status } from '../scenarios/application.ts';
 import { waitFor } from '../wait-for.ts';
 import { startDevMesh } from './dev-mesh.ts';
 
@@ -83,15 +82,13 @@ test('a TTL check decides who is in health.service, and its watch hears of each 
 });
 
 test('an HTTP check is run by the agent', async () => {
-  let status = 200;
-  const server = createServer((_request, response) => response.writeHead(status).end());
-  after(() => server.close());
-  const http = `http://127.0.0.1:${await listening(server)}/health`;
+  const application = await startHttpApplication();
+  const http = `http://${application.address}/health`;
   await consul.agent.check.register({ name: 'disk', http, interval: '1s', timeout: '5s', notes: 'by hand' });
   const becomes = (wanted: string) =>
     waitFor(`disk to be ${wanted}`, async () => (await consul.agent.check.list())['disk']?.Status === wanted, 20_000);
   await becomes('passing');
-  status = 503;
+  application.answer = status(503);
   await becomes('critical');
   await waitFor(
     'health.node to show it',
