@@ -296,7 +296,7 @@ export const catalogClientOptions = {
   tokenFile: {
     parse: text,
     placeholder: 'file',
-    description: 'operator token (the catalog writes it to <data-dir>/operator.token)',
+    description: 'file with a token (the first one, of an operator, is the <data-dir>/operator.token of the catalog)',
   },
   caFile: joining.caFile,
   config,

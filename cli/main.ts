@@ -11,6 +11,7 @@ import { defineResilienceCommands } from './commands/resilience.ts';
 import { defineCatalogServe } from './commands/serve-catalog.ts';
 import { defineEdgeProxyServe } from './commands/serve-edge-proxy.ts';
 import { defineIdentityServe } from './commands/serve-identity.ts';
+import { defineTokenCommands } from './commands/token.ts';
 import { usageError } from './define-command.ts';
 import { exitCode, exitCodeOf } from './exit-code.ts';
 import { say } from './output.ts';
@@ -33,6 +34,7 @@ function buildProgram(): Command {
   defineConfigEntryCommands(program);
   defineResilienceCommands(program);
   defineCatalogCommands(program);
+  defineTokenCommands(program);
   defineAuditCommands(program);
   for (const command of allCommands(program)) {
     command

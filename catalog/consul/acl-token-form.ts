@@ -6,8 +6,7 @@ import { decodeBody } from '#policies/consul/go-json.ts';
 import { quote } from '#policies/quote.ts';
 import { formatTokenRole, parseTokenRole, readTokenRole, type TokenRole } from '#policies/token-role.ts';
 import type { StoredToken } from '../state/tokens.ts';
-import { maxDescriptionLength, maxTokenRoles } from '../tokens/plan.ts';
-import type { TokenRequest } from '../tokens/token-register.ts';
+import { maxDescriptionLength, maxTokenRoles, type TokenRequest } from '../tokens/plan.ts';
 
 /** A policy of Consul's that there is in every one of them. */
 interface BuiltIn {
@@ -72,7 +71,7 @@ export function parseAclToken(body: Uint8Array, datacenter: string, nowMs: numbe
     throw new ConsulError(400, 'Invalid Token: ExpirationTime is not in the future');
   if (expiresAtMs !== undefined && !(expiresAtMs <= 8.64e15))
     throw new ConsulError(400, 'Invalid Token: it would expire too late');
-  return { roles, description: token.Description, expiresAtMs };
+  return { roles, description: token.Description, nowMs, expiresAtMs };
 }
 
 /** @param secret only for who has just presented it, or made it */

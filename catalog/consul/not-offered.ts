@@ -8,7 +8,7 @@ import type { Route } from './route-table.ts';
 const areas: readonly (readonly [paths: readonly string[], instead: string])[] = [
   [
     ['/v1/acl/*'],
-    'ACL tokens, policies, roles and auth methods are not offered: docs/operations.md says how callers are known',
+    'Of the ACLs only tokens are offered, with roles of their own in the place of policies and auth methods: docs/tokens.md',
   ],
   [['/v1/session/*'], 'Sessions and locks are not offered: ?cas= of /v1/kv writes only what nobody else has changed'],
   [['/v1/query', '/v1/query/*'], 'Prepared queries are not offered: read /v1/health/service or /v1/health/connect'],

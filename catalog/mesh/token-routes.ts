@@ -95,10 +95,12 @@ export function mountTokenRoutes(app: OpenAPIHono<CatalogEnv>, parts: CatalogPar
   app.openapi(createRouteOf, async (c) => {
     permit(operatorOnly(c.var.caller));
     const { roles, description, expiresAfterSeconds } = c.req.valid('json');
+    const nowMs = context.clock();
     const { accessor, secret } = await createToken(parts, c.var.caller, {
       roles: roles.map(parseTokenRole),
       description,
-      expiresAtMs: expiresAfterSeconds === undefined ? undefined : context.clock() + expiresAfterSeconds * 1_000,
+      nowMs,
+      expiresAtMs: expiresAfterSeconds === undefined ? undefined : nowMs + expiresAfterSeconds * 1_000,
     });
     return c.json({ ...view(existing(parts, accessor), context.clock()), secret }, 201, {
       'cache-control': 'no-store',

@@ -14,28 +14,32 @@ export const maxTokenRoles = 32;
 /** Longest description. */
 export const maxDescriptionLength = 256;
 
-/** What a token is to be. */
-export interface TokenDraft {
+/** A token as it is asked for, by whichever API. */
+export interface TokenRequest {
   /** At least one. */
   readonly roles: readonly TokenRole[];
   readonly description: string;
-  readonly createdBy: string;
   readonly nowMs: number;
-  /** Undefined: until it is revoked. */
+  /** Undefined: good until it is revoked. */
   readonly expiresAtMs: number | undefined;
 }
 
 /** Plans a token. @throws MeshError SLV-3010 */
-export function planToken(state: CatalogState, fresh: FreshToken, draft: TokenDraft): WritePlan<void> {
+export function planToken(
+  state: CatalogState,
+  fresh: FreshToken,
+  request: TokenRequest,
+  createdBy: string,
+): WritePlan<void> {
   if (state.tokens.size >= maxTokens) throw new MeshError('SLV-3010', `There are ${maxTokens} tokens already.`);
   const record: TokenRecord = {
     Accessor: fresh.accessor,
     SecretHash: fresh.secretHash,
-    Roles: [...new Set(draft.roles.map(formatTokenRole))],
-    Description: draft.description,
-    CreatedBy: draft.createdBy,
-    CreatedAtMs: draft.nowMs,
-    ...(draft.expiresAtMs === undefined ? {} : { ExpiresAtMs: draft.expiresAtMs }),
+    Roles: [...new Set(request.roles.map(formatTokenRole))],
+    Description: request.description,
+    CreatedBy: createdBy,
+    CreatedAtMs: request.nowMs,
+    ...(request.expiresAtMs === undefined ? {} : { ExpiresAtMs: request.expiresAtMs }),
   };
   const key = keyOf('tokens', fresh.accessor);
   return {

@@ -1,15 +1,8 @@
-import { formatTokenRole, type TokenRole } from '#policies/token-role.ts';
+import { formatTokenRole } from '#policies/token-role.ts';
 import { type Caller, nameOf } from '../access/caller.ts';
 import { freshToken } from '../access/token-secret.ts';
 import type { CatalogParts } from '../parts.ts';
-import { planRevocation, planToken } from './plan.ts';
-
-/** A token as it is asked for, by whichever API. */
-export interface TokenRequest {
-  readonly roles: readonly TokenRole[];
-  readonly description: string;
-  readonly expiresAtMs: number | undefined;
-}
+import { planRevocation, planToken, type TokenRequest } from './plan.ts';
 
 /**
  * Makes a token and writes it. @returns its accessor, and its secret, which is nowhere else
@@ -22,11 +15,11 @@ export async function createToken(
 ): Promise<{ accessor: string; secret: string }> {
   const { state, writer, context } = parts;
   const fresh = freshToken(context.randomBytes);
-  const draft = { ...request, createdBy: nameOf(caller), nowMs: context.clock() };
-  await writer.commit(() => planToken(state, fresh, draft));
+  const createdBy = nameOf(caller);
+  await writer.commit(() => planToken(state, fresh, request, createdBy));
   const { accessor, secret } = fresh;
   const roles = request.roles.map(formatTokenRole);
-  context.log.info({ audit: 'token-create', caller: draft.createdBy, accessor, roles }, 'token made');
+  context.log.info({ audit: 'token-create', caller: createdBy, accessor, roles }, 'token made');
   return { accessor, secret };
 }
 
