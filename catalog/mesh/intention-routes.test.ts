@@ -89,6 +89,22 @@ test('If-Match and If-None-Match: nobody overwrites what he has not seen, and ot
   assert.deepEqual(answers.map(({ status }) => status).sort(), [200, ...Array.from({ length: 7 }, () => 412)]);
 });
 
+test('an allow to every service is meant as such', async (t) => {
+  const catalog = await startTestCatalog(t);
+  for (const [source, destination, action, status] of [
+    ['web', '*', 'allow', 409],
+    ['*', '*', 'allow', 409],
+    ['*', '*', 'deny', 200],
+    ['*', 'db', 'allow', 200],
+  ] as const) {
+    const answer = await send(catalog, 'PUT', at(source, destination), { body: { action } });
+    assert.equal(answer.status, status, `${source} -> ${destination} ${action}`);
+    if (status === 409) assert.equal(codeOf(answer), 'SLV-3011');
+    const meant = await send(catalog, 'PUT', `${at(source, destination)}?everywhere`, { body: { action } });
+    assert.equal(meant.status, 200);
+  }
+});
+
 test('history: who changed what through either API, and back', async (t) => {
   const catalog = await startTestCatalog(t, { open: false });
   const headers = { 'x-consul-token': catalog.operatorToken ?? '' };

@@ -1,6 +1,8 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { Intention } from '#policies/intention.ts';
+import type { IntentionDraft } from '#policies/intention-form.ts';
+import { wildcard } from '#policies/intention-precedence.ts';
 import { formatMeshIntention, meshIntentionSchema, parseMeshIntention } from '#policies/mesh-intention-form.ts';
 import { nameOf } from '../access/caller.ts';
 import { mayEditIntentions, policyReaderOnly } from '../access/permissions.ts';
@@ -62,7 +64,7 @@ const putRoute = createRoute({
   request: {
     params: pairParams,
     headers: preconditions,
-    query: z.object({ force: flagSchema }),
+    query: z.object({ force: flagSchema, everywhere: flagSchema }),
     body: { required: true, content: json(meshIntentionSchema.openapi('IntentionRules')) },
   },
   responses: {
@@ -103,7 +105,9 @@ export function mountIntentionRoutes(app: OpenAPIHono<CatalogEnv>, parts: Catalo
     permit(mayEditIntentions(c.var.caller, pair.destination));
     const nowMs = context.clock();
     const draft = parseMeshIntention(c.req.valid('json'), pair, nowMs);
-    const force = c.req.valid('query').force !== undefined;
+    const { force: forced, everywhere } = c.req.valid('query');
+    if (everywhere === undefined) refuseEverywhere(draft);
+    const force = forced !== undefined;
     const rules = { defaultAction, force, by: nameOf(c.var.caller), how: 'written', nowMs } as const;
     const precondition = preconditionOf(c.req.valid('header'));
     const { warning } = await writer.commit(() => {
@@ -130,6 +134,19 @@ export function mountIntentionRoutes(app: OpenAPIHono<CatalogEnv>, parts: Catalo
     context.log.info({ audit: 'intention-delete', caller: change.by, ...pair, existed }, 'intention deleted');
     return c.json({ existed }, 200);
   });
+}
+
+/**
+ * An allow to `*` lets its source into every service that has no intention of its own for it, also into those that come later.
+ * @throws MeshError SLV-3011
+ */
+function refuseEverywhere({ source, destination, action }: IntentionDraft): void {
+  if (destination !== wildcard || action !== 'allow') return;
+  const who = source === wildcard ? 'every service' : source;
+  throw new MeshError(
+    'SLV-3011',
+    `${source} -> * (allow) would let ${who} call each service, of today and of later, that has no more specific intention.`,
+  );
 }
 
 /** @throws MeshError SLV-3003 */

@@ -74,6 +74,7 @@ export function defineIntentionCommands(program: Command): void {
         placeholder: 'etag',
         description: 'only if the intention is still the one with this ETag',
       },
+      yes: { parse: onOff, description: 'an allow to *, meant as such' },
       force: { parse: onOff, description: 'although it lets through what is denied now (SLV-3005)' },
     },
     async run(options, [source = '', destination = '']) {
@@ -93,7 +94,8 @@ export function defineIntentionCommands(program: Command): void {
         ...(options.ttl === undefined ? {} : { expiresAt: new Date(Date.now() + options.ttl).toISOString() }),
       };
       const headers = options.ifMatch === undefined ? {} : { 'if-match': options.ifMatch };
-      const path = pair(source, destination) + (options.force === true ? '?force' : '');
+      const flags = [...(options.force === true ? ['force'] : []), ...(options.yes === true ? ['everywhere'] : [])];
+      const path = `${pair(source, destination)}${flags.length === 0 ? '' : `?${flags.join('&')}`}`;
       const answer = await client(options).json('PUT', path, writtenSchema, body, headers);
       for (const warning of answer.warnings) say(`warning: ${warning}`);
       say(`intention ${source} -> ${destination} stored`);

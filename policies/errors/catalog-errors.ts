@@ -50,4 +50,9 @@ export const catalogErrors = {
     title: 'Too many tokens',
     fix: 'Revoke what is not used any more (selvedge token list, selvedge token revoke ACCESSOR); expired tokens count until they are revoked.',
   },
+  'SLV-3011': {
+    status: 409,
+    title: 'Would allow calls to every service',
+    fix: 'Name the destination. Or, where it is meant: selvedge intention create … --yes, in the API ?everywhere.',
+  },
 } as const;
