@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RunningCatalog } from '../main.ts';
-import { send, startTestCatalog } from '../testing/running-catalog.ts';
+import { send, startTestCatalog, workload } from '../testing/running-catalog.ts';
 
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
@@ -115,7 +115,9 @@ test('what is refused', async (t) => {
     [[{ KV: { Verb: 'set', Key: '\ud800' } }], 400, /not well-formed/],
     [[{ KV: { Verb: 'nonsense', Key: 'a' } }], 400, /^unknown KV verb "nonsense"$/],
     [[{ KV: { Verb: 'lock', Key: 'a' } }], 501, /^Sessions and locks are not offered/],
-    [[{ Node: { Verb: 'get', Node: { Node: 'n' } } }], 501, /over the KV only/],
+    [[{ Node: { Verb: 'nonsense', Node: { Node: 'n' } } }], 400, /^unknown Node verb "nonsense"$/],
+    [[{ Node: { Verb: 'set', Node: { Node: 'n' } } }], 400, /^Must provide node and address$/],
+    [[{ Service: { Verb: 'set', Node: 'n', Service: { ID: 'x' } } }], 400, /Must provide service name/],
     [Array.from({ length: 65 }, () => ({ KV: { Verb: 'get', Key: 'a' } })), 413, /too many operations \(65 > 64\)$/],
   ] as const) {
     const answer = await send(catalog, 'PUT', '/v1/txn', { body });
@@ -129,4 +131,77 @@ test('what is refused', async (t) => {
   assert.deepEqual([tree.status, tree.text], [413, 'Transaction concerns more than 120 keys']);
   const guarded = await startTestCatalog(t, { open: false });
   assert.equal((await send(guarded, 'PUT', '/v1/txn', { body: [] })).status, 403);
+});
+
+const step = (kind: 'node' | 'service' | 'check', verb: string, ModifyIndex = 0): object => {
+  if (kind === 'node') return { Node: { Verb: verb, Node: { Node: 'n1', Address: '10.0.0.1', ModifyIndex } } };
+  if (kind === 'service') {
+    return { Service: { Verb: verb, Node: 'n1', Service: { ID: 'web-1', Service: 'web', Port: 80, ModifyIndex } } };
+  }
+  return {
+    Check: { Verb: verb, Check: { Node: 'n1', CheckID: 'c', ServiceID: 'web-1', Status: 'passing', ModifyIndex } },
+  };
+};
+const all = ['node', 'service', 'check'] as const;
+
+test('nodes, services and checks: made, read, compared and ended in one transaction', async (t) => {
+  const catalog = await startTestCatalog(t);
+  const txn = async (...body: object[]) => {
+    const { status, json } = await send(catalog, 'PUT', '/v1/txn', { body });
+    return { status, ...(json as { Results: Record<string, { ModifyIndex: number }>[]; Errors: { What: string }[] }) };
+  };
+  const missing = await txn(step('service', 'set'), step('check', 'set'));
+  assert.deepEqual(missing.Errors, [
+    { OpIndex: 0, What: 'Missing node registration' },
+    { OpIndex: 1, What: 'Missing service registration: web-1' },
+  ]);
+  const made = await txn(...all.map((kind) => step(kind, 'cas')), { KV: { Verb: 'set', Key: 'k' } });
+  assert.equal(made.status, 200);
+  assert.deepEqual(
+    made.Results.map((result) => Object.keys(result)[0]),
+    ['Node', 'Service', 'Check', 'KV'],
+  );
+  const index = made.Results[0]?.['Node']?.ModifyIndex ?? 0;
+  const read = await txn(...all.map((kind) => step(kind, 'get')));
+  assert.deepEqual(read.Results, made.Results.slice(0, 3));
+  const health = (await send(catalog, 'GET', '/v1/health/service/web')).json as { Checks: { ServiceName: string }[] }[];
+  assert.deepEqual(
+    health[0]?.Checks.map(({ ServiceName }) => ServiceName),
+    ['web'],
+  );
+
+  for (const verb of ['cas', 'delete-cas']) {
+    const stale = await txn(...all.map((kind) => step(kind, verb, index + 1)));
+    assert.equal(stale.status, 409);
+    assert.ok(stale.Errors.every(({ What }) => What.endsWith('index is stale')));
+    assert.equal(stale.Errors.length, 3);
+  }
+  assert.equal((await txn(...all.map((kind) => step(kind, 'cas', index)))).status, 200);
+  const ended = await txn(step('node', 'delete-cas', index), step('service', 'get'), step('check', 'get'));
+  assert.deepEqual(
+    ended.Errors.map(({ What }) => What),
+    ['service "web-1" on node "n1" doesn\'t exist', 'check "c" on node "n1" doesn\'t exist'],
+    'with the node all that is on it ends',
+  );
+  assert.equal((await txn(step('node', 'delete'))).status, 200);
+  assert.deepEqual((await send(catalog, 'GET', '/v1/health/state/any')).json, []);
+});
+
+test('each step is judged by itself: a workload writes its own service, and nothing else with it', async (t) => {
+  const catalog = await startTestCatalog(t, { open: false });
+  const env = workload('web');
+  const put = (...body: object[]) => send(catalog, 'PUT', '/v1/txn', { body, env });
+  const registered = await send(catalog, 'PUT', '/v1/catalog/register', {
+    env,
+    body: { Node: 'n1', Address: '10.0.0.1', Service: { ID: 'web-1', Service: 'web' } },
+  });
+  assert.equal(registered.status, 200, registered.text);
+  assert.equal((await put(step('service', 'set'), step('check', 'set'))).status, 200);
+  const other = { Service: { Verb: 'set', Node: 'n1', Service: { ID: 'db-1', Service: 'db' } } };
+  for (const more of [other, step('node', 'set'), step('node', 'delete'), { KV: { Verb: 'get', Key: 'k' } }]) {
+    assert.equal((await put(step('service', 'delete'), more)).status, 403, JSON.stringify(more));
+  }
+  const taken = { Service: { Verb: 'set', Node: 'n1', Service: { ID: 'web-1', Service: 'db' } } };
+  assert.equal((await put(taken)).status, 403);
+  assert.equal((await put(step('service', 'get'))).status, 200, 'nothing of the refused ones was done');
 });

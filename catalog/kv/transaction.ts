@@ -3,13 +3,11 @@ import { ConsulError } from '#policies/consul/consul-error.ts';
 import { quote } from '#policies/quote.ts';
 import type { Compare, Operation } from '#store/contract.ts';
 import type { CatalogState } from '../state/catalog-state.ts';
-import { unchanged, type WritePlan } from '../state/catalog-writer.ts';
+import { unchanged } from '../state/catalog-writer.ts';
 import { encode } from '../state/indexed.ts';
 import { type Entry, type EntryRecord, storeKeyOf } from '../state/key-values.ts';
 import { checkKey, checkPrefix, entryView, maxValueBytes } from './plan.ts';
 
-/** Most steps of one transaction (Consul). */
-export const maxSteps = 64;
 /** Keys that one transaction may look at or change: what one transaction of the store can compare, less what the writer adds. */
 const maxKeys = 120;
 
@@ -27,24 +25,14 @@ const verbs = [
 ] as const;
 const sessionVerbs: readonly string[] = ['lock', 'unlock', 'check-session'];
 
-const stepSchema = z.object({
+/** A step on the KV as clients send it. */
+export const kvStepSchema = z.object({
   Verb: z.string().max(32).default(''),
   Key: z.string().max(4_096).default(''),
   Value: z.base64().max(1_000_000).default(''),
   Flags: z.int().min(0).default(0),
   Index: z.int().min(0).default(0),
 });
-
-/** Body of PUT /v1/txn. What is no step on the KV is known by name, to be refused with words. */
-export const transactionSchema = z.array(
-  z.object({
-    KV: stepSchema.optional(),
-    Node: z.unknown().optional(),
-    Service: z.unknown().optional(),
-    Check: z.unknown().optional(),
-  }),
-);
-export type TransactionRequest = z.infer<typeof transactionSchema>;
 
 /** One step on the KV that can be carried out. */
 export interface Step {
@@ -54,58 +42,24 @@ export interface Step {
   readonly index: number;
 }
 
-/** What a transaction comes to: results once it is written, or why not, by step. */
-export type Outcome =
-  | { readonly kind: 'done'; results(): readonly unknown[] }
-  | { readonly kind: 'conflict'; readonly errors: readonly { readonly OpIndex: number; readonly What: string }[] };
-
-/** Throws ConsulError 400, 413, 501. */
-export function toSteps(request: TransactionRequest): Step[] {
-  if (request.length > maxSteps) {
-    throw new ConsulError(413, `Transaction contains too many operations (${request.length} > ${maxSteps})`);
-  }
-  return request.map(({ KV, Node, Service, Check }) => {
-    if (KV === undefined) {
-      if (Node === undefined && Service === undefined && Check === undefined)
-        throw new ConsulError(400, 'Failed to parse body: an operation says nothing');
-      throw new ConsulError(501, 'Transactions are offered over the KV only: register with PUT /v1/catalog/register');
-    }
-    const { Verb, Key, Value, Flags, Index } = KV;
-    if (sessionVerbs.includes(Verb)) throw new ConsulError(501, 'Sessions and locks are not offered; use cas');
-    const verb = verbs.find((one) => one === Verb);
-    if (verb === undefined) throw new ConsulError(400, `unknown KV verb ${quote(Verb)}`);
-    if (verb.endsWith('-tree')) checkPrefix(Key);
-    else checkKey(Key);
-    const size = Buffer.from(Value, 'base64').length;
-    if (size > maxValueBytes)
-      throw new ConsulError(413, `Value for key ${quote(Key)} is too large (${size} > ${maxValueBytes} bytes)`);
-    return { verb, key: Key, record: { Key, Value, Flags: String(Flags) }, index: Index };
-  });
-}
-
-/**
- * Plans a transaction: its steps in their order, each on what those before it left, all of them or none. What it is based on is compared when it
- * is written, so it is one moment's view.
- */
-export function planTransaction(state: CatalogState, steps: readonly Step[]): WritePlan<Outcome> {
-  const draft = new Draft(state);
-  const views: (() => readonly unknown[])[] = [];
-  const errors: { OpIndex: number; What: string }[] = [];
-  for (const [OpIndex, step] of steps.entries()) {
-    const result = draft.take(step);
-    if (typeof result === 'string') errors.push({ OpIndex, What: result });
-    else views.push(result);
-  }
-  if (errors.length > 0) return { compare: [], operations: [], result: { kind: 'conflict', errors } };
-  const { compare, operations } = draft;
-  return { compare, operations, result: { kind: 'done', results: () => views.flatMap((view) => view()) } };
+/** @throws ConsulError 400, 413, 501 */
+export function toStep({ Verb, Key, Value, Flags, Index }: z.infer<typeof kvStepSchema>): Step {
+  if (sessionVerbs.includes(Verb)) throw new ConsulError(501, 'Sessions and locks are not offered; use cas');
+  const verb = verbs.find((one) => one === Verb);
+  if (verb === undefined) throw new ConsulError(400, `unknown KV verb ${quote(Verb)}`);
+  if (verb.endsWith('-tree')) checkPrefix(Key);
+  else checkKey(Key);
+  const size = Buffer.from(Value, 'base64').length;
+  if (size > maxValueBytes)
+    throw new ConsulError(413, `Value for key ${quote(Key)} is too large (${size} > ${maxValueBytes} bytes)`);
+  return { verb, key: Key, record: { Key, Value, Flags: String(Flags) }, index: Index };
 }
 
 type View = () => readonly unknown[];
 const noView: View = () => [];
 
 /** What the KV would be after some steps. */
-class Draft {
+export class KvDraft {
   readonly #state: CatalogState;
   /** What the store holds for the keys that were looked at. */
   readonly #before = new Map<string, Entry | undefined>();

@@ -90,7 +90,7 @@ function nodeAfter(before: NodeRecord | undefined, { node }: Registration): Node
 }
 
 /** A node that was registered without an id gets one that stays the same: clients tell instances apart by it. */
-function idOfName(name: string): string {
+export function idOfName(name: string): string {
   const hex = createHash('sha256').update(`selvedge node ${name}`).digest('hex');
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }

@@ -13,7 +13,7 @@ function areWeights({ Passing, Warning }: { readonly Passing: number; readonly W
 }
 
 /** The `Service` of a registration, in Consul's names; what Consul has and Selvedge does not is ignored, as unknown fields are. */
-const serviceRequestSchema = z.object({
+export const serviceRequestSchema = z.object({
   Kind: z.string().max(64).default(''),
   ID: itemId.default(''),
   Service: z.string().default(''),
@@ -94,7 +94,8 @@ export function toRegistration(request: RegistrationRequest, datacenter: string)
   };
 }
 
-function toServiceRecord(node: string, request: z.infer<typeof serviceRequestSchema>): ServiceRecord {
+/** @throws ConsulError 400 in Consul's words */
+export function toServiceRecord(node: string, request: z.infer<typeof serviceRequestSchema>): ServiceRecord {
   const { Kind, Connect } = request;
   if (request.Service === '') {
     throw new ConsulError(400, 'Must provide service name (Service.Service) when service ID is provided');
