@@ -1,4 +1,3 @@
-import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { ServiceProtocol } from '../intention.ts';
 import { count, entryFields, entryObject, invalidEntry, judgeServiceEntry, listOf, text } from './entry-object.ts';
@@ -78,11 +77,13 @@ export function judgeServiceDefaults(entry: ServiceDefaults): void {
   }
 }
 
+const ipAddress = z.union([z.ipv4(), z.ipv6()]);
+
 function judgeDestination({ Addresses = [], Port = 0 }: NonNullable<ServiceDefaults['Destination']>): void {
   if (Addresses.length === 0) throw invalidEntry('Destination must contain at least one valid address');
   for (const [index, address] of Addresses.entries()) {
     if (Addresses.indexOf(address) < index) throw invalidEntry(`Duplicate address '${address}' is not allowed`);
-    if (isIP(address) === 0 && !/^(?!-)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?$/.test(address)) {
+    if (!ipAddress.safeParse(address).success && !/^(?!-)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?$/.test(address)) {
       throw invalidEntry(
         `Destination address '${address}' is invalid Could not validate address ${address} as an IP or Hostname`,
       );
