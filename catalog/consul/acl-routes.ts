@@ -19,7 +19,6 @@ const noSuchToken = `token does not exist: ${tokenNotFound}`;
 export function aclRoutes(parts: CatalogParts): Route[] {
   const { state } = parts;
   const unchangeable = (c: CatalogRequest): never => {
-    refuseDisabled(parts);
     denied(operatorOnly(c.var.caller));
     throw new ConsulError(
       501,
