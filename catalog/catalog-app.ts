@@ -8,6 +8,7 @@ import { type Caller, callerOf, nameOf, tokenNotFound } from './access/caller.ts
 import { denied } from './access/denied.ts';
 import { browserRefusal } from './access/loopback-guard.ts';
 import { knownOnly, readerOnly } from './access/permissions.ts';
+import { withoutSecrets } from './access/token-secret.ts';
 import type { Act } from './audit/catalog-events.ts';
 import type { CatalogMetrics } from './catalog-metrics.ts';
 import { aclRoutes, bootstrapRoute } from './consul/acl-routes.ts';
@@ -151,8 +152,8 @@ function actOf(c: CatalogRequest, caller: Caller): Act {
     caller: nameOf(caller),
     remote: c.env?.remoteAddress ?? '',
     method: c.req.method,
-    path: c.req.path.slice(0, 512),
-    ...(query.size === 0 ? {} : { query: query.toString().slice(0, 512) }),
+    path: withoutSecrets(c.req.path).slice(0, 512),
+    ...(query.size === 0 ? {} : { query: withoutSecrets(query.toString()).slice(0, 512) }),
   };
 }
 

@@ -112,9 +112,46 @@ test('what is refused', async (t) => {
     assert.deepEqual([answer.status, (answer.json as { code: string }).code], [400, code], JSON.stringify(body));
   }
   assert.deepEqual((await send(catalog, 'GET', '/v1/mesh/tokens', { headers: operator })).json, []);
-  const secretAsAccessor = freshToken(quietContext().randomBytes).secret;
-  const answer = await send(catalog, 'DELETE', `/v1/mesh/tokens/${secretAsAccessor}`, { headers: operator });
-  assert.equal(answer.status, 404);
+});
+
+test('who takes the secret for the accessor is refused, and does not find it in the audit log', async (t) => {
+  const { catalog, operator, make, auditPath } = await start(t);
+  const { secret, accessor } = await make({ roles: ['reader'] });
+  for (const path of [`/v1/mesh/tokens/${secret}`, `/v1/acl/token/${secret}`, `/v1/catalog/deregister?x=${secret}`]) {
+    const answer = await send(catalog, 'DELETE', path, { headers: operator });
+    assert.ok(answer.status >= 400, path);
+  }
+  const audit = await readFile(auditPath, 'utf8');
+  assert.ok(audit.includes(accessor.replaceAll('-', '')));
+  assert.equal(audit.includes(secret.slice(-43)), false);
+});
+
+test('a token changes what is of its services and nothing else on a node that it shares', async (t) => {
+  const { catalog, operator, make } = await start(t);
+  const web = { 'x-consul-token': (await make({ roles: ['service:web'] })).secret };
+  const register = (headers: Record<string, string>, Service: string, more: object = {}) =>
+    send(catalog, 'PUT', '/v1/catalog/register', {
+      headers,
+      body: { Node: 'n1', Address: '10.0.0.1', Service: { Service, Port: 1 }, ...more },
+    });
+  assert.equal((await register(operator, 'db')).status, 200);
+  const moved = await register(web, 'web', { Address: '6.6.6.6' });
+  assert.equal(moved.status, 200);
+  assert.match(moved.headers.get('x-selvedge-warning') ?? '', /left as it is/);
+  const nodes = await send(catalog, 'GET', '/v1/catalog/nodes', { headers: web });
+  assert.deepEqual(
+    (nodes.json as { Address: string }[]).map(({ Address }) => Address),
+    ['10.0.0.1'],
+  );
+
+  for (const [what, more] of [
+    ['a check of db', { Check: { Name: 'x', ServiceID: 'db', Status: 'critical' } }],
+    ['a check of the node', { Checks: [{ Name: 'x', Status: 'critical' }] }],
+  ] as const) {
+    assert.equal((await register(web, 'web', { ...more, Address: '10.0.0.2' })).status, 403, what);
+  }
+  const overDb = { Service: { Service: 'web', ID: 'db', Port: 1 } };
+  assert.equal((await register(web, 'web', overDb)).status, 403, 'in the place of db');
 });
 
 test('a secret that is nearly one, is huge or odd, is nobody’s, and is logged nowhere', async (t) => {
