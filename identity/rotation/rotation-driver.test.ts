@@ -169,7 +169,9 @@ describe('driving a rotation', () => {
     const life = { issuedAtMs: on.world.nowMs, notAfterMs: on.world.nowMs + 3_600_000 };
     on.held.issued({ node: 'n', holder: 'vm/web' }, { ...life, authority: old });
     on.world.sightings = { kind: 'proxies', missing: ['vm/web'] };
-    await on.driver.rotate('root', { force: true, by: 'test' });
+    const nothing = on.driver.rotate('root', { force: true, by: 'test' });
+    await assert.rejects(nothing, (error) => isMeshError(error, 'SLV-2183'));
+    await on.driver.rotate('root', { force: false, by: 'test' });
     await on.until('published');
     await assert.rejects(on.driver.rotate('root', { force: false, by: 'test' }), (error) =>
       isMeshError(error, 'SLV-2180'),
@@ -183,6 +185,10 @@ describe('driving a rotation', () => {
     await waitFor('the holdout', () => on.driver.view().waitingFor?.missing.length === 1, 5_000);
     await on.driver.rotate('root', { force: true, by: 'test' });
     await on.until('idle');
+    // Whoever forces in a loop, until it is idle, must not begin the next one with the last turn.
+    const ended = on.driver.rotate('root', { force: true, by: 'test' });
+    await assert.rejects(ended, (error) => isMeshError(error, 'SLV-2183'));
+    assert.equal(on.driver.state.state, 'idle');
     assert.deepEqual(on.events, ['rotation-begun', 'rotation-forced', 'rotation-forced']);
   });
 

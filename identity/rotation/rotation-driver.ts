@@ -90,9 +90,10 @@ export class RotationDriver {
   }
 
   /**
-   * Begins a rotation, or forces the one under way past what it waits for.
-   * With `compromised` the root that goes is declared so, of a rotation that begins or that is under way.
-   * @throws MeshError SLV-2180 when another is under way (or this one, and it is not forced), SLV-1005 when it can't be written down
+   * Begins a rotation, or with `force` has the one under way go past what it waits for; never both: who forces one that has just ended does not mean the
+   * next. With `compromised` the root that goes is declared so, of a rotation that begins or that is under way.
+   * @throws MeshError SLV-2180 when another is under way (or this one, and it is not forced), SLV-2183 when there is none to force, SLV-1005 when it can't
+   *   be written down
    */
   rotate(target: RotationTarget, options: { force: boolean; compromised?: boolean; by: string }): Promise<void> {
     return this.#alone(async () => {
@@ -101,7 +102,10 @@ export class RotationDriver {
       if (options.compromised === true) {
         if (state.state === 'idle') await this.#begin(target, options.by);
         await this.#declareCompromised(target, options.by);
-      } else if (options.force && state.state !== 'idle' && state.target === target) {
+      } else if (options.force) {
+        if (state.state === 'idle') throw new MeshError('SLV-2183', 'No rotation is under way.');
+        if (state.target !== target)
+          throw new MeshError('SLV-2180', `What is under way is a rotation of the ${state.target}.`);
         await this.#parts.audit.append({ event: 'rotation-forced', target, state: state.state, by: options.by });
         this.#forced = state;
       } else {

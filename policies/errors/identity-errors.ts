@@ -190,6 +190,11 @@ export const identityErrors = {
     title: 'Another takeover of the CA is under way',
     fix: 'Start the identity service with the options of the CA that takes over, until `selvedge identity rotation status` says idle; only then name a third.',
   },
+  'SLV-2183': {
+    status: 409,
+    title: 'No rotation to force',
+    fix: 'It has ended already, or was not begun. To begin one, leave out --force; `selvedge identity rotation status` says where things stand.',
+  },
   'SLV-2186': {
     status: 400,
     title: 'Backup can not be opened',
