@@ -59,6 +59,9 @@ const instance = (Service: string, more: object = {}) => ({
 });
 const proxyOf = (service: string, destination: string) =>
   instance(`${service}-sidecar-proxy`, { Kind: 'connect-proxy', Proxy: { DestinationServiceName: destination } });
+const setInstance = (ID: string) => ({
+  Service: { Verb: 'set', Node: 'n1', Service: { ID, Service: ID, Port: 1 } },
+});
 const intentionsOf = (Name: string) => ({
   Kind: 'service-intentions',
   Name,
@@ -163,7 +166,15 @@ const rows: Readonly<Record<string, readonly Probe[]>> = {
   'PUT /v1/txn': [
     ask('operators alone', '/v1/txn', []),
     ask('operators alone', '/v1/txn', [{ KV: { Verb: 'get-or-empty', Key: 'a' } }]),
+    ask('who registers db', '/v1/txn', [setInstance('db')]),
+    ask('operators alone', '/v1/txn', [setInstance('db'), setInstance('cache')]),
+    ask('operators alone', '/v1/txn', [setInstance('db'), { KV: { Verb: 'get-or-empty', Key: 'a' } }]),
+    ask('operators alone', '/v1/txn', [{ Node: { Verb: 'set', Node: { Node: 'n1', Address: '10.0.0.1' } } }]),
+    ask('known', '/v1/txn', [{ Node: { Verb: 'get', Node: { Node: 'n1' } } }]),
   ],
+
+  'PUT /v1/event/fire/:name': [ask('operators alone', '/v1/event/fire/deploy')],
+  'GET /v1/event/list': [ask('readers', '/v1/event/list')],
 
   'PUT /v1/acl/bootstrap': [ask('nobody', '/v1/acl/bootstrap')],
   'GET /v1/acl/tokens': [ask('operators alone', '/v1/acl/tokens')],
@@ -274,7 +285,7 @@ test('who may what, route by route', async (t) => {
     const [method = ''] = route.split(' ');
     for (const { who, path, body } of probes) {
       for (const [caller, { env, headers }] of shows) {
-        for (const service of path.endsWith('register') ? ['db', 'cache'] : []) {
+        for (const service of /register$|txn$/.test(path) ? ['db', 'cache'] : []) {
           await send(catalog, 'PUT', '/v1/catalog/register', { headers: asOperator, body: instance(service) });
         }
         const filled = await fill(path);

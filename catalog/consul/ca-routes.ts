@@ -72,8 +72,7 @@ export function caRoutes(parts: CatalogParts, ca: ConsulCa | undefined): Route[]
       readAgain(); // it may have changed while it was read
       return ca?.onChange(readAgain) ?? (() => undefined);
     };
-    if (options.index > 0)
-      await blockWhile(parts, () => roots.index <= options.index, watch, options, readerOf(c));
+    if (options.index > 0) await blockWhile(parts, () => roots.index <= options.index, watch, options, readerOf(c));
     return { roots, options, headers: readHeaders(parts, options, roots.index) };
   }
 

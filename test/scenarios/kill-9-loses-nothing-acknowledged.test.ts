@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { verifyAuditLog } from '#runtime/audit/verify-audit-log.ts';
 import type { JoinTokenView, NodeView } from '#policies/wire/identity-api.ts';
+import { verifyAuditLog } from '#runtime/audit/verify-audit-log.ts';
 import { startLoad } from '#test/load.ts';
 import { waitFor } from '#test/wait-for.ts';
 import { startHttpApplication } from './application.ts';

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { verifyAuditLog } from '#runtime/audit/verify-audit-log.ts';
 import { toPem } from '#policies/der-writer.ts';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { formatSpiffeBundle } from '#policies/trust-bundle.ts';
 import type { JoinTokenView, NodeView } from '#policies/wire/identity-api.ts';
+import { verifyAuditLog } from '#runtime/audit/verify-audit-log.ts';
 import { IdentityClient } from '#runtime/svid/identity-client.ts';
 import { openNodeState } from '#runtime/svid/node-state.ts';
 import type { Svid } from '#runtime/svid/svid.ts';
