@@ -7,20 +7,14 @@ import { waitFor } from '#test/wait-for.ts';
 import { startHttpApplication } from './application.ts';
 import { httpCall, keepingAgent, unlessOk } from './http-call.ts';
 import { setScene } from './scene.ts';
+import { webCallsDb } from './web-calls-db.ts';
 
 /** The store of the catalog is lost and comes back from a backup; then it moves into etcd. Calls go on all the time. The tests are one story, in order. */
 
 const db = await startHttpApplication();
 const { mesh, web } = await setScene({}, async (mesh) => {
   await mesh.startControlPlane();
-  await mesh.speakHttp('db');
-  const [web] = await Promise.all([
-    mesh.startProxy('web', { service: 'web', upstreams: ['db'] }),
-    mesh.startProxy('db', { service: 'db', local: db.address }),
-  ]);
-  await mesh.intend('web', 'db', 'allow');
-  await mesh.knows(web.admin, 'db');
-  return { web };
+  return webCallsDb(mesh, db);
 });
 const agent = keepingAgent();
 const file = mesh.path('catalog.backup');

@@ -151,8 +151,8 @@ test('intention check ends with 0 for allowed, 3 for denied, 2 for misuse, 5 wit
 
 test('list shows what there is; delete takes it away', async () => {
   const listed = await run(dev, 'intention', 'list', '--output', 'json');
-  const pairs = (JSON.parse(listed.stdout) as { SourceName: string; DestinationName: string }[]).map(
-    ({ SourceName, DestinationName }) => `${SourceName} -> ${DestinationName}`,
+  const pairs = (JSON.parse(listed.stdout) as { source: string; destination: string }[]).map(
+    ({ source, destination }) => `${source} -> ${destination}`,
   );
   assert.deepEqual(pairs.sort(), ['web -> db', 'web -> echo']);
   assert.equal((await run(dev, 'intention', 'delete', 'web', 'echo')).code, 0);

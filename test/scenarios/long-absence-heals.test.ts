@@ -4,6 +4,7 @@ import { waitFor } from '#test/wait-for.ts';
 import { startHttpApplication } from './application.ts';
 import { httpCall } from './http-call.ts';
 import { setScene } from './scene.ts';
+import { webCallsDb } from './web-calls-db.ts';
 
 /**
  * Who was away for long comes back to a mesh that heals without anybody: the identity service after a month, nodes after a day of sleep. Real processes
@@ -21,14 +22,7 @@ const pause = (ms: number): Promise<false> => new Promise((resolve) => setTimeou
 const db = await startHttpApplication();
 const { mesh, web } = await setScene({ shiftedClocks: true }, async (mesh) => {
   await mesh.startControlPlane();
-  await mesh.speakHttp('db');
-  const [web] = await Promise.all([
-    mesh.startProxy('web', { service: 'web', upstreams: ['db'] }),
-    mesh.startProxy('db', { service: 'db', local: db.address }),
-  ]);
-  await mesh.intend('web', 'db', 'allow');
-  await mesh.knows(web.admin, 'db');
-  return { web };
+  return webCallsDb(mesh, db);
 });
 const { clocks } = mesh;
 assert.ok(clocks !== undefined);

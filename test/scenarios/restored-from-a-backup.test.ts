@@ -6,6 +6,7 @@ import { waitFor } from '#test/wait-for.ts';
 import { startHttpApplication } from './application.ts';
 import { httpCall, keepingAgent, unlessOk } from './http-call.ts';
 import { setScene } from './scene.ts';
+import { webCallsDb } from './web-calls-db.ts';
 
 /** The drill: the data directory of the identity service is lost and comes back from a backup, under load. The tests are one story, in order. */
 
@@ -13,14 +14,7 @@ const passphrase = 'a passphrase for this drill';
 const db = await startHttpApplication();
 const { mesh, web } = await setScene({ identityFlags: ['--svid-ttl', '1m'] }, async (mesh) => {
   await mesh.startControlPlane();
-  await mesh.speakHttp('db');
-  const [web] = await Promise.all([
-    mesh.startProxy('web', { service: 'web', upstreams: ['db'] }),
-    mesh.startProxy('db', { service: 'db', local: db.address }),
-  ]);
-  await mesh.intend('web', 'db', 'allow');
-  await mesh.knows(web.admin, 'db');
-  return { web };
+  return webCallsDb(mesh, db);
 });
 const agent = keepingAgent();
 const passphraseFile = mesh.path('passphrase');

@@ -8,6 +8,7 @@ import { waitFor } from '#test/wait-for.ts';
 import { startHttpApplication } from './application.ts';
 import { httpCall, keepingAgent, unlessOk } from './http-call.ts';
 import { setScene } from './scene.ts';
+import { webCallsDb } from './web-calls-db.ts';
 
 /** The root is replaced under a running mesh: nobody notices but who looks at the certificates; who hangs is waited for, and named. */
 
@@ -19,14 +20,7 @@ const { mesh, web, dbProxy } = await setScene({}, async (mesh) => {
   mesh.addIdentityFlags('--catalog', mesh.catalogUrl);
   await mesh.kill('identity', 'SIGTERM');
   await mesh.startIdentity();
-  await mesh.speakHttp('db');
-  const [web, dbProxy] = await Promise.all([
-    mesh.startProxy('web', { service: 'web', upstreams: ['db'] }),
-    mesh.startProxy('db', { service: 'db', local: db.address }),
-  ]);
-  await mesh.intend('web', 'db', 'allow');
-  await mesh.knows(web.admin, 'db');
-  return { web, dbProxy };
+  return webCallsDb(mesh, db);
 });
 
 const operator = ['--identity', mesh.identityUrl, '--token-file', mesh.path('identity', 'operator.token')];

@@ -7,6 +7,7 @@ import { waitFor } from '#test/wait-for.ts';
 import { startHttpApplication } from './application.ts';
 import { httpCall } from './http-call.ts';
 import { setScene } from './scene.ts';
+import { webCallsDb } from './web-calls-db.ts';
 
 /**
  * Nodes that sleep for 25 days, during which the root is replaced twice, so that no cross certificate leads on: they follow the signed succession without anybody. From a root
@@ -20,14 +21,7 @@ const patienceMs = 120_000;
 const db = await startHttpApplication();
 const { mesh, web } = await setScene({ shiftedClocks: true }, async (mesh) => {
   await mesh.startControlPlane();
-  await mesh.speakHttp('db');
-  const [web] = await Promise.all([
-    mesh.startProxy('web', { service: 'web', upstreams: ['db'] }),
-    mesh.startProxy('db', { service: 'db', local: db.address }),
-  ]);
-  await mesh.intend('web', 'db', 'allow');
-  await mesh.knows(web.admin, 'db');
-  return { web };
+  return webCallsDb(mesh, db);
 });
 const { clocks } = mesh;
 assert.ok(clocks !== undefined);

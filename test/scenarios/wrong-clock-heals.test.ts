@@ -5,6 +5,7 @@ import { waitFor } from '#test/wait-for.ts';
 import { startHttpApplication } from './application.ts';
 import { httpCall } from './http-call.ts';
 import { setScene } from './scene.ts';
+import { webCallsDb } from './web-calls-db.ts';
 
 /**
  * A clock that is wrong, and then right again: of the identity service, of one node, of everybody; by an hour, by five minutes. Real processes whose wall clocks are set
@@ -20,14 +21,7 @@ const pause = (ms: number): Promise<false> => new Promise((resolve) => setTimeou
 const db = await startHttpApplication();
 const { mesh, web } = await setScene({ shiftedClocks: true }, async (mesh) => {
   await mesh.startControlPlane();
-  await mesh.speakHttp('db');
-  const [web] = await Promise.all([
-    mesh.startProxy('web', { service: 'web', upstreams: ['db'] }),
-    mesh.startProxy('db', { service: 'db', local: db.address }),
-  ]);
-  await mesh.intend('web', 'db', 'allow');
-  await mesh.knows(web.admin, 'db');
-  return { web };
+  return webCallsDb(mesh, db);
 });
 const { clocks } = mesh;
 assert.ok(clocks !== undefined);
