@@ -15,6 +15,7 @@ import { parseClaimPath } from '#identity/node-attestation/claims.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { quote } from '#policies/quote.ts';
 import { durationMs, serviceUrl } from '#runtime/option-kinds.ts';
+import { checked, parseStructure } from './checked-text.ts';
 
 /** Reads `attestation` of the configuration file of `serve identity` (docs/identity.md). Names and bounds of what stands there are checked here, all of it at start. */
 
@@ -78,12 +79,7 @@ const schema = z
  * @throws MeshError SLV-1002 naming each place that is wrong, and what is
  */
 export function parseAttestation(content: unknown): readonly AttestationConfig[] {
-  const parsed = schema.safeParse(content);
-  if (!parsed.success) {
-    const faults = parsed.error.issues.map(({ path, message }) => `attestation.${path.join('.')}: ${message}`);
-    throw new MeshError('SLV-1002', faults.join('; '));
-  }
-  const configs = parsed.data.map(configOf);
+  const configs = parseStructure('attestation', schema, content).map(configOf);
   const seen = new Set<string>();
   for (const [at, config] of configs.entries()) {
     const what = config.method === 'jwt' ? `issuer ${quote(config.issuer)}` : config.method;
@@ -171,17 +167,4 @@ function requireKnownClaims(config: AttestationConfig, at: number): void {
 
 function fault(place: string, what: string): MeshError {
   return new MeshError('SLV-1002', `attestation.${place}: ${what}`);
-}
-
-/** A parser that throws MeshErrors as a zod transform. */
-function checked<T>(parse: (text: string) => T): (text: string, context: { issues: z.core.$ZodRawIssue[] }) => T {
-  return (text, context) => {
-    try {
-      return parse(text);
-    } catch (error) {
-      if (!(error instanceof MeshError)) throw error;
-      context.issues.push({ code: 'custom', input: text, message: error.message });
-      return z.NEVER;
-    }
-  };
 }

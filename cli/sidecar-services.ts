@@ -3,6 +3,7 @@ import type { SidecarConfig } from '#edge-proxy/configuration.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { parseServiceName } from '#policies/service-name.ts';
 import { parseSocketAddress } from '#runtime/socket-address.ts';
+import { checked, parseStructure } from './checked-text.ts';
 import { parseWorkloadSocket } from './workload-socket.ts';
 
 const name = z.string().transform(checked(parseServiceName));
@@ -27,13 +28,8 @@ const schema = z
  * Throws SLV-1002 naming the item and key.
  */
 export function parseSidecarServices(value: unknown): readonly SidecarConfig[] {
-  const parsed = schema.safeParse(value);
-  if (!parsed.success) {
-    const faults = parsed.error.issues.map(({ path, message }) => `services.${path.join('.')}: ${message}`);
-    throw new MeshError('SLV-1002', faults.join('; '));
-  }
   const names = new Set<string>();
-  return parsed.data.map((item) => {
+  return parseStructure('services', schema, value).map((item) => {
     if (names.has(item.service)) throw new MeshError('SLV-1002', `services: ${item.service} stands there twice`);
     names.add(item.service);
     return {
@@ -49,17 +45,4 @@ export function parseSidecarServices(value: unknown): readonly SidecarConfig[] {
       })),
     };
   });
-}
-
-/** A parser that throws MeshErrors as a zod transform. */
-function checked<T>(parse: (text: string) => T): (text: string, context: z.core.$RefinementCtx<string>) => T {
-  return (text, context) => {
-    try {
-      return parse(text);
-    } catch (error) {
-      if (!(error instanceof MeshError)) throw error;
-      context.issues.push({ code: 'custom', input: text, message: error.message });
-      return z.NEVER;
-    }
-  };
 }

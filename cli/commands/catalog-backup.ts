@@ -1,4 +1,5 @@
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { MeshError } from '#policies/errors/mesh-error.ts';
@@ -12,7 +13,7 @@ import { catalogClientOptions, catalogOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
 import { type EtcdLocation, etcdLocation, etcdOptions } from '../etcd-options.ts';
 import { say } from '../output.ts';
-import { ServiceClient } from '../service-client.ts';
+import { catalogClient } from './catalog-client.ts';
 
 const service = 'catalog';
 const storeFile = `${service}.db`;
@@ -29,8 +30,8 @@ export function defineCatalogCommands(program: Command): void {
       out: { parse: text, placeholder: 'file', required: true, description: 'the file to make' },
     },
     async run({ out, ...options }) {
-      if (await exists(out)) throw new MeshError('SLV-1005', `${out} is there already.`, { detail: { path: out } });
-      const client = new ServiceClient('catalog', { ...options, url: options.catalog });
+      if (existsSync(out)) throw new MeshError('SLV-1005', `${out} is there already.`, { detail: { path: out } });
+      const client = catalogClient(options);
       const { body } = await client.send('GET', '/v1/mesh/backup', undefined, maxBackupBytes);
       // Read before it is kept: a backup that can't be read is none.
       const snapshot = await decodeSnapshot(body, service);
@@ -66,7 +67,7 @@ export function defineCatalogCommands(program: Command): void {
       const etcd = etcdLocation(options);
       if (etcd === undefined) throw new MeshError('SLV-1003', 'Nothing says where to move it: give --etcd.');
       const path = join(dataDir, storeFile);
-      if (!(await exists(path)))
+      if (!existsSync(path))
         throw new MeshError('SLV-1005', `${dataDir} is no data directory of a catalog: it has no ${storeFile}.`);
       const { clock, log } = context();
       // Held open until all is there: its lock keeps the catalog from starting.
@@ -80,7 +81,7 @@ export function defineCatalogCommands(program: Command): void {
 
 async function createSqlite(dataDir: string, snapshot: Snapshot, firstRevision: number): Promise<void> {
   const path = join(dataDir, storeFile);
-  if (await exists(path)) throw new MeshError('SLV-3511', `${dataDir} has a ${storeFile} already.`);
+  if (existsSync(path)) throw new MeshError('SLV-3511', `${dataDir} has a ${storeFile} already.`);
   await ensurePrivateDirectory(dirname(dataDir));
   await ensurePrivateDirectory(dataDir);
   const growing = join(dataDir, 'restoring');
@@ -110,9 +111,3 @@ function described({ entries, revision, createdAtMs }: Snapshot): string {
 function context() {
   return systemContext(createLogger({ process: 'cli', level: 'warn' }));
 }
-
-const exists = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );

@@ -6,7 +6,7 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import { catalogClientOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
 import { printJson, say } from '../output.ts';
-import { ServiceClient } from '../service-client.ts';
+import { catalogClient } from './catalog-client.ts';
 
 /** `selvedge config-entry write|read|delete`: config entries of any kind, in Consul's form. */
 export function defineConfigEntryCommands(program: Command): void {
@@ -18,7 +18,7 @@ export function defineConfigEntryCommands(program: Command): void {
     options: catalogClientOptions,
     async run(options, [file = '']) {
       const body = readEntry(file);
-      await new ServiceClient('catalog', { ...options, url: options.catalog }).send('PUT', '/v1/config', body);
+      await catalogClient(options).send('PUT', '/v1/config', body);
       say(`${body.Kind} ${body.Name} stored`);
     },
   });
@@ -28,7 +28,7 @@ export function defineConfigEntryCommands(program: Command): void {
     positional: ['<kind>', '<name>'],
     options: catalogClientOptions,
     async run(options, [kind = '', name = '']) {
-      const client = new ServiceClient('catalog', { ...options, url: options.catalog });
+      const client = catalogClient(options);
       printJson(await client.json('GET', path(kind, name), z.looseObject({})));
     },
   });
@@ -38,7 +38,7 @@ export function defineConfigEntryCommands(program: Command): void {
     positional: ['<kind>', '<name>'],
     options: catalogClientOptions,
     async run(options, [kind = '', name = '']) {
-      await new ServiceClient('catalog', { ...options, url: options.catalog }).send('DELETE', path(kind, name));
+      await catalogClient(options).send('DELETE', path(kind, name));
       say(`${kind} ${name} removed`);
     },
   });

@@ -8,7 +8,7 @@ import { catalogClientOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
 import { exitCode } from '../exit-code.ts';
 import { printJson, printRows, say } from '../output.ts';
-import { ServiceClient } from '../service-client.ts';
+import { catalogClient } from './catalog-client.ts';
 
 const output = {
   parse: oneOf('table', 'json'),
@@ -96,7 +96,7 @@ export function defineIntentionCommands(program: Command): void {
       const headers = options.ifMatch === undefined ? {} : { 'if-match': options.ifMatch };
       const flags = [...(options.force === true ? ['force'] : []), ...(options.yes === true ? ['everywhere'] : [])];
       const path = `${pair(source, destination)}${flags.length === 0 ? '' : `?${flags.join('&')}`}`;
-      const answer = await client(options).json('PUT', path, writtenSchema, body, headers);
+      const answer = await catalogClient(options).json('PUT', path, writtenSchema, body, headers);
       for (const warning of answer.warnings) say(`warning: ${warning}`);
       say(`intention ${source} -> ${destination} stored`);
     },
@@ -106,7 +106,7 @@ export function defineIntentionCommands(program: Command): void {
     summary: 'all intentions, in the order in which they are consulted',
     options: { ...catalogClientOptions, output },
     async run(options) {
-      const intentions = await client(options).json('GET', '/v1/mesh/intentions', z.array(intentionSchema));
+      const intentions = await catalogClient(options).json('GET', '/v1/mesh/intentions', z.array(intentionSchema));
       if (options.output === 'json') {
         printJson(intentions);
         return;
@@ -129,7 +129,7 @@ export function defineIntentionCommands(program: Command): void {
     positional: ['<source>', '<destination>'],
     options: catalogClientOptions,
     async run(options, [source = '', destination = '']) {
-      await client(options).send('DELETE', pair(source, destination));
+      await catalogClient(options).send('DELETE', pair(source, destination));
       say(`intention ${source} -> ${destination} removed`);
     },
   });
@@ -147,7 +147,7 @@ export function defineIntentionCommands(program: Command): void {
         destination,
         ...(options.source === undefined ? {} : { source: options.source }),
       });
-      const writes = await client(options).json(
+      const writes = await catalogClient(options).json(
         'GET',
         `/v1/mesh/intentions/history?${query}`,
         z.array(pastWriteSchema),
@@ -178,7 +178,7 @@ export function defineIntentionCommands(program: Command): void {
     async run(options, [source = '', destination = '']) {
       const path = `${pair(source, destination)}/revert${options.force === true ? '?force' : ''}`;
       const body = options.to === undefined ? {} : { to: options.to };
-      const answer = await client(options).json('POST', path, revertedSchema, body);
+      const answer = await catalogClient(options).json('POST', path, revertedSchema, body);
       for (const warning of answer.warnings) say(`warning: ${warning}`);
       say(
         `intention ${source} -> ${destination} ${answer.intention === null ? 'removed, as it was then' : 'reverted'}`,
@@ -199,7 +199,7 @@ export function defineIntentionCommands(program: Command): void {
     async run(options, [source = '', destination = '']) {
       const headers: Record<string, string[]> = {};
       for (const { name, value } of options.header) headers[name] = [...(headers[name] ?? []), value];
-      const verdict = await client(options).json('POST', '/v1/mesh/intentions/check', verdictSchema, {
+      const verdict = await catalogClient(options).json('POST', '/v1/mesh/intentions/check', verdictSchema, {
         source,
         destination,
         ...(options.method === undefined ? {} : { method: options.method }),
@@ -211,14 +211,6 @@ export function defineIntentionCommands(program: Command): void {
       process.exitCode = verdict.allowed ? exitCode.ok : exitCode.no;
     },
   });
-}
-
-function client(options: {
-  catalog: string;
-  tokenFile: string | undefined;
-  caFile: string | undefined;
-}): ServiceClient {
-  return new ServiceClient('catalog', { ...options, url: options.catalog });
 }
 
 function printVerdict({ allowed, rule, reason, reading, revision, warning }: Verdict): void {

@@ -6,7 +6,7 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import { catalogClientOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
 import { printJson, say } from '../output.ts';
-import { ServiceClient } from '../service-client.ts';
+import { catalogClient } from './catalog-client.ts';
 
 /** `selvedge resilience write|read|delete`: timeouts, retries, breaker of the calls to one service. */
 export function defineResilienceCommands(program: Command): void {
@@ -20,7 +20,7 @@ export function defineResilienceCommands(program: Command): void {
     positional: ['<service>', '<file>'],
     options: catalogClientOptions,
     async run(options, [service = '', file = '']) {
-      await client(options).send('PUT', path(service), readPolicy(file));
+      await catalogClient(options).send('PUT', path(service), readPolicy(file));
       say(`resilience of ${service} stored`);
     },
   });
@@ -30,7 +30,7 @@ export function defineResilienceCommands(program: Command): void {
     positional: ['<service>'],
     options: catalogClientOptions,
     async run(options, [service = '']) {
-      printJson(await client(options).json('GET', path(service), z.looseObject({})));
+      printJson(await catalogClient(options).json('GET', path(service), z.looseObject({})));
     },
   });
   defineCommand(resilience, {
@@ -39,18 +39,10 @@ export function defineResilienceCommands(program: Command): void {
     positional: ['<service>'],
     options: catalogClientOptions,
     async run(options, [service = '']) {
-      await client(options).send('DELETE', path(service));
+      await catalogClient(options).send('DELETE', path(service));
       say(`resilience of ${service} removed`);
     },
   });
-}
-
-function client(options: {
-  catalog: string;
-  tokenFile: string | undefined;
-  caFile: string | undefined;
-}): ServiceClient {
-  return new ServiceClient('catalog', { ...options, url: options.catalog });
 }
 
 function path(service: string): string {

@@ -6,7 +6,7 @@ import { durationMs, oneOf, text } from '#runtime/option-kinds.ts';
 import { catalogClientOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
 import { printJson, printRows, say } from '../output.ts';
-import { ServiceClient } from '../service-client.ts';
+import { catalogClient } from './catalog-client.ts';
 
 const output = {
   parse: oneOf('table', 'json'),
@@ -51,7 +51,7 @@ export function defineTokenCommands(program: Command): void {
     },
     async run(options) {
       if (options.role.length === 0) throw new MeshError('SLV-1003', 'a token needs a role (--role)');
-      const made = await client(options).json('POST', '/v1/mesh/tokens', madeSchema, {
+      const made = await catalogClient(options).json('POST', '/v1/mesh/tokens', madeSchema, {
         roles: options.role,
         ...(options.expiresAfter === undefined ? {} : { expiresAfterSeconds: Math.ceil(options.expiresAfter / 1_000) }),
         ...(options.description === undefined ? {} : { description: options.description }),
@@ -70,7 +70,7 @@ export function defineTokenCommands(program: Command): void {
     summary: 'all tokens by their accessors; never their secrets',
     options: { ...catalogClientOptions, output },
     async run(options) {
-      const tokens = await client(options).json('GET', '/v1/mesh/tokens', z.array(tokenSchema));
+      const tokens = await catalogClient(options).json('GET', '/v1/mesh/tokens', z.array(tokenSchema));
       const columns = ['accessor', 'roles', 'expiresAt', 'createdAt', 'createdBy', 'description'];
       if (options.output === 'json') printJson(tokens);
       else printRows(tokens.map(asRow), columns, 'table');
@@ -82,7 +82,7 @@ export function defineTokenCommands(program: Command): void {
     positional: ['<accessor>'],
     options: catalogClientOptions,
     async run(options, [accessor = '']) {
-      printJson(await client(options).json('GET', path(accessor), tokenSchema));
+      printJson(await catalogClient(options).json('GET', path(accessor), tokenSchema));
     },
   });
   defineCommand(token, {
@@ -91,7 +91,7 @@ export function defineTokenCommands(program: Command): void {
     positional: ['<accessor>'],
     options: catalogClientOptions,
     async run(options, [accessor = '']) {
-      await client(options).send('DELETE', path(accessor));
+      await catalogClient(options).send('DELETE', path(accessor));
       say(`token ${accessor} revoked`);
     },
   });
@@ -113,14 +113,6 @@ function parseRole(value: string) {
     if (!(error instanceof MeshError)) throw error;
     throw new MeshError('SLV-1002', `${error.message} ${error.entry.fix}`, { cause: error });
   }
-}
-
-function client(options: {
-  catalog: string;
-  tokenFile: string | undefined;
-  caFile: string | undefined;
-}): ServiceClient {
-  return new ServiceClient('catalog', { ...options, url: options.catalog });
 }
 
 function path(accessor: string): string {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
@@ -52,9 +53,9 @@ export async function backUp(
   context: ProcessContext,
 ): Promise<BackupSummary> {
   const { dataDir, out, passphrase } = options;
-  if (!(await exists(join(dataDir, storeFile))))
+  if (!existsSync(join(dataDir, storeFile)))
     throw new MeshError('SLV-1005', `${dataDir} is no data directory of an identity service: it has no ${storeFile}.`);
-  if (await exists(out)) throw new MeshError('SLV-1005', `${out} is there already.`, { detail: { path: out } });
+  if (existsSync(out)) throw new MeshError('SLV-1005', `${out} is there already.`, { detail: { path: out } });
   // Held open while the files are read: its lock keeps the service from starting.
   await using store = await openSqliteStore({ path: join(dataDir, storeFile), clock: context.clock, log: context.log });
   const { kvs } = await store.range('identity/');
@@ -95,7 +96,7 @@ export async function restore(
       await writeFileAtomic(join(growing, name), Buffer.from(base64, 'base64'), mode);
     await writeRecords(growing, content, context);
     await requireWholeCa(growing);
-    if (await exists(dataDir)) await rmdir(dataDir);
+    if (existsSync(dataDir)) await rmdir(dataDir);
     await rename(growing, dataDir);
   } catch (error) {
     await rm(growing, { recursive: true, force: true });
@@ -174,11 +175,6 @@ function summary({ createdAt, files, records }: Content): BackupSummary {
   };
 }
 
-const exists = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
 const size = (path: string): Promise<number> =>
   stat(path).then(
     (found) => found.size,

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { waitFor } from '#test/wait-for.ts';
 import { startHttpApplication } from './application.ts';
-import { httpCall } from './http-call.ts';
 import { setScene } from './scene.ts';
 import { webCallsDb } from './web-calls-db.ts';
+import { isWhole } from './whole-mesh.ts';
 
 /**
  * Who was away for long comes back to a mesh that heals without anybody: the identity service after a month, nodes after a day of sleep. Real processes
@@ -27,23 +27,15 @@ const { mesh, web } = await setScene({ shiftedClocks: true }, async (mesh) => {
 const { clocks } = mesh;
 assert.ok(clocks !== undefined);
 
-const reaches = async (): Promise<boolean> => (await httpCall(web.upstream('db'))).status === 200;
-const isWhole = async (): Promise<boolean> => {
-  if (!(await reaches())) return false;
-  const states = await Promise.all(['web', 'db'].map((name) => mesh.status(mesh.proxy(name).admin)));
-  return states.every(
-    ({ ready, svid, view }) => ready && (svid?.secondsLeft ?? 0) > 3_600 && view.feed.kind === 'live',
-  );
-};
 /** @returns seconds until calls work, every SVID is new and every feed is live */
 async function healed(): Promise<number> {
   const begun = performance.now();
-  await waitFor('the mesh to be whole', async () => (await isWhole()) || pause(200), patienceMs);
+  await waitFor('the mesh to be whole', async () => (await isWhole(mesh)) || pause(200), patienceMs);
   return Math.round(performance.now() - begun) / 1_000;
 }
 
 test('the identity service was off for 30 days; everybody else was not', async (t) => {
-  await waitFor('web to be allowed', isWhole, 20_000);
+  await waitFor('web to be allowed', () => isWhole(mesh), 20_000);
   await mesh.kill('identity', 'SIGTERM');
   clocks.shift(30 * dayMs + hourMs);
   await waitFor('every SVID to have lapsed', async () => !(await mesh.status(web.admin)).ready, patienceMs);

@@ -3,9 +3,9 @@ import { rmSync } from 'node:fs';
 import { test } from 'node:test';
 import { waitFor } from '#test/wait-for.ts';
 import { startHttpApplication } from './application.ts';
-import { httpCall } from './http-call.ts';
 import { setScene } from './scene.ts';
 import { webCallsDb } from './web-calls-db.ts';
+import { isWhole, webReachesDb } from './whole-mesh.ts';
 
 /**
  * A clock that is wrong, and then right again: of the identity service, of one node, of everybody; by an hour, by five minutes. Real processes whose wall clocks are set
@@ -26,14 +26,6 @@ const { mesh, web } = await setScene({ shiftedClocks: true }, async (mesh) => {
 const { clocks } = mesh;
 assert.ok(clocks !== undefined);
 
-const reaches = async (): Promise<boolean> => (await httpCall(web.upstream('db'))).status === 200;
-const isWhole = async (): Promise<boolean> => {
-  if (!(await reaches())) return false;
-  const states = await Promise.all(['web', 'db'].map((name) => mesh.status(mesh.proxy(name).admin)));
-  return states.every(
-    ({ ready, svid, view }) => ready && (svid?.secondsLeft ?? 0) > 3_600 && view.feed.kind === 'live',
-  );
-};
 /** A newcomer gets its SVID, and an operator his answer: identity serves, with a certificate that is believed now. */
 const newcomers = async (): Promise<boolean> => (await mesh.identity('GET', '/v1/identity/nodes')).status === 200;
 
@@ -42,7 +34,7 @@ async function healed(): Promise<number> {
   const begun = performance.now();
   await waitFor(
     'the mesh to be whole',
-    async () => ((await isWhole()) && (await newcomers())) || pause(200),
+    async () => ((await isWhole(mesh)) && (await newcomers())) || pause(200),
     patienceMs,
   );
   return Math.round(performance.now() - begun) / 1_000;
@@ -54,13 +46,13 @@ for (const [what, offMs] of [
   ['five minutes behind', -5 * minuteMs],
 ] as const) {
   test(`the clock of the identity service is ${what}, and it starts anew and renews by it; then it is right again`, async (t) => {
-    await waitFor('the mesh to be whole', isWhole, 20_000);
+    await waitFor('the mesh to be whole', () => isWhole(mesh), 20_000);
     clocks.shift(offMs, 'identity');
     // What it has is taken from it: it has to make its certificate by the wrong clock.
     await mesh.kill('identity', 'SIGTERM');
     rmSync(mesh.path('identity', 'own-svid.json'), { force: true });
     await mesh.startIdentity();
-    assert.ok(await reaches(), 'calls go on');
+    assert.ok(await webReachesDb(mesh), 'calls go on');
     clocks.shift(-offMs, 'identity');
     t.diagnostic(`healed after ${await healed()} s`);
   });
