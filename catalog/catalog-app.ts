@@ -146,7 +146,7 @@ function isRead(method: string): boolean {
 
 /** Who does what, for the audit log: all of the request but its body and its token. */
 function actOf(c: CatalogRequest, caller: Caller): Act {
-  const query = queryOf(c);
+  const query = new URLSearchParams(queryOf(c));
   query.delete('token');
   return {
     caller: nameOf(caller),

@@ -8,11 +8,13 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { Server, Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { getRequestListener } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
 import type { Clock } from './clock.ts';
 import { readRequestBody, refuseUnread } from './http-body.ts';
 import type { Logger } from './logging.ts';
 import { problemResponse } from './problem.ts';
+import { writeIfReady } from './ready-response.ts';
 import { formatSocketAddress } from './socket-address.ts';
 import type { SvidSource } from './svid/svid.ts';
 import type { TrustSource } from './svid/trust.ts';
@@ -86,12 +88,13 @@ export async function serveHttp(options: ServeHttpOptions): Promise<ServedHttp> 
     const { incoming, outgoing } = node as { incoming: IncomingMessage; outgoing: ServerResponse };
     try {
       const peer = incoming.socket instanceof TLSSocket ? peers?.of(incoming.socket) : undefined;
-      return await app.fetch(request, {
+      const answer = await app.fetch(request, {
         ...(peer === undefined ? {} : { peer }),
         remoteAddress: incoming.socket.remoteAddress ?? '',
         incoming,
         outgoing,
       });
+      return writeIfReady(answer, outgoing) ? RESPONSE_ALREADY_SENT : answer;
     } catch (error) {
       return problemResponse(error, log, pathOf(incoming));
     }

@@ -2,6 +2,7 @@ import type { TrustDomain } from '#policies/spiffe-id.ts';
 import { serviceIdentityOf } from '#policies/spiffe-id.ts';
 import type { OperatorToken } from '#runtime/operator-token.ts';
 import type { VerifiedPeer } from '#runtime/svid/verify-peer.ts';
+import { urlOf } from './request-url.ts';
 import type { Session, TokenSessions } from './token-sessions.ts';
 
 /**
@@ -62,7 +63,7 @@ const unknownToken: Caller = {
 
 /** `X-Consul-Token`, `Authorization: Bearer`, `?token=`: as Consul, the query parameter first. @returns what is presented, good or not */
 export function presentedToken(request: Request): string | undefined {
-  const query = new URL(request.url).searchParams.get('token');
+  const query = urlOf(request).searchParams.get('token');
   if (query) return query;
   const header = request.headers.get('x-consul-token');
   if (header) return header;

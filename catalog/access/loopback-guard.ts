@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { urlOf } from './request-url.ts';
 
 /**
  * What guards dev mode, which has no tokens, against pages in the developer's browser: a page of another site is refused by its Origin, one that
@@ -6,7 +7,7 @@ import { isIP } from 'node:net';
  * @returns why the request is refused; undefined: it is not
  */
 export function browserRefusal(request: Request): string | undefined {
-  const { hostname, host } = new URL(request.url);
+  const { hostname, host } = urlOf(request);
   if (!isLoopback(hostname))
     return `dev mode answers to loopback names only, not to ${JSON.stringify(hostname.slice(0, 64))}`;
   const origin = request.headers.get('origin');

@@ -6,7 +6,8 @@ import { AnswerCache, questionOf } from './answer-cache.ts';
 test('a body is rendered once for an index, and again for the next', () => {
   const cache = new AnswerCache();
   let rendered = 0;
-  const body = (question: string, index: number) => cache.body(question, index, () => `${question} ${++rendered}`);
+  const body = (question: string, index: number): string =>
+    new TextDecoder().decode(cache.body(question, index, () => `${question} ${++rendered}`));
   assert.equal(body('a', 1), 'a 1');
   assert.equal(body('a', 1), 'a 1');
   assert.equal(body('b', 1), 'b 2');

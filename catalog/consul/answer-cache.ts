@@ -1,10 +1,16 @@
-/** Answers kept, and characters in all of them together. */
+/** Answers kept, and bytes in all of them together. */
 const maxAnswers = 2_048;
-const maxCharacters = 32 * 1024 * 1024;
+const maxBytes = 32 * 1024 * 1024;
+
+/** A body as it goes to the socket. */
+export type Body = Uint8Array<ArrayBuffer>;
+
+/** Its bytes are an allocation of their own: a slice of a Buffer's pool would keep all of it. */
+const encoder = new TextEncoder();
 
 interface Kept {
   readonly index: number;
-  readonly body: string;
+  readonly body: Body;
 }
 
 /**
@@ -15,23 +21,23 @@ interface Kept {
 export class AnswerCache {
   /** In the order of their last use. */
   readonly #kept = new Map<string, Kept>();
-  #characters = 0;
+  #bytes = 0;
 
   /** @param question path and parameters, without those that change nothing in the body */
-  body(question: string, index: number, render: () => string): string {
+  body(question: string, index: number, render: () => string): Body {
     const known = this.#kept.get(question);
     if (known !== undefined) {
       this.#drop(question, known);
       if (known.index === index) return this.#keep(question, known);
     }
-    return this.#keep(question, { index, body: render() });
+    return this.#keep(question, { index, body: encoder.encode(render()) });
   }
 
-  #keep(question: string, kept: Kept): string {
+  #keep(question: string, kept: Kept): Body {
     this.#kept.set(question, kept);
-    this.#characters += question.length + kept.body.length;
+    this.#bytes += question.length + kept.body.byteLength;
     for (const [oldest, one] of this.#kept) {
-      if (this.#kept.size <= maxAnswers && this.#characters <= maxCharacters) break;
+      if (this.#kept.size <= maxAnswers && this.#bytes <= maxBytes) break;
       this.#drop(oldest, one);
     }
     return kept.body;
@@ -39,7 +45,7 @@ export class AnswerCache {
 
   #drop(question: string, { body }: Kept): void {
     this.#kept.delete(question);
-    this.#characters -= question.length + body.length;
+    this.#bytes -= question.length + body.byteLength;
   }
 }
 

@@ -12,6 +12,7 @@ const jitterShare = 1 / 16;
 
 /** Who waits: until the client is gone, or its token is over (the door, catalog-app.ts, then refuses the answer). */
 export interface Reader {
+  /** Made when it is asked for: most reads wait for nothing. */
   readonly gone: AbortSignal;
   readonly session: Session | undefined;
 }
@@ -19,7 +20,13 @@ export interface Reader {
 /** @returns the reader that a request is of */
 export function readerOf(c: CatalogRequest): Reader {
   const { caller } = c.var;
-  return { gone: c.req.raw.signal, session: caller.kind === 'token' ? caller.session : undefined };
+  const { raw } = c.req;
+  return {
+    get gone() {
+      return raw.signal;
+    },
+    session: caller.kind === 'token' ? caller.session : undefined,
+  };
 }
 
 /**

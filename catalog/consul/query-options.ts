@@ -2,6 +2,7 @@ import { ConsulError } from '#policies/consul/consul-error.ts';
 import type { Fields } from '#policies/consul/filter/fields.ts';
 import { compileFilter, type Filter } from '#policies/consul/filter/filter.ts';
 import { parseGoDuration } from '#policies/consul/go-duration.ts';
+import { urlOf } from '../access/request-url.ts';
 
 /** How a reader wants its answer (Consul: api-docs/features/consistency, /blocking and /caching). Presence counts, not value. */
 export interface QueryOptions {
@@ -25,7 +26,7 @@ const maxWaitMs = 600_000;
  * @throws ConsulError 400 in Consul's words; 500 for another datacenter, as Consul says it; 501 for what Selvedge does not do and must not ignore
  */
 export function parseQueryOptions(request: Request, datacenter: string): QueryOptions {
-  const query = new URL(request.url).searchParams;
+  const query = urlOf(request).searchParams;
   const stale = query.has('stale') || parseMaxStale(query.get('max_stale')) > 0;
   const consistent = query.has('consistent');
   const cached = query.has('cached');
@@ -45,7 +46,7 @@ export function parseQueryOptions(request: Request, datacenter: string): QueryOp
 
 /** Parameters that change what an answer means: ignoring one would be a wrong answer. */
 export function refuseUnsupported(request: Request, datacenter: string): void {
-  const query = new URL(request.url).searchParams;
+  const query = urlOf(request).searchParams;
   const dc = query.get('dc') ?? '';
   if (dc !== '' && dc !== datacenter) throw new ConsulError(500, 'No path to datacenter');
   for (const [place, name, value, what] of [

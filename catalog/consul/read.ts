@@ -1,8 +1,10 @@
 import type { Fields } from '#policies/consul/filter/fields.ts';
 import type { Filter } from '#policies/consul/filter/filter.ts';
+import { readyResponse } from '#runtime/ready-response.ts';
+import { urlOf } from '../access/request-url.ts';
 import type { CatalogParts } from '../parts.ts';
 import type { Topic } from '../state/topics.ts';
-import { questionOf } from './answer-cache.ts';
+import { type Body, questionOf } from './answer-cache.ts';
 import { awaitChange, readerOf } from './blocking-read.ts';
 import { parseFilter, parseQueryOptions, type QueryOptions } from './query-options.ts';
 import { type CatalogRequest, plainText, queryOf } from './route-table.ts';
@@ -33,20 +35,24 @@ export async function answerRead(
   const headers = readHeaders(parts, options, index);
   if ('missing' in found) return plainText(404, found.missing, headers);
   if ('body' in found) {
-    return new Response(found.body, {
-      headers: { ...headers, ...found.headers, 'x-content-type-options': 'nosniff' },
+    return readyResponse(200, found.body, {
+      ...headers,
+      ...found.headers,
+      'x-content-type-options': 'nosniff',
     });
   }
-  return jsonOf(rendered(found.json, options), headers);
+  return jsonOf(Buffer.from(rendered(found.json, options), 'utf8'), headers);
 }
 
 function rendered(json: unknown, { pretty }: QueryOptions): string {
   return pretty ? `${JSON.stringify(json, undefined, 4)}\n` : JSON.stringify(json);
 }
 
-function jsonOf(body: string, headers: Readonly<Record<string, string>>): Response {
-  return new Response(body, {
-    headers: { ...headers, 'content-type': 'application/json', 'x-content-type-options': 'nosniff' },
+function jsonOf(body: Body, headers: Readonly<Record<string, string>>): Response {
+  return readyResponse(200, body, {
+    ...headers,
+    'content-type': 'application/json',
+    'x-content-type-options': 'nosniff',
   });
 }
 
@@ -59,7 +65,7 @@ export async function answerList(
   list: () => readonly unknown[],
 ): Promise<Response> {
   const options = parseQueryOptions(c.req.raw, parts.datacenter);
-  const url = new URL(c.req.url);
+  const url = urlOf(c.req.raw);
   const passes = parseFilter(url.searchParams, fields);
   const index = await awaitChange(parts, topics, options, readerOf(c));
   const body = parts.answers.body(questionOf(url), index, () => rendered(list().filter(passes), options));

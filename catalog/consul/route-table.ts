@@ -2,6 +2,7 @@ import type { Context, Hono } from 'hono';
 import { ConsulError } from '#policies/consul/consul-error.ts';
 import type { PeerEnv } from '#runtime/http-service.ts';
 import type { Caller } from '../access/caller.ts';
+import { urlOf } from '../access/request-url.ts';
 
 /** What hono carries for each request of the catalog: the connection, and who calls. */
 export interface CatalogEnv {
@@ -59,9 +60,9 @@ export function pathName(c: CatalogRequest, name: string): string {
   return value;
 }
 
-/** @returns the query as it was sent */
+/** @returns the query as it was sent; not to be changed */
 export function queryOf(c: CatalogRequest): URLSearchParams {
-  return new URL(c.req.url).searchParams;
+  return urlOf(c.req.raw).searchParams;
 }
 
 /** @returns the body; its size was limited before */

@@ -3,7 +3,7 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import { feedAckSchema, feedMessageSchema } from '#policies/wire/feed.ts';
 import type { Caller } from '../access/caller.ts';
 import { ownOnly, proxyOnly } from '../access/permissions.ts';
-import type { CatalogEnv } from '../consul/route-table.ts';
+import { type CatalogEnv, queryOf } from '../consul/route-table.ts';
 import type { FeedEnd, FeedHub } from '../feed/feed-hub.ts';
 import { permit } from './access.ts';
 import { problems, serviceNameSchema } from './names.ts';
@@ -62,7 +62,7 @@ export function mountFeedRoutes(app: OpenAPIHono<CatalogEnv>, hub: FeedHub): voi
   app.get('/v1/mesh/feed', (c) => {
     const { caller } = c.var;
     permit(proxyOnly(caller));
-    const { proxy, service: services, upstream: upstreams, since } = subscriptionOf(new URL(c.req.url).searchParams);
+    const { proxy, service: services, upstream: upstreams, since } = subscriptionOf(queryOf(c));
     if (services.length === 0) throw new MeshError('SLV-1009', 'A feed names at least one service of the proxy.');
     for (const service of services) permit(ownOnly(caller, service));
     const body = hub.open({ proxy, owner: ownerOf(caller), services, upstreams }, since, endOf(caller));
