@@ -23,6 +23,8 @@ const fileSchema = z.object({
   services: z.array(z.unknown()),
   checks: z.array(z.unknown()),
   maintenance: z.array(z.unknown()),
+  /** Ids of those services that came along with others. */
+  sidecars: z.array(z.string()).default([]),
 });
 
 /**
@@ -55,6 +57,7 @@ export class KeptState {
       const definition = toServiceDefinition(serviceSchema.parse(item));
       if (!state.isOwn(`service/${definition.service.ID}`)) state.register(definition, false, 'client');
     });
+    for (const id of kept.sidecars) state.rememberSidecar(id);
     this.#each(kept.checks, (item) => {
       const { check, ...before } = keptCheck.parse(item);
       const definition = toCheckDefinition(check, { id: check.Name, name: check.Name });
@@ -92,7 +95,7 @@ export class KeptState {
       const isFirstStart = err instanceof Error && 'code' in err && err.code === 'ENOENT';
       if (!isFirstStart)
         this.#log.warn({ err, file: this.#path }, 'registrations not read: clients have to register again');
-      return { version: 1, services: [], checks: [], maintenance: [] };
+      return { version: 1, services: [], checks: [], maintenance: [], sidecars: [] };
     }
   }
 
@@ -135,6 +138,7 @@ function contentOf(state: LocalState): z.input<typeof fileSchema> {
     maintenance: checks.flatMap(({ definition: { serviceId, notes, work } }) =>
       work.kind === 'fixed' ? [{ serviceId, reason: notes }] : [],
     ),
+    sidecars: services.flatMap(({ ID }) => (state.isSidecar(ID) ? [ID] : [])),
   };
 }
 

@@ -5,6 +5,7 @@ import { type Alias, aliasResult } from './checks/alias.ts';
 import type { ProbeResult } from './checks/probe.ts';
 import { type CheckState, type CheckWorld, LocalCheck } from './local-check.ts';
 import { type LocalService, maxChecksOfService, type ServiceDefinition } from './service-definition.ts';
+import { sidecarIdOf } from './sidecar-service.ts';
 import { unknownCheck, unknownService } from './unknown-id.ts';
 
 /** Most services of one agent, and checks in all. */
@@ -49,6 +50,8 @@ export class LocalState {
   readonly #listener: LocalStateListener;
   /** `service/ID` and `check/ID` of what this process registered itself. */
   readonly #own = new Set<string>();
+  /** Ids of services that were registered as sidecars along with others, and go with them. */
+  readonly #sidecars = new Set<string>();
   #aliasesDue: NodeJS.Immediate | undefined;
 
   constructor(world: LocalStateWorld, listener: LocalStateListener) {
@@ -56,12 +59,33 @@ export class LocalState {
     this.#listener = listener;
   }
 
-  /** Adds or replaces a service. @param replaceChecks drops the checks that the definition does not name. Throws ConsulError 400 at the bounds */
-  register({ service, checks }: ServiceDefinition, replaceChecks: boolean, origin: Origin): void {
-    const { ID } = service;
-    if (!this.services.has(ID) && this.services.size >= maxServices)
-      throw new ConsulError(400, `More than ${maxServices} services`);
+  /**
+   * Adds or replaces a service, and the sidecar that it brings along. Throws ConsulError 400 at the bounds, and nothing is registered then.
+   * @param replaceChecks drops the checks that the definition does not name
+   */
+  register(definition: ServiceDefinition, replaceChecks: boolean, origin: Origin, sidecar?: ServiceDefinition): void {
+    const all = sidecar === undefined ? [definition] : [definition, sidecar];
+    const added = all.filter(({ service }) => !this.services.has(service.ID)).length;
+    if (this.services.size + added > maxServices) throw new ConsulError(400, `More than ${maxServices} services`);
+    const checks = all.flatMap((each) => each.checks);
     for (const check of checks) this.#requireRoom(check, checks.length);
+    for (const each of all) this.#register(each, replaceChecks, origin);
+    if (sidecar !== undefined) this.#sidecars.add(sidecar.service.ID);
+  }
+
+  /** Whether it was registered along with another service. */
+  isSidecar(id: string): boolean {
+    return this.#sidecars.has(id);
+  }
+
+  /** It was registered along with another before a restart. */
+  rememberSidecar(id: string): void {
+    if (this.services.has(id)) this.#sidecars.add(id);
+  }
+
+  #register({ service, checks }: ServiceDefinition, replaceChecks: boolean, origin: Origin): void {
+    const { ID } = service;
+    this.#sidecars.delete(ID);
     this.services.set(ID, service);
     if (replaceChecks) {
       const kept = new Set(checks.map((check) => check.id));
@@ -72,7 +96,7 @@ export class LocalState {
     this.#changed(ID, 'now');
   }
 
-  /** Throws ConsulError 404. */
+  /** With the sidecar that came along with it. Throws ConsulError 404. */
   deregister(id: string): void {
     const service = this.service(id);
     for (const check of this.checksOf(id)) {
@@ -80,9 +104,12 @@ export class LocalState {
       this.checks.delete(check.definition.id);
     }
     this.services.delete(id);
+    this.#sidecars.delete(id);
     this.#listener.removed({ service });
     this.#listener.toKeep();
     this.#refreshAliases();
+    const sidecar = sidecarIdOf(id);
+    if (this.#sidecars.has(sidecar)) this.deregister(sidecar);
   }
 
   /**

@@ -22,8 +22,7 @@ const printable = (max: number) =>
 const address = z.object({ Address: printable(255).default(''), Port: port.default(0) });
 const weight = (least: number) => z.int().min(least).max(65_535).default(1);
 
-/** Body of PUT /v1/agent/service/register, and what Agent.register takes: Consul's names. */
-export const serviceSchema = z.object({
+const fields = {
   Kind: z.string().max(64).default(''),
   ID: printable(200).default(''),
   Name: z.string().max(256).default(''),
@@ -44,10 +43,23 @@ export const serviceSchema = z.object({
     .looseObject({
       DestinationServiceName: z.string().max(128).optional(),
       DestinationServiceID: printable(200).optional(),
+      LocalServiceAddress: printable(255).optional(),
+      LocalServicePort: port.optional(),
     })
     .optional(),
-  Connect: z.object({ Native: z.boolean().default(false), SidecarService: z.unknown().optional() }).optional(),
+};
+const sidecarSchema = z.object({
+  ...fields,
+  Connect: z.object({ SidecarService: z.unknown().optional() }).optional(),
 });
+
+/** Body of PUT /v1/agent/service/register, and what Agent.register takes: Consul's names. */
+export const serviceSchema = z.object({
+  ...fields,
+  Connect: z.object({ Native: z.boolean().default(false), SidecarService: sidecarSchema.optional() }).optional(),
+});
+/** `Connect.SidecarService`: what a registration says of its sidecar. */
+export type SidecarRequest = z.output<typeof sidecarSchema>;
 /** A service in Consul's names, before defaults. */
 export type ServiceRequest = z.input<typeof serviceSchema>;
 
@@ -58,6 +70,8 @@ export const serviceAliases: Aliases = {
   enable_tag_override: 'EnableTagOverride',
   destination_service_name: 'DestinationServiceName',
   destination_service_id: 'DestinationServiceID',
+  local_service_address: 'LocalServiceAddress',
+  local_service_port: 'LocalServicePort',
   sidecar_service: 'SidecarService',
 };
 
@@ -91,12 +105,6 @@ export function toServiceDefinition(request: z.output<typeof serviceSchema>): Se
   if (Kind !== '' && Kind !== 'connect-proxy')
     throw new ConsulError(501, `Services of kind ${JSON.stringify(Kind)} are not offered`);
   if (SocketPath !== '') throw new ConsulError(501, 'SocketPath is not offered');
-  if (Connect?.SidecarService !== undefined) {
-    throw new ConsulError(
-      501,
-      'Connect.SidecarService is not offered here: start the edge proxy with --service, it registers its sidecar itself',
-    );
-  }
   if (Kind === 'connect-proxy') requireProxy(proxy?.DestinationServiceName ?? '', plain.Port, Connect?.Native ?? false);
   const { ID, ...rest } = plain;
   const service: LocalService = {

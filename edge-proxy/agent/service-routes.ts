@@ -15,6 +15,7 @@ import {
 } from './agent-route.ts';
 import { admitScripts } from './script-access.ts';
 import { serviceAliases, serviceSchema, toServiceDefinition } from './service-definition.ts';
+import { sidecarOf } from './sidecar-service.ts';
 import { contentHash, serviceView } from './views.ts';
 
 /** /v1/agent/services and /v1/agent/service/*. */
@@ -37,9 +38,11 @@ export function serviceRoutes(parts: AgentParts): AgentRoute[] {
       handle: async (c) => {
         const flag = c.req.query('replace-existing-checks');
         const replace = flag === '' || (flag !== undefined && parseGoBoolean(flag, 'replace-existing-checks'));
-        const definition = toServiceDefinition(decodeBody(serviceSchema, await bodyOf(c), { aliases: serviceAliases }));
-        admitScripts(parts.scripts, c, definition.checks);
-        state.register(definition, replace, 'client');
+        const request = decodeBody(serviceSchema, await bodyOf(c), { aliases: serviceAliases });
+        const definition = toServiceDefinition(request);
+        const sidecar = sidecarOf(definition.service, request.Connect?.SidecarService, state);
+        admitScripts(parts.scripts, c, [...definition.checks, ...(sidecar?.checks ?? [])]);
+        state.register(definition, replace, 'client', sidecar);
         return done();
       },
     },
