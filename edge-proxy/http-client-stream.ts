@@ -1,35 +1,9 @@
 import type { ByteStream } from './byte-stream.ts';
+import { type AnswerSink, type ClientStream, noSink, type OutgoingRequest } from './client-stream.ts';
+import { BodyEncoder } from './http1/body-encoder.ts';
 import type { Refusal } from './http1/fault.ts';
-import type { ResponseHead } from './http1/message.ts';
+import { encodeRequestHead } from './http1/head-encoder.ts';
 import { ResponseDecoder } from './http1/response-decoder.ts';
-
-/** Who receives the answer that a stream is waiting for. */
-export interface AnswerSink {
-  onInformational(head: ResponseHead): void;
-  onHead(head: ResponseHead): void;
-  onBody(chunk: Buffer): void;
-  onComplete(): void;
-  /** The answer will not come, or not wholly. `untouched`: not a byte of it came. */
-  onBroken(reason: string, untouched: boolean): void;
-  /** 101: from here on `onBody` brings the other protocol's bytes. */
-  onUpgraded(head: ResponseHead): void;
-  /** More may be written. */
-  onDrain(): void;
-  /** All that came at once has been told: what waits to be joined with more is to go on now. */
-  onFlush(): void;
-}
-
-/** Nobody listens: between exchanges, and for answers that nobody wants. */
-export const noSink: AnswerSink = {
-  onInformational() {},
-  onHead() {},
-  onBody() {},
-  onComplete() {},
-  onBroken() {},
-  onUpgraded() {},
-  onDrain() {},
-  onFlush() {},
-};
 
 /** Where free streams are kept. */
 export interface StreamHome {
@@ -43,7 +17,7 @@ export interface StreamHome {
  * The client's side of HTTP/1.1 on one byte stream: a tunnel's stream towards another proxy, or a socket to the local application. It carries exchanges one
  * after the other and outlives them: opening one costs a round trip, an exchange on an open one does not.
  */
-export class HttpClientStream {
+export class HttpClientStream implements ClientStream {
   sink: AnswerSink = noSink;
   /** Exchanges begun: above one, the other end may have closed it just before, unseen. */
   exchanges = 0;
@@ -52,6 +26,10 @@ export class HttpClientStream {
   readonly #home: StreamHome;
   #keepAlive = true;
   #paused = false;
+  /** Frames the body of the request under way; undefined: it has none. */
+  #encoder: BodyEncoder | undefined;
+  /** What the last write of an encoded piece answered. */
+  #more = true;
   #gone = false;
 
   constructor(stream: ByteStream, home: StreamHome) {
@@ -83,15 +61,26 @@ export class HttpClientStream {
     };
   }
 
-  /** Begins an exchange: the sink gets its answer. Write the request next. */
-  begin(sink: AnswerSink, method: string, upgradeAsked: boolean): void {
+  begin(sink: AnswerSink, request: OutgoingRequest): boolean {
+    const { method, target, headers, framing, upgrade } = request;
     this.sink = sink;
     this.exchanges += 1;
-    this.#decoder.startResponse(method, upgradeAsked);
+    this.#decoder.startResponse(method, upgrade !== undefined);
+    this.#encoder = framing.kind === 'none' ? undefined : new BodyEncoder(framing, this.#put);
+    return this.#stream.write(
+      encodeRequestHead(method, target, headers, framing, upgrade === undefined ? undefined : { upgrade }),
+    );
   }
 
-  write(data: Buffer | string): boolean {
-    return this.#stream.write(data);
+  body(chunk: Buffer): boolean {
+    if (this.#encoder === undefined) return this.#stream.write(chunk);
+    this.#encoder.push(chunk);
+    return this.#more;
+  }
+
+  finish(): void {
+    this.#encoder?.finish();
+    this.#encoder = undefined;
   }
 
   /** Half-close, for an upgraded stream. */
@@ -132,6 +121,10 @@ export class HttpClientStream {
     this.#stream.destroy();
     this.#home.drop(this);
   }
+
+  readonly #put = (piece: Buffer): void => {
+    this.#more = this.#stream.write(piece);
+  };
 
   #break(reason: string): void {
     if (this.#gone) return;

@@ -4,36 +4,9 @@ import type { Refusal } from './http1/fault.ts';
 import { connectionTowards, continueResponse, encodeResponseHead, framingTowards } from './http1/head-encoder.ts';
 import type { RequestHead, ResponseHead } from './http1/message.ts';
 import { RequestDecoder } from './http1/request-decoder.ts';
-import type { IdleGuard, IdleSweep } from './idle-sweep.ts';
+import type { IdleGuard } from './idle-sweep.ts';
 import { MessageWriter } from './message-writer.ts';
-
-/** Who serves the requests of a stream, one after the other: the next comes when the last has been answered. */
-export interface RequestSink {
-  /** A request begins. It is answered by `head` … `complete`, `error` or `upgrade`, now or later. */
-  onRequest(head: RequestHead): void;
-  /** Bytes of its body; after an upgrade, of the other protocol. Not called once the request has been answered. */
-  onRequestBody(chunk: Buffer): void;
-  onRequestWhole(): void;
-  /** The request broke the rules, or off: let go of what is under way for it. @returns the decision id that the answer is to carry */
-  onRequestRefused(refusal: Refusal): string;
-  /** After an upgrade: the caller sends no more. */
-  onUpgradedEnd(): void;
-  /** After `body` answered false: write on. */
-  onAnswerDrain(): void;
-  /** A request is done with; once for each. `reason` where it was not the application's own whole answer. */
-  onAnswered(status: number, durationMs: number, reason?: string, decision?: string): void;
-  /** The stream is gone; once, last. */
-  onClosed(): void;
-}
-
-/** What a stream and its neighbours share. */
-export interface ServingContext {
-  readonly sweep: IdleSweep;
-  /** All open streams, to be drained. */
-  readonly serving: Set<HttpServerStream>;
-  /** True once the proxy drains: streams end after the answer under way. */
-  draining(): boolean;
-}
+import type { RequestSink, ServerStream, ServingContext } from './server-stream.ts';
 
 /** Bytes of pipelined requests held while one is answered: more waits in the stream. */
 const maxHeldBytes = 65_536;
@@ -52,7 +25,7 @@ const callerGone = 499;
  * The server's side of HTTP/1.1 on one byte stream: strict requests in, answers out in order, with back-pressure, keep-alive, half-close, upgrade and a lingering
  * end. Who answers, and whether at all, is its sink's business.
  */
-export class HttpServerStream {
+export class HttpServerStream implements ServerStream {
   readonly #stream: ByteStream;
   readonly #context: ServingContext;
   readonly #sink: RequestSink;

@@ -2,14 +2,14 @@ import { canonicaliseTarget } from '#policies/canonical-request.ts';
 import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
 import type { RequestFacts, Verdict } from '#policies/intention-decision.ts';
 import type { ByteStream } from '../byte-stream.ts';
-import type { AnswerSink, HttpClientStream } from '../http-client-stream.ts';
-import { HttpServerStream, type RequestSink } from '../http-server-stream.ts';
-import { BodyEncoder } from '../http1/body-encoder.ts';
+import type { AnswerSink, ClientStream, OutgoingRequest } from '../client-stream.ts';
+import { HttpServerStream } from '../http-server-stream.ts';
 import type { Refusal } from '../http1/fault.ts';
 import { forwardableHeaders, headerValues } from '../http1/forwardable-headers.ts';
-import { encodeRequestHead, pushHost } from '../http1/head-encoder.ts';
+import { pushHost } from '../http1/head-encoder.ts';
 import type { RequestHead, ResponseHead } from '../http1/message.ts';
 import { isIdempotent } from '../resilience/idempotency.ts';
+import type { RequestSink, ServerStream } from '../server-stream.ts';
 import type { EdgeTraffic } from '../traffic.ts';
 import type { Caller } from './caller.ts';
 import type { InboundContext } from './inbound-context.ts';
@@ -23,20 +23,20 @@ const maxWaitingBytes = 65_536;
  * judged, and only then forwarded, in that form, with the caller's identity set by us. It trusts nothing that the other proxy did.
  */
 export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
-  readonly #server: HttpServerStream;
+  readonly #server: ServerStream;
   readonly #caller: Caller;
   readonly #context: InboundContext;
   readonly #edge: EdgeTraffic;
   /** What the request under way was let in with. */
   #facts: RequestFacts | undefined;
   #path = '';
-  #requestText = '';
-  #application: HttpClientStream | undefined;
+  /** The request under way as it goes on to the application. */
+  #request: OutgoingRequest | undefined;
+  #application: ClientStream | undefined;
   #cancelOpen: (() => void) | undefined;
   /** Body that waits for a connection to the application. */
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
-  #body: BodyEncoder | undefined;
 
   constructor(stream: ByteStream, caller: Caller, context: InboundContext) {
     this.#caller = caller;
@@ -91,15 +91,13 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     const headers = forwardableHeaders(head);
     pushHost(headers, head, this.#context.view.service);
     this.#context.pushIdentity(headers, this.#caller.peer.spiffeId);
-    this.#requestText = encodeRequestHead(
-      head.method,
-      target.path + target.query,
+    this.#request = {
+      method: head.method,
+      target: target.path + target.query,
       headers,
-      head.framing,
-      head.upgrade === undefined ? undefined : { upgrade: head.upgrade },
-    );
-    this.#body =
-      head.framing.kind === 'none' ? undefined : new BodyEncoder(head.framing, (piece) => this.#forward(piece));
+      framing: head.framing,
+      upgrade: head.upgrade,
+    };
     if (head.expectContinue) this.#server.sendContinue();
     const free = this.#context.application.takeFree();
     if (free === undefined) this.#openApplication();
@@ -107,13 +105,18 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   }
 
   onRequestBody(chunk: Buffer): void {
-    if (this.#body === undefined) this.#forward(chunk);
-    else this.#body.push(chunk);
+    this.#edge.bytesSent.value += chunk.length;
+    if (this.#application !== undefined) {
+      if (!this.#application.body(chunk)) this.#server.pauseRequest();
+      return;
+    }
+    this.#waiting.push(chunk);
+    this.#waitingBytes += chunk.length;
+    if (this.#waitingBytes >= maxWaitingBytes) this.#server.pauseRequest();
   }
 
   onRequestWhole(): void {
-    this.#body?.finish();
-    this.#body = undefined;
+    this.#application?.finish();
   }
 
   onRequestRefused(refusal: Refusal): string {
@@ -177,7 +180,6 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   onComplete(): void {
     const application = this.#application;
     this.#application = undefined;
-    this.#body = undefined;
     // A request that the application did not read to its end can't be followed by another.
     if (this.#server.requestWhole) application?.release();
     else application?.discard();
@@ -235,26 +237,15 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     );
   }
 
-  #send(application: HttpClientStream): void {
-    const request = this.#server.request;
+  #send(application: ClientStream): void {
+    if (this.#request === undefined) throw new RangeError('a connection to the application without a request');
     this.#application = application;
-    application.begin(this, request?.method ?? '', request?.upgrade !== undefined);
-    let more = application.write(this.#requestText);
-    for (const piece of this.#waiting) more = application.write(piece);
+    let more = application.begin(this, this.#request);
+    for (const piece of this.#waiting) more = application.body(piece);
+    if (this.#server.requestWhole) application.finish();
     this.#waiting = [];
     this.#waitingBytes = 0;
     if (more) this.#server.resumeRequest();
-  }
-
-  #forward(piece: Buffer): void {
-    this.#edge.bytesSent.value += piece.length;
-    if (this.#application !== undefined) {
-      if (!this.#application.write(piece)) this.#server.pauseRequest();
-      return;
-    }
-    this.#waiting.push(piece);
-    this.#waitingBytes += piece.length;
-    if (this.#waitingBytes >= maxWaitingBytes) this.#server.pauseRequest();
   }
 
   /** Nothing is under way that could be judged. */
@@ -269,7 +260,6 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     this.#cancelOpen = undefined;
     this.#application?.discard();
     this.#application = undefined;
-    this.#body = undefined;
     this.#waiting = [];
     this.#waitingBytes = 0;
   }

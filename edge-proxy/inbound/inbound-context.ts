@@ -1,7 +1,7 @@
 import type { Verdict } from '#policies/intention-decision.ts';
 import type { SpiffeId } from '#policies/spiffe-id.ts';
-import type { ServingContext } from '../http-server-stream.ts';
 import { pushHeader } from '../http1/head-encoder.ts';
+import type { ServingContext } from '../server-stream.ts';
 import type { Traffic } from '../traffic.ts';
 import type { ServiceView } from '../view/service-view.ts';
 import type { LocalApplication } from './application.ts';

@@ -1,12 +1,12 @@
 import { canonicaliseTarget } from '#policies/canonical-request.ts';
 import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
 import type { ByteStream } from '../byte-stream.ts';
-import { HttpServerStream, type RequestSink, type ServingContext } from '../http-server-stream.ts';
-import { BodyEncoder } from '../http1/body-encoder.ts';
+import { HttpServerStream } from '../http-server-stream.ts';
 import type { Refusal } from '../http1/fault.ts';
 import { forwardableHeaders, headerValues } from '../http1/forwardable-headers.ts';
-import { encodeRequestHead, pushHost } from '../http1/head-encoder.ts';
+import { pushHost } from '../http1/head-encoder.ts';
 import type { RequestHead, ResponseHead } from '../http1/message.ts';
+import type { RequestSink, ServerStream, ServingContext } from '../server-stream.ts';
 import type { EdgeTraffic, Traffic } from '../traffic.ts';
 import { type ExchangeFailure, type ExchangeOwner, HttpExchange } from './http-exchange.ts';
 import type { Upstream } from './upstream.ts';
@@ -24,11 +24,10 @@ export interface OutboundContext extends ServingContext {
  * application but the refusals.
  */
 export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
-  readonly #server: HttpServerStream;
+  readonly #server: ServerStream;
   readonly #context: OutboundContext;
   #path = '';
   #exchange: HttpExchange | undefined;
-  #body: BodyEncoder | undefined;
 
   constructor(client: ByteStream, context: OutboundContext) {
     this.#context = context;
@@ -48,40 +47,31 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
       return;
     }
     this.#path = target.path;
-    const hasBody = head.framing.kind !== 'none';
     const headers = forwardableHeaders(head);
     pushHost(headers, head, upstream.name);
     const exchange = new HttpExchange(
       upstream,
       {
         method: head.method,
-        head: encodeRequestHead(
-          head.method,
-          target.path + target.query,
-          headers,
-          head.framing,
-          head.upgrade === undefined ? undefined : { upgrade: head.upgrade },
-        ),
-        hasBody,
-        upgradeAsked: head.upgrade !== undefined,
+        target: target.path + target.query,
+        headers,
+        framing: head.framing,
+        upgrade: head.upgrade,
       },
       this,
     );
     this.#exchange = exchange;
-    this.#body = hasBody ? new BodyEncoder(head.framing, (piece) => this.#send(piece)) : undefined;
     // The mesh's own word: the application may have a long wait for an answer that the far side would give late.
     if (head.expectContinue) this.#server.sendContinue();
     exchange.start();
   }
 
   onRequestBody(chunk: Buffer): void {
-    if (this.#body === undefined) this.#send(chunk);
-    else this.#body.push(chunk);
+    this.#context.edge.bytesSent.value += chunk.length;
+    if (this.#exchange?.sendBody(chunk) === false) this.#server.pauseRequest();
   }
 
   onRequestWhole(): void {
-    this.#body?.finish();
-    this.#body = undefined;
     this.#exchange?.endBody();
   }
 
@@ -89,7 +79,6 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
     // The body broke off or broke the rules: what was sent of it can't be completed.
     this.#exchange?.cancel();
     this.#exchange = undefined;
-    this.#body = undefined;
     if (this.#server.request === undefined) this.#path = '';
     return this.#record(refusal.code, 'HTTP/1.1', refusal.reason);
   }
@@ -173,15 +162,9 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
 
   // Inside.
 
-  #send(piece: Buffer): void {
-    this.#context.edge.bytesSent.value += piece.length;
-    if (this.#exchange?.sendBody(piece) === false) this.#server.pauseRequest();
-  }
-
   /** @param known the decision of the proxy that refused, where it was another one */
   #refuse(code: ErrorCode, rule: string, reason: string, known?: string): void {
     const decision = known ?? this.#record(code, rule, reason);
-    this.#body = undefined;
     this.#server.error({ status: errorCatalogue[code].status, code, reason }, decision);
   }
 

@@ -1,5 +1,5 @@
 import type { ErrorCode } from '#policies/errors/catalogue.ts';
-import { type AnswerSink, type HttpClientStream, noSink } from '../http-client-stream.ts';
+import { type AnswerSink, type ClientStream, noSink, type OutgoingRequest } from '../client-stream.ts';
 import type { ResponseHead } from '../http1/message.ts';
 import type { BreakerTicket } from '../resilience/breaker.ts';
 import type { FailedTry } from '../resilience/retry-decision.ts';
@@ -34,17 +34,10 @@ export interface ExchangeOwner {
   requestDrained(): void;
 }
 
-/** The request as it goes out, the same on each try. */
-export interface OutgoingRequest {
-  readonly method: string;
-  /** Encoded head, latin1. */
-  readonly head: string;
-  readonly hasBody: boolean;
-  readonly upgradeAsked: boolean;
-}
-
 /** Body bytes that may wait for a stream before the caller is told to pause. */
 const maxWaitingBytes = 65_536;
+/** Pieces below this are copied when they are kept, so that a few bytes do not hold the large buffer that they were read into. */
+const copyBelow = 4_096;
 
 /**
  * One request on its way to an upstream: picks an endpoint, asks its breaker, sends, waits for the head, and tries again where the policy says that this is
@@ -62,12 +55,12 @@ export class HttpExchange implements AnswerSink {
   #attempt = 0;
   #endpoint: Endpoint | undefined;
   #ticket: BreakerTicket | undefined;
-  #stream: HttpClientStream | undefined;
+  #stream: ClientStream | undefined;
   #cancelOpen: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #tried: Endpoint[] | undefined;
-  /** Encoded body chunks so far, for a replay or while no stream is there. Undefined: too long to keep. */
-  #kept: (Buffer | string)[] | undefined = [];
+  /** The body so far, for a replay or while no stream is there. Undefined: too long to keep. */
+  #kept: Buffer[] | undefined = [];
   #keptBytes = 0;
   #requestWhole: boolean;
 
@@ -75,7 +68,7 @@ export class HttpExchange implements AnswerSink {
     this.#upstream = upstream;
     this.#request = request;
     this.#owner = owner;
-    this.#requestWhole = !request.hasBody;
+    this.#requestWhole = request.framing.kind === 'none';
     this.#deadlineMs = upstream.now() + upstream.policy.requestTimeoutMs;
   }
 
@@ -101,23 +94,24 @@ export class HttpExchange implements AnswerSink {
     this.#try();
   }
 
-  /** Sends more of the request's body, already encoded. @returns false: pause until `requestDrained` */
-  sendBody(data: Buffer | string): boolean {
+  /** Sends more of the request's body. @returns false: pause until `requestDrained` */
+  sendBody(data: Buffer): boolean {
     if (this.#phase === 'done') return true;
     if (this.#kept !== undefined) {
-      this.#kept.push(data);
+      this.#kept.push(data.length < copyBelow ? Buffer.from(data) : data);
       this.#keptBytes += data.length;
       // Without a stream the bytes must be kept whatever their size; they are bounded because the caller pauses.
       if (this.#stream !== undefined && this.#keptBytes > this.#upstream.policy.retries.maxBodyBytes)
         this.#kept = undefined;
     }
-    if (this.#stream !== undefined) return this.#stream.write(data);
+    if (this.#stream !== undefined) return this.#stream.body(data);
     return this.#keptBytes < maxWaitingBytes;
   }
 
   /** All of the body has been sent. */
   endBody(): void {
     this.#requestWhole = true;
+    this.#stream?.finish();
   }
 
   /** The caller went away: nobody waits for the answer, and nobody is to blame. */
@@ -252,12 +246,12 @@ export class HttpExchange implements AnswerSink {
     );
   }
 
-  #send(stream: HttpClientStream): void {
+  #send(stream: ClientStream): void {
     this.#stream = stream;
     this.#phase = 'waiting';
-    stream.begin(this, this.#request.method, this.#request.upgradeAsked);
-    let more = stream.write(this.#request.head);
-    for (const data of this.#kept ?? []) more = stream.write(data);
+    let more = stream.begin(this, this.#request);
+    for (const data of this.#kept ?? []) more = stream.body(data);
+    if (this.#requestWhole) stream.finish();
     if (this.#keptBytes > this.#upstream.policy.retries.maxBodyBytes) this.#kept = undefined;
     if (more) this.#owner.requestDrained();
   }
@@ -374,6 +368,6 @@ function meshVerdict({ status, headers }: ResponseHead): 'denied' | 'not-reached
 }
 
 /** Gives a stream back after an answer that is whole already, else ends it: a rest that comes late, or never, is waited for by nobody. */
-function releasedIfWhole(stream: HttpClientStream): AnswerSink {
+function releasedIfWhole(stream: ClientStream): AnswerSink {
   return { ...noSink, onComplete: () => stream.release(), onFlush: () => stream.discard() };
 }

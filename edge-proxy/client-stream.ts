@@ -1,0 +1,62 @@
+import type { Framing, ResponseHead } from './http1/message.ts';
+
+/** A request as it goes out, the same on each try and in each version of HTTP. */
+export interface OutgoingRequest {
+  readonly method: string;
+  /** Canonical path and query, or `*`. */
+  readonly target: string;
+  /** name, value, …: with Host, without those of the hop (forwardableHeaders). */
+  readonly headers: readonly string[];
+  readonly framing: Framing;
+  /** The other protocol that is asked for; HTTP/1.1 only. */
+  readonly upgrade: string | undefined;
+}
+
+/** Who receives the answer that a stream is waiting for. */
+export interface AnswerSink {
+  onInformational(head: ResponseHead): void;
+  onHead(head: ResponseHead): void;
+  onBody(chunk: Buffer): void;
+  onComplete(): void;
+  /** The answer will not come, or not wholly. `untouched`: not a byte of it came. */
+  onBroken(reason: string, untouched: boolean): void;
+  /** 101: from here on `onBody` brings the other protocol's bytes. */
+  onUpgraded(head: ResponseHead): void;
+  /** More may be written. */
+  onDrain(): void;
+  /** All that came at once has been told: what waits to be joined with more is to go on now. */
+  onFlush(): void;
+}
+
+/** Nobody listens: between exchanges, and for answers that nobody wants. */
+export const noSink: AnswerSink = {
+  onInformational() {},
+  onHead() {},
+  onBody() {},
+  onComplete() {},
+  onBroken() {},
+  onUpgraded() {},
+  onDrain() {},
+  onFlush() {},
+};
+
+/** The client's side of HTTP, of whatever version: takes a request towards another proxy or the local application, and brings its answer. */
+export interface ClientStream {
+  sink: AnswerSink;
+  /** Exchanges begun: above one, the other end may have closed it just before, unseen. */
+  readonly exchanges: number;
+  /** Begins an exchange: sends the head, and `sink` gets the answer. @returns false: wait for `onDrain` before the body */
+  begin(sink: AnswerSink, request: OutgoingRequest): boolean;
+  /** Bytes of the body, in whatever framing the head has announced; after an upgrade, of the other protocol. @returns false: wait for `onDrain` */
+  body(chunk: Buffer): boolean;
+  /** The body is whole. */
+  finish(): void;
+  /** After an upgrade: no more from our side. */
+  end(): void;
+  pause(): void;
+  resume(): void;
+  /** After a whole answer to a whole request: ready for the next exchange, where there can be one. */
+  release(): void;
+  /** Ends it now, whatever is under way. Nothing more is called. */
+  discard(): void;
+}

@@ -1,0 +1,67 @@
+import type { Refusal } from './http1/fault.ts';
+import type { RequestHead, ResponseHead } from './http1/message.ts';
+import type { IdleSweep } from './idle-sweep.ts';
+
+/** Who serves the requests of a stream, one after the other: the next comes when the last has been answered. */
+export interface RequestSink {
+  /** A request begins. It is answered by `head` … `complete`, `error` or `upgrade`, now or later. */
+  onRequest(head: RequestHead): void;
+  /** Bytes of its body; after an upgrade, of the other protocol. Not called once the request has been answered. */
+  onRequestBody(chunk: Buffer): void;
+  onRequestWhole(): void;
+  /** The request broke the rules, or off: let go of what is under way for it. @returns the decision id that the answer is to carry */
+  onRequestRefused(refusal: Refusal): string;
+  /** After an upgrade: the caller sends no more. */
+  onUpgradedEnd(): void;
+  /** After `body` answered false: write on. */
+  onAnswerDrain(): void;
+  /** A request is done with; once for each. `reason` where it was not the application's own whole answer. */
+  onAnswered(status: number, durationMs: number, reason?: string, decision?: string): void;
+  /** The stream is gone; once, last. */
+  onClosed(): void;
+}
+
+/** The server's side of HTTP, of whatever version, on one stream: hands requests to a sink and takes their answers. */
+export interface ServerStream {
+  /** The request that is not wholly answered. */
+  readonly request: RequestHead | undefined;
+  /** All of the request has come. */
+  readonly requestWhole: boolean;
+  /** The head of the answer has gone down: nothing can be said any more but by cutting. */
+  readonly answering: boolean;
+  /** No `onRequestBody` until `resumeRequest`. */
+  pauseRequest(): void;
+  resumeRequest(): void;
+  /** `100 Continue`. */
+  sendContinue(): void;
+  /** A 1xx of the application. 100 is ours to say. */
+  informational(head: ResponseHead, headers: readonly string[]): void;
+  /** @param headers of the answer, without those of the hop */
+  head(head: ResponseHead, headers: readonly string[]): void;
+  /** @returns false: pause until `onAnswerDrain` */
+  body(chunk: Buffer): boolean;
+  /** What came at once has been written. */
+  flush(): void;
+  /** The answer is whole; or, after an upgrade, the other side has ended. */
+  complete(): void;
+  /** An answer of our own. */
+  error(refusal: Refusal, decision: string | undefined, headers?: readonly string[]): void;
+  /** 101: from here on bytes go both ways as they are. HTTP/1.1 only. */
+  upgrade(head: ResponseHead, headers: readonly string[]): void;
+  /** Half an answer has gone down, and only breaking off tells the caller so. */
+  cut(reason: string, decision?: string): void;
+}
+
+/** Something that ends once nothing is under way on it. */
+export interface Drainable {
+  drain(): void;
+}
+
+/** What a stream and its neighbours share. */
+export interface ServingContext {
+  readonly sweep: IdleSweep;
+  /** All open streams, to be drained. */
+  readonly serving: Set<Drainable>;
+  /** True once the proxy drains: streams end after the answer under way. */
+  draining(): boolean;
+}
