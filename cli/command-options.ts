@@ -255,7 +255,11 @@ export const edgeProxyOptions = {
     default: '127.0.0.1:19000',
     description: 'metrics, readiness, decisions, breakers; loopback only',
   },
-  agentAddr: { parse: address, placeholder: 'address', description: "serve Consul's /v1/agent API here" },
+  agentAddr: {
+    parse: address,
+    placeholder: 'address',
+    description: "serve Consul's API here: /v1/agent by itself, the rest from the catalog; loopback only",
+  },
   checkInterval: {
     parse: durationMs,
     placeholder: 'duration',

@@ -9,6 +9,7 @@ import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import { type Agent, createAgent } from './agent/agent.ts';
 import type { AgentAccess, AgentCa, Authorization } from './agent/agent-options.ts';
 import { createCatalogClient } from './agent/catalog-client.ts';
+import { CatalogForward } from './agent/catalog-forward.ts';
 import type { EdgeProxyConfig } from './configuration.ts';
 import type { Sidecar } from './sidecar.ts';
 
@@ -34,19 +35,26 @@ export async function startLocalAgent(options: {
 }): Promise<LocalAgent> {
   const { config, sidecars, identity, context } = options;
   const first = sidecars[0];
+  const trust = config.catalogUrl.startsWith('https:') ? identity.trust : undefined;
   const agent = createAgent({
     nodeName: config.nodeName,
     nodeAddress: first?.advertised?.host ?? first?.config.listen.host ?? '127.0.0.1',
     datacenter: identity.datacenter,
     catalog: createCatalogClient({
       url: config.catalogUrl,
-      trust: config.catalogUrl.startsWith('https:') ? identity.trust : undefined,
+      trust,
       svidFor: (service) => identity.svid(service).current,
       clock: context.clock,
     }),
     authorize: (target, uri) => authorize(sidecars, identity, target, uri),
     // As Consul's agent on loopback: whoever can run a process on this host. Web pages are kept out.
     access: { kind: 'open' },
+    forward: new CatalogForward({
+      url: config.catalogUrl,
+      trust,
+      svid: () => first && identity.svid(first.config.service).current,
+      context,
+    }),
     ...(config.agentAddr === undefined ? {} : { ca: agentCa(config, sidecars, identity) }),
     ...(config.dataDir === undefined ? {} : { stateFile: join(config.dataDir, agentStateFile) }),
     ...(config.enableLocalScriptChecks === true ? { scripts: withAgentToken(config) } : {}),

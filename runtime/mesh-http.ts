@@ -7,6 +7,7 @@ import {
   type RequestOptions,
 } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import type { Readable } from 'node:stream';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { Clock } from './clock.ts';
 import { type Expectation, keepingAgent, singleUseAgent } from './mesh-agent.ts';
@@ -53,6 +54,14 @@ export interface MeshStream {
   close(): void;
 }
 
+/** An answer whose body comes as it is read, of any length. */
+export interface MeshAnswer {
+  readonly status: number;
+  readonly headers: Record<string, string>;
+  /** To be read or destroyed. */
+  readonly body: Readable;
+}
+
 const defaultMaxBytes = 8 * 1024 * 1024;
 /** Only reads use kept connections: a server may be closing one at this very moment, and then the request is sent again. */
 const repeatable: ReadonlySet<string> = new Set(['GET', 'HEAD']);
@@ -78,6 +87,14 @@ export function meshStream(options: MeshRequest): Promise<MeshStream> {
   return withDeadline(options, async (signal, deadline) => {
     const response = await send(options, signal).finally(() => deadline.clear());
     return { ...headOf(response), lines: readLines(response, options), close: () => response.destroy() };
+  });
+}
+
+/** Sends a request and hands over its answer as it comes; `signal` ends it at any time. Throws like meshRequest. */
+export function meshExchange(options: MeshRequest): Promise<MeshAnswer> {
+  return withDeadline(options, async (signal, deadline) => {
+    const response = await send(options, signal).finally(() => deadline.clear());
+    return { ...headOf(response), body: response };
   });
 }
 

@@ -2,6 +2,7 @@ import { Hono } from 'hono';
 import { ConsulError } from '#policies/consul/consul-error.ts';
 import type { PeerEnv } from '#runtime/http-service.ts';
 import { problemResponse } from '#runtime/problem.ts';
+import { isLoopback } from '#runtime/socket-address.ts';
 import type { AgentAccess } from './agent-options.ts';
 import { type AgentParts, type AgentRequest, plainText, requireToken } from './agent-route.ts';
 import { caRoutes } from './ca-routes.ts';
@@ -22,7 +23,7 @@ export function agentApp(parts: AgentParts): Hono<{ Bindings: PeerEnv }> {
     ...connectRoutes(parts),
     ...caRoutes(parts),
   ];
-  app.use('/v1/agent/*', async (c, next) => {
+  app.use('/v1/*', async (c, next) => {
     refuseStrangers(parts.access, c);
     await next();
   });
@@ -31,6 +32,12 @@ export function agentApp(parts: AgentParts): Hono<{ Bindings: PeerEnv }> {
     app.on(method, path, handle);
     app.options(path, () => new Response(null, { status: 200, headers: allow }));
     app.all(path, (c) => plainText(405, `method ${c.req.method} not allowed`, allow));
+  }
+  const { forward } = parts;
+  if (forward !== undefined) {
+    app.all('/v1/agent/*', (c) => c.notFound());
+    app.all('/v1/mesh/*', () => plainText(404, 'The API under /v1/mesh is at the catalog itself'));
+    app.all('/v1/*', (c) => forward.answer(c));
   }
   app.notFound((c) => plainText(404, `Invalid URL path: not part of the agent's API: ${c.req.path.slice(0, 128)}`));
   app.onError((error, c) => {
@@ -41,11 +48,13 @@ export function agentApp(parts: AgentParts): Hono<{ Bindings: PeerEnv }> {
 }
 
 /**
- * A web page that a user of this host looks at can make the browser send requests here; browsers name the page in `Origin` on every write.
- * No client of Consul does.
+ * A web page that a user of this host looks at can make the browser send requests here. Browsers name the page in `Origin` on every write, which no client of
+ * Consul does, and a page that had its own name lead to 127.0.0.1 in `Host`.
  */
 function refuseStrangers(access: AgentAccess, c: AgentRequest): void {
   if (c.req.header('origin') !== undefined)
     throw new ConsulError(403, 'Permission denied: web pages may not use the agent');
+  if (access.kind === 'open' && !isLoopback(new URL(c.req.url).hostname.replace(/^\[|\]$/g, '')))
+    throw new ConsulError(403, 'Permission denied: the agent is asked as localhost, 127.0.0.1 or [::1]');
   requireToken(access, c);
 }

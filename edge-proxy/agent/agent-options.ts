@@ -3,6 +3,7 @@ import type { SignedBundleSource } from '#runtime/consul-ca.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import type { SvidSource } from '#runtime/svid/svid.ts';
 import type { CatalogClient } from './catalog-client.ts';
+import type { CatalogForward } from './catalog-forward.ts';
 import type { Timers } from './timers.ts';
 
 /** Whether a client may connect, which rule says so, and why: what a Verdict begins with. */
@@ -43,6 +44,8 @@ export interface AgentOptions {
   readonly scripts?: AgentAccess;
   /** File that keeps what clients registered over a restart; absent: memory only. */
   readonly stateFile?: string;
+  /** Answers what of /v1 is not the agent's. Absent: it is not known here (`dev`, where the catalog answers at the same address). */
+  readonly forward?: CatalogForward;
   readonly context: ProcessContext;
   /** When it aborts, checks and blocked readers end; `close` is still owed. */
   readonly signal: AbortSignal;

@@ -74,10 +74,14 @@ export function parseGoBoolean(text: string, name: string): boolean {
 /** Lets pass whoever shows the token that is asked for. Throws ConsulError 403. */
 export function requireToken(access: AgentAccess, c: AgentRequest): void {
   if (access.kind === 'open') return;
-  const bearer = /^Bearer +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
-  const presented = c.req.header('x-consul-token') ?? bearer ?? c.req.query('token');
-  if (!access.check(presented))
+  if (!access.check(presentedToken(c)))
     throw new ConsulError(403, 'Permission denied: the agent needs a token (X-Consul-Token)');
+}
+
+/** @returns the token of a request, good or not, in each of the three places where Consul's clients put it */
+export function presentedToken(c: AgentRequest): string | undefined {
+  const bearer = /^Bearer +(\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
+  return c.req.header('x-consul-token') || bearer || c.req.query('token') || undefined;
 }
 
 /** `?wait`, in milliseconds: five minutes unless said, ten at most. Throws ConsulError 400. */

@@ -13,6 +13,7 @@ export interface RunningAgent {
   readonly agent: Agent;
   readonly catalog: SmallCatalog;
   readonly time: ManualTime;
+  readonly url: string;
   /** Sends a request. A body that is no string is sent as JSON. */
   send(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
 }
@@ -65,7 +66,7 @@ export async function startAgent(
     const text = await response.text();
     return { status: response.status, text, headers: response.headers, json: parsed(text) };
   };
-  return { agent, catalog, time, send };
+  return { agent, catalog, time, url: served.url, send };
 }
 
 function parsed(text: string): unknown {
