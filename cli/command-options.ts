@@ -228,6 +228,12 @@ export const edgeProxyOptions = {
     repeatable: true,
     description: 'local address at which the application reaches a service: db=127.0.0.1:5000',
   },
+  httpProxyAddr: {
+    parse: address,
+    placeholder: 'address',
+    description:
+      'one HTTP port for all services: by Host (db.mesh) or as an HTTP proxy (http_proxy=); who connects acts as --service; loopback only',
+  },
   workloadApiSocket: {
     parse: parseWorkloadSocket,
     placeholder: 'path',

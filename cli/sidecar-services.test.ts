@@ -22,6 +22,7 @@ describe('services of an edge proxy', () => {
       local: undefined,
       listen: { host: '127.0.0.1', port: 21000 },
       advertise: undefined,
+      httpProxyAddr: undefined,
       workloadApiSocket: undefined,
       upstreams: [{ service: 'db', address: { host: '127.0.0.1', port: 5000 } }],
     });

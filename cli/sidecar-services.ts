@@ -16,6 +16,7 @@ const schema = z
       local: address.optional(),
       listen: address,
       advertise: address.optional(),
+      'http-proxy-addr': address.optional(),
       'workload-api-socket': z.string().transform(checked(parseWorkloadSocket)).optional(),
       upstreams: z.record(z.string(), address).default({}),
     }),
@@ -38,6 +39,7 @@ export function parseSidecarServices(value: unknown): readonly SidecarConfig[] {
       local: item.local,
       listen: item.listen,
       advertise: item.advertise,
+      httpProxyAddr: item['http-proxy-addr'],
       workloadApiSocket: item['workload-api-socket'],
       upstreams: Object.entries(item.upstreams).map(([service, at]) => ({
         service: parseServiceName(service),

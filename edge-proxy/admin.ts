@@ -103,6 +103,7 @@ function status(subject: AdminSubject): object {
           feed: sidecar.feed.state,
         },
         inbound: sidecar.inboundPort === undefined ? null : { port: sidecar.inboundPort, live: sidecar.live.size },
+        httpProxy: sidecar.httpProxyPort === undefined ? null : { port: sidecar.httpProxyPort },
         upstreams: sidecar.upstreams.map((upstream) => ({
           name: upstream.name,
           localPort: sidecar.outboundPorts.get(upstream.name) ?? null,

@@ -90,6 +90,75 @@ class SocketStream implements ByteStream {
   }
 }
 
+/**
+ * A paused stream that changes hands with bytes of it read already: these are told first, when it is resumed.
+ *
+ * @param ended its end has been read, too
+ */
+export function withRest(stream: ByteStream, rest: Buffer, ended: boolean): ByteStream {
+  if (rest.length === 0 && !ended) return stream;
+  return new RestStream(stream, rest, ended);
+}
+
+class RestStream implements ByteStream {
+  readonly #stream: ByteStream;
+  #rest: Buffer | undefined;
+  #ended: boolean;
+  #paused = true;
+
+  constructor(stream: ByteStream, rest: Buffer, ended: boolean) {
+    this.#stream = stream;
+    this.#rest = rest;
+    this.#ended = ended;
+  }
+
+  get handlers(): ByteStreamHandlers {
+    return this.#stream.handlers;
+  }
+
+  set handlers(handlers: ByteStreamHandlers) {
+    this.#stream.handlers = handlers;
+  }
+
+  get flushed(): boolean {
+    return this.#stream.flushed;
+  }
+
+  write(data: Buffer | string): boolean {
+    return this.#stream.write(data);
+  }
+
+  end(): void {
+    this.#stream.end();
+  }
+
+  destroy(): void {
+    this.#stream.destroy();
+  }
+
+  reset(): void {
+    this.#stream.reset();
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    const rest = this.#rest;
+    this.#rest = undefined;
+    if (rest !== undefined && rest.length > 0) this.handlers.onData(rest);
+    if (this.#paused) return;
+    if (this.#ended) {
+      this.#ended = false;
+      this.handlers.onEnd();
+    }
+    this.#stream.resume();
+  }
+}
+
 /** A stream of a tunnel as a ByteStream. Takes the stream's handlers over. */
 export function tunnelByteStream(stream: TunnelStream): ByteStream {
   return new TunnelByteStream(stream);

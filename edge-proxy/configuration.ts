@@ -17,6 +17,8 @@ export interface SidecarConfig {
   readonly advertise: SocketAddress | undefined;
   /** Local addresses at which the application reaches its upstreams. */
   readonly upstreams: readonly { readonly service: string; readonly address: SocketAddress }[];
+  /** Where the application calls any service of the mesh, by Host or as through an HTTP proxy; loopback only. */
+  readonly httpProxyAddr?: SocketAddress | undefined;
   /** Where the application gets its SVIDs itself (SPIFFE Workload API, Envoy's SDS). */
   readonly workloadApiSocket?: WorkloadSocket | undefined;
 }

@@ -1,9 +1,10 @@
-import type { ByteStream } from './byte-stream.ts';
+import { type ByteStream, withRest } from './byte-stream.ts';
 import { encodeError } from './http1/error-response.ts';
 import type { Refusal } from './http1/fault.ts';
 import { connectionTowards, continueResponse, encodeResponseHead, framingTowards } from './http1/head-encoder.ts';
+import type { Http1Limits } from './http1/limits.ts';
 import type { RequestHead, ResponseHead } from './http1/message.ts';
-import { RequestDecoder } from './http1/request-decoder.ts';
+import { RequestDecoder, type RequestHandlers } from './http1/request-decoder.ts';
 import type { IdleGuard } from './idle-sweep.ts';
 import { MessageWriter } from './message-writer.ts';
 import type { RequestSink, ServerStream, ServingContext } from './server-stream.ts';
@@ -46,13 +47,20 @@ export class HttpServerStream implements ServerStream {
   #last = false;
   #callerEnded = false;
 
-  constructor(stream: ByteStream, context: ServingContext, idleTimeoutMs: number, sink: RequestSink) {
+  /** @param limits where they are not those of every request */
+  constructor(
+    stream: ByteStream,
+    context: ServingContext,
+    idleTimeoutMs: number,
+    sink: RequestSink,
+    limits: Partial<Http1Limits> = {},
+  ) {
     this.#stream = stream;
     this.#context = context;
     this.#sink = sink;
     this.#idleTimeoutMs = idleTimeoutMs;
     this.#writer = new MessageWriter(stream);
-    this.#decoder = new RequestDecoder({
+    const handlers: RequestHandlers = {
       onHead: (head) => this.#onHead(head),
       onBody: (chunk) => {
         // Answered already: the rest of the body is dropped.
@@ -60,7 +68,8 @@ export class HttpServerStream implements ServerStream {
       },
       onComplete: () => this.#onWhole(),
       onRefusal: (refusal) => this.#onRefusal(refusal),
-    });
+    };
+    this.#decoder = new RequestDecoder(handlers, limits);
     this.#guard = context.sweep.guard(idleTimeoutMs, () => stream.destroy());
     context.serving.add(this);
     stream.handlers = {
@@ -189,6 +198,19 @@ export class HttpServerStream implements ServerStream {
     this.#decoder.resume();
     if (!this.#bodyPaused) this.#stream.resume();
     if (this.#callerEnded) this.#sink.onUpgradedEnd();
+  }
+
+  /**
+   * The connection becomes somebody else's (CONNECT), with what has come behind the request; so do its answer and its end. Paused until resumed. The sink hears
+   * no more.
+   */
+  handOver(): ByteStream {
+    this.#phase = 'ended';
+    this.#request = undefined;
+    this.#context.sweep.release(this.#guard);
+    this.#context.serving.delete(this);
+    this.#stream.pause();
+    return withRest(this.#stream, this.#decoder.takeRest(), this.#callerEnded);
   }
 
   /** Breaks the connection: half an answer has gone down, and only that tells the caller so. */

@@ -44,6 +44,13 @@ export async function startEdgeProxy(
       `the admin API has no authentication, so --admin-addr must be a loopback address, not ${config.adminAddr.host}`,
     );
   }
+  for (const { service, httpProxyAddr } of config.sidecars) {
+    if (httpProxyAddr === undefined || isLoopback(httpProxyAddr.host)) continue;
+    throw new MeshError(
+      'SLV-1002',
+      `who reaches it may call every service as ${service}, so --http-proxy-addr must be a loopback address, not ${httpProxyAddr.host}`,
+    );
+  }
   const stopping = new AbortController();
   let agent: LocalAgent | undefined;
   const identity = await openMeshIdentity({

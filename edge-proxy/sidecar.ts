@@ -1,16 +1,22 @@
 import type { Verdict } from '#policies/intention-decision.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
-import { formatSocketAddress } from '#runtime/socket-address.ts';
+import { formatSocketAddress, type SocketAddress } from '#runtime/socket-address.ts';
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import type { SvidSource } from '#runtime/svid/svid.ts';
+import type { ByteStream } from './byte-stream.ts';
 import type { SidecarConfig } from './configuration.ts';
 import type { IdleSweep } from './idle-sweep.ts';
 import { LocalApplication } from './inbound/application.ts';
 import { type InboundContext, identityHeaders } from './inbound/inbound-context.ts';
 import { InboundListener } from './inbound/listener.ts';
 import { LiveStreams } from './inbound/live-streams.ts';
+import type { OutboundContext } from './outbound/http-connection.ts';
 import { OutboundListener } from './outbound/listener.ts';
+import { NamedConnection, type NamedContext } from './outbound/named-connection.ts';
+import { serveConnection } from './outbound/serve-connection.ts';
 import { Upstream } from './outbound/upstream.ts';
+import { UpstreamSet } from './outbound/upstream-set.ts';
+import type { ServingContext } from './server-stream.ts';
 import type { Traffic } from './traffic.ts';
 import { FeedClient } from './view/feed-client.ts';
 import { ServiceView } from './view/service-view.ts';
@@ -43,15 +49,17 @@ export class Sidecar {
   readonly config: SidecarConfig;
   readonly view: ServiceView;
   readonly svid: SvidSource;
-  readonly upstreams: readonly Upstream[];
   readonly feed: FeedClient;
   /** Bound addresses: the inbound port, and each upstream's. */
   inboundPort: number | undefined;
   readonly outboundPorts = new Map<string, number>();
+  /** Where the application names the service that it wants. */
+  httpProxyPort: number | undefined;
   readonly live = new LiveStreams();
   readonly application: LocalApplication | undefined;
   readonly #world: SidecarWorld;
   readonly #cache: ViewCache | undefined;
+  readonly #upstreams: UpstreamSet;
   #inbound: InboundListener | undefined;
   readonly #outbound: OutboundListener[] = [];
   readonly #expiry: NodeJS.Timeout;
@@ -65,20 +73,13 @@ export class Sidecar {
     this.#cache = cache;
     this.svid = world.identity.svid(config.service);
     this.application = config.local === undefined ? undefined : new LocalApplication(config.local);
-    this.upstreams = config.upstreams.map(({ service }) => {
-      const upstream = new Upstream({
-        name: service,
-        service: config.service,
-        svid: this.svid,
-        identity: world.identity,
-        process: world.process,
-        edge: world.traffic.edge('outbound', config.service, service),
-        onBreakerChange: (name, endpoint, state) =>
-          world.process.log.warn({ service: config.service, upstream: name, endpoint, state }, 'breaker'),
-      });
-      upstream.update(view.upstreams.get(service));
-      view.onUpstream(service, (next) => upstream.update(next));
-      return upstream;
+    this.#upstreams = new UpstreamSet({
+      view,
+      configured: config.upstreams.map(({ service }) => service),
+      learns: config.httpProxyAddr !== undefined,
+      make: (name) => this.#makeUpstream(name),
+      onNames: () => this.feed.renew(),
+      feedState: () => this.feed.state,
     });
     view.onInbound(() => {
       const cut = this.live.judgeAgain();
@@ -91,7 +92,7 @@ export class Sidecar {
     this.#expiry = setInterval(() => view.expire(), expiryCheckMs).unref();
     this.feed = new FeedClient({
       view,
-      upstreams: config.upstreams.map(({ service }) => service),
+      upstreams: () => this.#upstreams.names(),
       catalogUrl: world.catalogUrl,
       identity: world.identity,
       context: world.process,
@@ -136,23 +137,23 @@ export class Sidecar {
         'inbound listening',
       );
     }
-    for (const [index, { service, address }] of config.upstreams.entries()) {
-      const upstream = this.upstreams[index];
+    for (const { service, address } of config.upstreams) {
+      const upstream = this.#upstreams.configured(service);
       if (upstream === undefined) continue;
-      const edge = traffic.edge('outbound', config.service, service);
-      const listener = new OutboundListener(
-        { service: config.service, upstream, traffic, edge, sweep, serving: new Set(), draining: () => this.#draining },
-        process.log,
-        maxConnections,
-      );
-      this.#outbound.push(listener);
-      const port = await listener.listen(address);
+      const context = this.#outboundContext(upstream, new Set());
+      const port = await this.#listenOutbound(address, context, (stream) => serveConnection(stream, context));
       this.outboundPorts.set(service, port);
       process.log.info(
         { service: config.service, upstream: service, address: formatSocketAddress({ ...address, port }) },
         'outbound listening',
       );
     }
+    if (config.httpProxyAddr !== undefined) await this.#listenHttpProxy(config.httpProxyAddr);
+  }
+
+  /** Upstreams of the configuration, and those that the application asked for by name. */
+  get upstreams(): readonly Upstream[] {
+    return this.#upstreams.all;
   }
 
   /** Where others reach this service, once it listens. */
@@ -183,10 +184,69 @@ export class Sidecar {
     clearInterval(this.#expiry);
     this.#inbound?.close();
     for (const listener of this.#outbound) listener.close();
-    for (const upstream of this.upstreams) upstream.close();
+    this.#upstreams.close();
     this.application?.close();
     await this.feed.ended();
     await this.#cache?.settled();
+  }
+
+  #makeUpstream(name: string): Upstream {
+    const { identity, traffic, process } = this.#world;
+    const { service } = this.config;
+    return new Upstream({
+      name,
+      service,
+      svid: this.svid,
+      identity,
+      process,
+      edge: traffic.edge('outbound', service, name),
+      onBreakerChange: (upstream, endpoint, state) =>
+        process.log.warn({ service, upstream, endpoint, state }, 'breaker'),
+    });
+  }
+
+  /** @param serving of the listener */
+  #outboundContext(upstream: Upstream, serving: ServingContext['serving']): OutboundContext {
+    const { traffic, sweep } = this.#world;
+    const { service } = this.config;
+    return { service, upstream, traffic, edge: upstream.edge, sweep, serving, draining: () => this.#draining };
+  }
+
+  /** One port for all services: who connects names the one that it wants, and acts as this service. */
+  async #listenHttpProxy(address: SocketAddress): Promise<void> {
+    const { traffic, sweep, identity, process } = this.#world;
+    const { service } = this.config;
+    const serving: ServingContext['serving'] = new Set();
+    const contexts = new WeakMap<Upstream, OutboundContext>();
+    const context: NamedContext = {
+      service,
+      datacenter: identity.datacenter,
+      upstreams: this.#upstreams,
+      traffic,
+      sweep,
+      serving,
+      draining: () => this.#draining,
+      contextOf: (upstream) => {
+        const known = contexts.get(upstream) ?? this.#outboundContext(upstream, serving);
+        contexts.set(upstream, known);
+        return known;
+      },
+    };
+    const port = await this.#listenOutbound(address, context, (stream) => new NamedConnection(stream, context));
+    this.httpProxyPort = port;
+    process.log.info({ service, address: formatSocketAddress({ ...address, port }) }, 'HTTP proxy listening');
+  }
+
+  /** @returns the bound port */
+  #listenOutbound(
+    address: SocketAddress,
+    { serving }: Pick<ServingContext, 'serving'>,
+    serve: (stream: ByteStream) => void,
+  ): Promise<number> {
+    const { process, maxConnections } = this.#world;
+    const listener = new OutboundListener({ serving, serve, log: process.log, maxConnections });
+    this.#outbound.push(listener);
+    return listener.listen(address);
   }
 }
 

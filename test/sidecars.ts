@@ -59,6 +59,8 @@ export interface MeshOptions {
   readonly intentions?: readonly Intention[] | 'unknown';
   /** Partial policy of the upstream. */
   readonly resilience?: object;
+  /** `web` has `db` not configured, but a port for all services (`httpProxyPort`). */
+  readonly httpProxy?: true;
 }
 
 /** One instance of `db`. */
@@ -271,7 +273,11 @@ export class Mesh {
         local: localPort === undefined ? undefined : loopback(localPort),
         listen: loopback(0),
         advertise: undefined,
-        upstreams: localPort === undefined ? [{ service: 'db', address: loopback(0) }] : [],
+        ...(localPort !== undefined
+          ? { upstreams: [] }
+          : this.#options.httpProxy
+            ? { upstreams: [], httpProxyAddr: loopback(0) }
+            : { upstreams: [{ service: 'db', address: loopback(0) }] }),
       },
       {
         identity,

@@ -98,6 +98,7 @@ export class FeedHub {
       ...subscription.services.map((name): ResourceKey => `intentions/${name}`),
       ...subscription.upstreams.map((name): ResourceKey => `upstream/${name}`),
     ];
+    const unknown = new Set<ResourceKey>(subscription.unknown.map((name): ResourceKey => `upstream/${name}`));
     let stopSession: (() => void) | undefined;
     const feed: Feed = {
       subscription,
@@ -110,7 +111,9 @@ export class FeedHub {
         },
       ),
       endsAtMs: end.atMs,
-      pending: new Set(continues ? keys.filter((key) => this.resources.get(key).revision > since) : []),
+      pending: new Set(
+        continues ? keys.filter((key) => unknown.has(key) || this.resources.get(key).revision > since) : [],
+      ),
       hello: true,
       start: continues ? 'continue' : 'reset',
       bundle: true,

@@ -189,6 +189,20 @@ test('a line that broke goes on where it was; what cannot be continued starts af
   again.close();
 });
 
+test('a line goes on with more upstreams than before, those sent whole that the proxy says to be new', async (t) => {
+  const catalog = await startTestCatalog(t);
+  const first = await follow(catalog, 'proxy=p&service=web&upstream=db');
+  const { revision } = await first.update();
+  const query = `proxy=p&service=web&upstream=db&upstream=cache&since=${revision}&new=cache`;
+  for (const when of ['at first', 'again, where the line broke before it was told']) {
+    const more = await follow(catalog, query);
+    const update = await more.update();
+    assert.deepEqual([update.reset, named(update.resources)], [false, ['upstream cache']], when);
+    more.close();
+  }
+  first.close();
+});
+
 test('changes that come together are told together, and the last state arrives', async (t) => {
   const catalog = await startTestCatalog(t);
   const feed = await follow(catalog, 'proxy=p&service=web&upstream=db');

@@ -9,6 +9,8 @@ export interface Subscription {
   readonly owner: string | undefined;
   readonly services: readonly string[];
   readonly upstreams: readonly string[];
+  /** Of these, the ones of which the proxy has nothing yet. */
+  readonly unknown: readonly string[];
 }
 
 /** What is known of one line to a proxy, also some time after it broke. */
@@ -39,7 +41,7 @@ export class ProxyRegistry {
     this.#clock = clock;
   }
 
-  /** Notes a connection. @returns true when the same line was known and asked for no less, so that it can be continued */
+  /** Notes a connection. @returns true when the same line was known and asked for no less, what it says to be new aside, so that it can be continued */
   connected(subscription: Subscription): boolean {
     this.#prune();
     const lines = this.#proxies.get(subscription.proxy) ?? new Map<string, ProxyRecord>();
@@ -48,7 +50,7 @@ export class ProxyRegistry {
     const before = lines.get(line);
     if (before === undefined) this.#count += 1;
     lines.set(line, { subscription, connected: true, heardAtMs: this.#clock(), ack: before?.ack });
-    const known = new Set(before?.subscription.upstreams);
+    const known = new Set([...(before?.subscription.upstreams ?? []), ...subscription.unknown]);
     return before !== undefined && subscription.upstreams.every((name) => known.has(name));
   }
 

@@ -26,6 +26,7 @@ const subscriptionSchema = z.object({
     .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces'),
   service: names(maxServices),
   upstream: names(maxUpstreams),
+  new: names(maxUpstreams),
   since: z.coerce.number().int().min(0).optional(),
 });
 
@@ -62,10 +63,10 @@ export function mountFeedRoutes(app: OpenAPIHono<CatalogEnv>, hub: FeedHub): voi
   app.get('/v1/mesh/feed', (c) => {
     const { caller } = c.var;
     permit(proxyOnly(caller));
-    const { proxy, service: services, upstream: upstreams, since } = subscriptionOf(queryOf(c));
+    const { proxy, service: services, upstream: upstreams, new: unknown, since } = subscriptionOf(queryOf(c));
     if (services.length === 0) throw new MeshError('SLV-1009', 'A feed names at least one service of the proxy.');
     for (const service of services) permit(ownOnly(caller, service));
-    const body = hub.open({ proxy, owner: ownerOf(caller), services, upstreams }, since, endOf(caller));
+    const body = hub.open({ proxy, owner: ownerOf(caller), services, upstreams, unknown }, since, endOf(caller));
     return new Response(body, {
       headers: {
         'content-type': 'application/x-ndjson',
@@ -91,6 +92,7 @@ function subscriptionOf(query: URLSearchParams): z.infer<typeof subscriptionSche
     proxy: query.get('proxy') ?? '',
     service: query.getAll('service'),
     upstream: query.getAll('upstream'),
+    new: query.getAll('new'),
     since: query.get('since') ?? undefined,
   });
   if (parsed.success) return parsed.data;

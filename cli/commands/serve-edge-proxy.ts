@@ -50,6 +50,11 @@ export function defineEdgeProxyServe(serve: Command): void {
         for (const sidecar of proxy.sidecars) {
           if (sidecar.advertised !== undefined)
             process.stdout.write(`inbound ${sidecar.config.service} ${formatSocketAddress(sidecar.advertised)}\n`);
+          const { httpProxyAddr } = sidecar.config;
+          if (httpProxyAddr !== undefined && sidecar.httpProxyPort !== undefined)
+            process.stdout.write(
+              `http-proxy ${sidecar.config.service} ${formatSocketAddress({ ...httpProxyAddr, port: sidecar.httpProxyPort })}\n`,
+            );
           if (sidecar.config.workloadApiSocket?.kind === 'path')
             process.stdout.write(`workload-api ${sidecar.config.service} ${sidecar.config.workloadApiSocket.path}\n`);
           for (const { service, address } of sidecar.config.upstreams) {
@@ -77,6 +82,7 @@ function sidecarsOf(options: OptionValues<typeof edgeProxyOptions>): SidecarConf
       listen,
       advertise,
       upstreams: options.upstream,
+      httpProxyAddr: options.httpProxyAddr,
       workloadApiSocket: options.workloadApiSocket,
     });
   }

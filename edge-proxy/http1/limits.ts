@@ -13,8 +13,10 @@ export interface Http1Limits {
   readonly maxInformational: number;
   /** Take header names with `_`. Off for requests: CGI-like applications read `_` and `-` alike (CVE-2024-10006). */
   readonly allowUnderscores: boolean;
-  /** Take TRACE, which hands headers back that scripts may not read. CONNECT is never taken. */
+  /** Take TRACE, which hands headers back that scripts may not read. */
   readonly allowTrace: boolean;
+  /** Take CONNECT with `host:port` (RFC 9110 9.3.6): a proxy that the caller knows of. */
+  readonly allowConnect: boolean;
 }
 
 /** For what comes from callers. */
@@ -28,6 +30,7 @@ export const requestLimits: Http1Limits = {
   maxInformational: 16,
   allowUnderscores: false,
   allowTrace: false,
+  allowConnect: false,
 };
 
 /** For what applications answer: an underscore in an answer's header names fools nobody's access rules. */

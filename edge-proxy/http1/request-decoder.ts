@@ -36,6 +36,13 @@ export class RequestDecoder extends MessageDecoder {
     this.run();
   }
 
+  /** Hands out what has come and was not digested; nothing is decoded any more. */
+  takeRest(): Buffer {
+    const rest = this.window.take(this.window.length);
+    this.stop();
+    return rest;
+  }
+
   /** Between requests: nothing of a next one has come. */
   get idle(): boolean {
     return this.#phase === 'start' && !this.spent && this.window.length === 0;

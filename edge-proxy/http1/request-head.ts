@@ -34,6 +34,7 @@ export function readRequestHead(
   const host = readHost(method, target, block.host, minorVersion);
   if (typeof host === 'object') return host;
   const framing = framingOf(block);
+  if (method === 'CONNECT' && framing.kind !== 'none') return bodyWithConnect;
   const upgrade = minorVersion === 1 && block.upgradeListed ? block.upgrade : undefined;
   const connectionFault = refuseUpgrade(block, upgrade, framing) ?? refuseExpect(block, minorVersion);
   if (connectionFault !== undefined) return connectionFault;
@@ -59,7 +60,7 @@ function readVersion(text: string, at: number): 0 | 1 | Fault {
 }
 
 function refuseMethod(method: string, limits: Http1Limits): Fault | undefined {
-  if (method === 'CONNECT') return connectMethod;
+  if (method === 'CONNECT' && !limits.allowConnect) return connectMethod;
   return method === 'TRACE' && !limits.allowTrace ? traceMethod : undefined;
 }
 
@@ -82,6 +83,7 @@ function readHost(
   if (host === undefined) {
     if (minorVersion === 1) return missingHost;
   } else if (!isHost(host)) return badHost;
+  if (method === 'CONNECT') return readConnectHost(target, host);
   if (target.charCodeAt(0) === 0x2f) return host;
   if (target === '*') return method === 'OPTIONS' ? host : badTarget;
   if (target.length < 8 || !target.startsWith('://', 4) || !sameName(target, 'http')) return badTarget;
@@ -89,6 +91,16 @@ function readHost(
   if (!isHost(authority)) return badHost;
   return host === undefined || sameHttpAuthority(host, authority) ? (host ?? authority) : otherHost;
 }
+
+/** RFC 9112 3.2.3: `host:port`. Not every client repeats the port in Host. */
+function readConnectHost(target: string, host: string | undefined): string | Fault {
+  if (!isHost(target) || !portSuffix.test(target)) return badConnectTarget;
+  const named = (text: string): string => text.replace(portSuffix, '').toLowerCase();
+  if (host === undefined || named(host) === named(target)) return target;
+  return otherHost;
+}
+
+const portSuffix = /:\d{1,5}$/;
 
 function authorityEnd(target: string): number {
   for (let at = 7; at < target.length; at++) {
@@ -121,6 +133,8 @@ const traceMethod: Fault = { kind: 'method', reason: 'TRACE is not offered' };
 const otherVersion: Fault = { kind: 'version', reason: 'neither HTTP/1.1 nor HTTP/1.0' };
 const chunkedInOld: Fault = { kind: 'framing', reason: 'Transfer-Encoding in an HTTP/1.0 message' };
 const missingHost: Fault = { kind: 'host', reason: 'no Host header' };
+const badConnectTarget = line('the target of CONNECT is not host:port');
+const bodyWithConnect: Fault = { kind: 'framing', reason: 'a body with CONNECT' };
 const badHost: Fault = { kind: 'host', reason: 'not a host name or address with an optional port' };
 const otherHost: Fault = { kind: 'host', reason: 'Host and the target name different hosts' };
 const h2cUpgrade: Fault = { kind: 'upgrade', reason: 'an upgrade to h2c' };

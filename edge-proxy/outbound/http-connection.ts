@@ -29,11 +29,15 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
   #path = '';
   #exchange: HttpExchange | undefined;
 
-  constructor(client: ByteStream, context: OutboundContext) {
+  /** @param client its connection; or one whose requests are read already, of which some are meant for this upstream */
+  constructor(client: ByteStream | HttpServerStream, context: OutboundContext) {
     this.#context = context;
     context.edge.openConnections.value += 1;
     context.edge.connections.value += 1;
-    this.#server = new HttpServerStream(client, context, context.upstream.policy.idleTimeoutMs, this);
+    this.#server =
+      client instanceof HttpServerStream
+        ? client
+        : new HttpServerStream(client, context, context.upstream.policy.idleTimeoutMs, this);
   }
 
   // RequestSink: what the local application sends.

@@ -1,28 +1,34 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Logger } from '#runtime/logging.ts';
 import type { SocketAddress } from '#runtime/socket-address.ts';
-import { socketStream } from '../byte-stream.ts';
+import { type ByteStream, socketStream } from '../byte-stream.ts';
 import { listenAt } from '../listen-at.ts';
-import { type OutboundContext, OutboundHttpConnection } from './http-connection.ts';
-import { OutboundTcpConnection } from './tcp-connection.ts';
+import type { ServingContext } from '../server-stream.ts';
 
-/** The local port at which the application reaches one upstream. Speaks the upstream's protocol, as the catalog has it at the time of the connection. */
+/** What an outbound listener is made of. */
+export interface OutboundListenerOptions {
+  readonly serving: ServingContext['serving'];
+  /** Takes a connection of the local application. */
+  serve(stream: ByteStream): void;
+  readonly log: Logger;
+  readonly maxConnections: number;
+}
+
+/** A local port at which the application reaches the mesh: one upstream, or any that it names. */
 export class OutboundListener {
   readonly #server: Server;
-  readonly #context: OutboundContext;
-  readonly #log: Logger;
+  readonly #options: OutboundListenerOptions;
   readonly #sockets = new Set<Socket>();
 
-  constructor(context: OutboundContext, log: Logger, maxConnections: number) {
-    this.#context = context;
-    this.#log = log;
+  constructor(options: OutboundListenerOptions) {
+    this.#options = options;
     this.#server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => this.#onConnection(socket));
-    this.#server.maxConnections = maxConnections;
+    this.#server.maxConnections = options.maxConnections;
   }
 
   /** @returns the bound port. Throws SLV-1004 when the address can't be had. */
   listen(address: SocketAddress): Promise<number> {
-    return listenAt(this.#server, address, this.#log);
+    return listenAt(this.#server, address, this.#options.log);
   }
 
   get openConnections(): number {
@@ -32,7 +38,7 @@ export class OutboundListener {
   /** No new connections; open ones end after what is under way, idle ones now. */
   drain(): void {
     this.#server.close();
-    for (const stream of [...this.#context.serving]) stream.drain();
+    for (const stream of [...this.#options.serving]) stream.drain();
   }
 
   close(): void {
@@ -43,8 +49,6 @@ export class OutboundListener {
   #onConnection(socket: Socket): void {
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
-    const stream = socketStream(socket);
-    if (this.#context.upstream.protocol === 'http') new OutboundHttpConnection(stream, this.#context);
-    else new OutboundTcpConnection(stream, this.#context);
+    this.#options.serve(socketStream(socket));
   }
 }

@@ -7,6 +7,14 @@ import type { OpenFailure } from './endpoint-tunnels.ts';
 import type { OutboundContext } from './http-connection.ts';
 import type { ExchangeFailure } from './http-exchange.ts';
 
+/** A caller that is told what came of its connection (CONNECT): others have none but the connection itself. */
+export interface OpeningCaller {
+  /** An instance has taken the connection: bytes follow. */
+  joined(): void;
+  /** It came to nothing. The connection is the caller's to end. */
+  refused(failure: ExchangeFailure, decision: string): void;
+}
+
 /**
  * One TCP connection of the local application to an upstream: finds an instance that takes it, trying others while nothing has been sent, and joins the two.
  * The breaker sees whether a connection came about; what is said on it is the application's business.
@@ -14,19 +22,23 @@ import type { ExchangeFailure } from './http-exchange.ts';
 export class OutboundTcpConnection {
   readonly #client: ByteStream;
   readonly #context: OutboundContext;
+  readonly #caller: OpeningCaller | undefined;
   readonly #startedMs = performance.now();
   readonly #deadlineMs: number;
   readonly #tried: Endpoint[] = [];
   #phase: 'opening' | 'backing-off' | 'joined' | 'done' = 'opening';
   #attempt = 0;
+  /** It sends no more: an end behind which nothing waits is told even by a stream that is paused. */
+  #clientEnded = false;
   #endpoint: Endpoint | undefined;
   #ticket: BreakerTicket | undefined;
   #cancelOpen: (() => void) | undefined;
   #backingOff: NodeJS.Timeout | undefined;
 
-  constructor(client: ByteStream, context: OutboundContext) {
+  constructor(client: ByteStream, context: OutboundContext, caller?: OpeningCaller) {
     this.#client = client;
     this.#context = context;
+    this.#caller = caller;
     this.#deadlineMs = context.upstream.now() + context.upstream.policy.requestTimeoutMs;
     const { upstream, edge } = context;
     if (!upstream.enter()) {
@@ -39,7 +51,9 @@ export class OutboundTcpConnection {
     edge.openConnections.value += 1;
     client.handlers = {
       onData() {},
-      onEnd() {},
+      onEnd: () => {
+        this.#clientEnded = true;
+      },
       onDrain() {},
       onClose: () => {
         this.#ticket?.cancelled();
@@ -79,6 +93,7 @@ export class OutboundTcpConnection {
     this.#cancelOpen = undefined;
     this.#settle(endpoint, true);
     this.#phase = 'joined';
+    this.#caller?.joined();
     relay(this.#client, tunnelByteStream(stream), {
       sweep,
       idleTimeoutMs: upstream.policy.idleTimeoutMs,
@@ -89,6 +104,7 @@ export class OutboundTcpConnection {
         this.#log(endpoint, fault);
       },
     });
+    if (this.#clientEnded) this.#client.handlers.onEnd();
   }
 
   #onOpenFailure(failure: OpenFailure, endpoint: Endpoint): void {
@@ -126,11 +142,12 @@ export class OutboundTcpConnection {
     this.#refuse(failure);
   }
 
-  /** TCP has no way to hand a reason to the application: the log and the decision have it. */
-  #refuse({ code, reason, decision }: ExchangeFailure): void {
+  /** Plain TCP has no way to hand a reason to the application: the log and the decision have it. */
+  #refuse(failure: ExchangeFailure): void {
+    const { code, reason, decision } = failure;
     const { traffic, edge, service, upstream } = this.#context;
     if (code === 'SLV-4001') edge.denied.value += 1;
-    traffic.refuse({
+    const { id } = traffic.refuse({
       direction: 'outbound',
       source: service,
       destination: upstream.name,
@@ -138,7 +155,8 @@ export class OutboundTcpConnection {
       rule: decision === undefined ? 'resilience' : `decision ${decision} of the far proxy`,
       reason,
     });
-    this.#client.destroy();
+    if (this.#caller === undefined) this.#client.destroy();
+    else this.#caller.refused(failure, decision ?? id);
   }
 
   #leaveEndpoint(): void {

@@ -22,6 +22,7 @@ const hello = (keepAliveMs = 60_000) => ({
   trustDomain: 'mesh.test',
   keepAliveMs,
 });
+const upstream = (name: string) => ({ kind: 'upstream', name, protocol: 'tcp', endpoints: [], resilience: {} });
 const intentions = (action: 'allow' | 'deny', more: object = {}) => ({
   kind: 'intentions',
   name: 'db',
@@ -50,6 +51,7 @@ class Catalog {
   readonly view = new ServiceView('db', Date.now);
   readonly bundles: string[] = [];
   ackStatus = 200;
+  upstreams: readonly string[] = ['cache', 'queue'];
   lives = 0;
   saves = 0;
   client: FeedClient | undefined;
@@ -81,7 +83,7 @@ class Catalog {
     };
     this.client = new FeedClient({
       view: this.view,
-      upstreams: ['cache', 'queue'],
+      upstreams: () => this.upstreams,
       catalogUrl: `http://127.0.0.1:${port}`,
       identity: identity as unknown as MeshIdentity, // a proxy asks for no more of it
       context: { ...systemContext(createLogger({ process: 'test', level: 'silent' })), random },
@@ -176,6 +178,26 @@ describe('the feed', () => {
     assert.equal(allowed(catalog), true);
     assert.equal(catalog.view.revision, 9);
     await waitFor('life', () => catalog.lives === 2, 3_000);
+  });
+
+  test('other upstreams: connects at once, asks for what is new as new, forgets what is not asked for', async (t) => {
+    const catalog = await follow(t, (line, index) => {
+      line.say(hello());
+      if (index === 0) line.say(update(4, true, intentions('allow'), upstream('cache'), upstream('queue')));
+    });
+    await waitFor('the first update', () => catalog.view.upstreams.size === 2, 3_000);
+    catalog.upstreams = ['queue', 'db'];
+    for (let times = 0; times < 3; times++) catalog.client?.renew();
+    await waitFor('the second line', () => catalog.lines.length === 2, 3_000);
+    const query = catalog.lines[1]?.query;
+    assert.deepEqual(
+      [query?.get('since'), query?.getAll('upstream'), query?.getAll('new')],
+      ['4', ['queue', 'db'], ['db']],
+    );
+    assert.deepEqual([...catalog.view.upstreams.keys()], ['queue']);
+    assert.equal(catalog.client?.state.kind, 'live', 'nothing was lost');
+    await waitFor('life', () => catalog.lives === 2, 3_000);
+    assert.equal(catalog.lines.length, 2);
   });
 
   test('a reset forgets', async (t) => {

@@ -34,11 +34,21 @@ export class FeedClient {
   /** The newest acknowledgement that the catalog does not have yet. */
   #ack: FeedAck | undefined;
   #acking = false;
+  /** Closes the present line. */
+  #hangUp: (() => void) | undefined;
+  /** Another set of upstreams is to be followed than the present line carries. */
+  #stale = false;
 
   constructor(options: FeedClientOptions) {
     this.#options = options;
     this.#expect = isCatalogOf(options.identity.trustDomain);
     this.#ended = this.#follow();
+  }
+
+  /** The upstreams to follow have changed: connects anew, at once where the line is there. What comes together meanwhile costs one connection. */
+  renew(): void {
+    this.#stale = true;
+    this.#hangUp?.();
   }
 
   /** Resolves once the signal has aborted and the line is closed. */
@@ -54,6 +64,7 @@ export class FeedClient {
         await this.#connectOnce(() => {
           failures = 0;
         });
+        if (this.#stale) continue;
         this.state = { kind: 'lost', reason: 'the catalog closed the feed' };
       } catch (error) {
         if (signal.aborted) return;
@@ -70,15 +81,10 @@ export class FeedClient {
   }
 
   async #connectOnce(onLive: () => void): Promise<void> {
-    const { view, upstreams, catalogUrl, context, signal, proxyId } = this.#options;
-    const query = new URLSearchParams([
-      ['proxy', proxyId],
-      ['service', view.service],
-      ...upstreams.map((name) => ['upstream', name]),
-      ...(view.revision > 0 && view.origin === 'feed' ? [['since', String(view.revision)]] : []),
-    ]);
+    const { catalogUrl, context, signal } = this.#options;
+    this.#stale = false;
     const stream = await meshStream({
-      url: `${catalogUrl}/v1/mesh/feed?${query}`,
+      url: `${catalogUrl}/v1/mesh/feed?${this.#subscription()}`,
       ...this.#credentials(),
       clock: context.clock,
       timeoutMs: connectTimeoutMs,
@@ -92,6 +98,8 @@ export class FeedClient {
         stream.close();
       }, ms);
     let watchdog = silence(connectTimeoutMs);
+    this.#hangUp = () => stream.close();
+    if (this.#stale) stream.close();
     try {
       if (stream.status !== 200) throw new Error(`the catalog answered ${stream.status} to the feed`);
       for await (const line of stream.lines) {
@@ -108,9 +116,25 @@ export class FeedClient {
       }
       if (silent) throw new Error('the catalog fell silent');
     } finally {
+      this.#hangUp = undefined;
       clearTimeout(watchdog);
       stream.close();
     }
+  }
+
+  /** What to ask for now. What of the view is no upstream any more is forgotten. */
+  #subscription(): URLSearchParams {
+    const { view, proxyId } = this.#options;
+    const upstreams = this.#options.upstreams();
+    view.keepUpstreams(new Set(upstreams));
+    const continues = view.revision > 0 && view.origin === 'feed';
+    return new URLSearchParams([
+      ['proxy', proxyId],
+      ['service', view.service],
+      ...upstreams.map((name) => ['upstream', name]),
+      ...(continues ? [['since', String(view.revision)]] : []),
+      ...(continues ? upstreams.filter((name) => !view.upstreams.has(name)).map((name) => ['new', name]) : []),
+    ]);
   }
 
   /** @returns of a hello: how often a line will come, ms */
@@ -243,7 +267,8 @@ function boundedKeepAlive(ms: number): number {
 
 export interface FeedClientOptions {
   readonly view: ServiceView;
-  readonly upstreams: readonly string[];
+  /** What to follow now; `renew` when it changed. */
+  readonly upstreams: () => readonly string[];
   readonly catalogUrl: string;
   readonly identity: MeshIdentity;
   readonly context: ProcessContext;

@@ -79,11 +79,25 @@ export class ServiceView {
     this.#inboundListeners.add(listener);
   }
 
-  /** Calls back whenever this upstream changed, also when it went. */
-  onUpstream(name: string, listener: (view: UpstreamView | undefined) => void): void {
+  /** Calls back whenever this upstream changed, also when it went. @returns ends that */
+  onUpstream(name: string, listener: (view: UpstreamView | undefined) => void): () => void {
     const listeners = this.#upstreamListeners.get(name) ?? new Set();
     listeners.add(listener);
     this.#upstreamListeners.set(name, listeners);
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0) this.#upstreamListeners.delete(name);
+    };
+  }
+
+  /** Forgets all other upstreams: nobody asks for them any more. */
+  keepUpstreams(names: ReadonlySet<string>): void {
+    for (const name of this.upstreams.keys()) {
+      if (names.has(name)) continue;
+      this.upstreams.delete(name);
+      this.#resources.delete(`upstream/${name}`);
+      for (const listener of this.#upstreamListeners.get(name) ?? []) listener(undefined);
+    }
   }
 
   /**

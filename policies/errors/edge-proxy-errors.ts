@@ -45,6 +45,16 @@ export const edgeProxyErrors = {
     title: 'Ambiguous request target',
     fix: 'The path can be read in more than one way, so it is not forwarded. The message says why; send it in its plain form.',
   },
+  'SLV-4012': {
+    status: 421,
+    title: 'Not a service of the mesh',
+    fix: 'Only services of the mesh are reached by this port: NAME, NAME.mesh or NAME.service.consul as the host. Call everything else directly, without this proxy: put it into no_proxy.',
+  },
+  'SLV-4013': {
+    status: 503,
+    title: 'Service not known yet',
+    fix: 'The first call of a service asks the catalog for it. Check that the catalog is reachable (/status at the admin address) and call again; or name the service by --upstream, then it is known from the start.',
+  },
   'SLV-4101': {
     status: 502,
     title: 'Tunnel broken by its peer',
@@ -114,7 +124,7 @@ export const edgeProxyErrors = {
   'SLV-4208': {
     status: 501,
     title: 'Method not offered',
-    fix: 'CONNECT and TRACE do not pass the mesh, and method names have at most 32 characters.',
+    fix: 'CONNECT is taken at --http-proxy-addr only and TRACE nowhere, and method names have at most 32 characters.',
   },
   'SLV-4209': {
     status: 400,

@@ -3,10 +3,11 @@ import { z } from 'zod';
 /**
  * The contract between the catalog and the edge proxies.
  *
- * `GET /v1/mesh/feed?proxy=ID&service=web&upstream=db[&since=REV]` answers `application/x-ndjson`: one FeedMessage a line, for as long as the
+ * `GET /v1/mesh/feed?proxy=ID&service=web&upstream=db[&since=REV][&new=db]` answers `application/x-ndjson`: one FeedMessage a line, for as long as the
  * connection lives. `service` (own services: their intentions) and `upstream` may repeat. The first update after connecting either continues from
  * `since` or has `reset: true` and holds everything asked for; it comes also when nothing changed. A bundle is sent at each connect. `since` is
- * the revision of the last update; the catalog continues only a line that it remembers and that asked for no less. Outside of dev the caller shows an
+ * the revision of the last update; the catalog continues only a line that it remembers and that asked for no less, but for those upstreams that `new`
+ * names: the proxy has nothing of them yet, so they are sent in any case. An older catalog starts afresh instead. Outside of dev the caller shows an
  * SVID of each `service` it names (one connection per SVID), and the feed ends with that SVID.
  * `POST /v1/mesh/feed/ack` tells what a proxy has applied.
  */

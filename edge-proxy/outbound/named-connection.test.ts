@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict';
+import { createServer } from 'node:net';
+import { describe, test } from 'node:test';
+import { RawPeer } from '#test/raw-client.ts';
+import { endpoint, type Mesh, startMesh, webMayNot } from '#test/sidecars.ts';
+import { waitFor } from '#test/wait-for.ts';
+
+/** One port for all services, over real sockets: by Host, by an absolute target, by CONNECT. */
+
+const ok = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+
+/** An application that answers each head with `ok` and keeps what came. */
+function application(): { server: ReturnType<typeof createServer>; peers: RawPeer[] } {
+  const peers: RawPeer[] = [];
+  const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
+    const peer = new RawPeer(socket);
+    peers.push(peer);
+    let answered = 0;
+    socket.on('data', () => {
+      for (const heads = peer.text.split('\r\n\r\n').length - 1; answered < heads; answered++) peer.send(ok);
+    });
+    socket.on('end', () => socket.end());
+  });
+  return { server, peers };
+}
+
+const portOf = (mesh: Mesh): number => mesh.web.httpProxyPort ?? 0;
+const get = (host: string, target = '/', more = '') => `GET ${target} HTTP/1.1\r\nHost: ${host}\r\n${more}\r\n`;
+const code = (peer: RawPeer): string | undefined => /"code":"(SLV-\d{4})"/.exec(peer.text)?.[1];
+const closing = 'Connection: close\r\n';
+
+describe('one port for all services', () => {
+  test('by Host and by an absolute target, on one connection; both proxies count and judge as at a port of its own', async (t) => {
+    const { server, peers } = application();
+    const mesh = await startMesh(t, { applications: [server], httpProxy: true });
+    const peer = mesh.dial(portOf(mesh));
+    for (const [index, request] of [
+      get('db'),
+      get('DB.mesh:8080', '/orders'),
+      get('db.service.consul'),
+      get(
+        'db.mesh',
+        'http://db.mesh/absolute?q=1',
+        'Proxy-Connection: keep-alive\r\nProxy-Authorization: Basic eA==\r\n',
+      ),
+    ].entries()) {
+      peer.send(request);
+      await peer.untilTrue('the answer', () => peer.text.split(ok).length - 1 === index + 1);
+    }
+    const seen = peers.map(({ text }) => text).join('');
+    assert.match(seen, /GET \/orders HTTP\/1\.1\r\nHost: DB\.mesh:8080/);
+    assert.match(seen, /GET \/absolute\?q=1 HTTP\/1\.1/);
+    assert.doesNotMatch(seen, /proxy-/i);
+    assert.deepEqual(
+      mesh.web.upstreams.map(({ name }) => name),
+      ['db'],
+    );
+    mesh.feedIntentions(webMayNot);
+    await waitFor(
+      'the deny',
+      async () => (await mesh.ask(get('db', '/', closing), portOf(mesh))).status === 403,
+      3_000,
+    );
+  });
+
+  test('everything else is refused, and the connection goes on', async (t) => {
+    const { server } = application();
+    const mesh = await startMesh(t, { applications: [server], httpProxy: true });
+    const peer = mesh.dial(portOf(mesh));
+    for (const host of ['example.com', '127.0.0.1:9', 'localhost', '169.254.169.254']) {
+      peer.send(get(host, `http://${host}/latest`));
+      await peer.until(`"SLV-4012"`);
+    }
+    peer.send(get('db'));
+    await peer.until(ok);
+    const connect = await mesh.ask(
+      'CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\nConnection: close\r\n\r\n',
+      portOf(mesh),
+    );
+    assert.deepEqual([connect.status, code(connect)], [421, 'SLV-4012']);
+    const [decision] = mesh.decisions;
+    assert.deepEqual([decision?.destination, decision?.source, decision?.code], ['example.com:443', 'web', 'SLV-4012']);
+  });
+
+  test('a service never called before waits for the catalog, once; a body waits with it', async (t) => {
+    const { server, peers } = application();
+    const mesh = await startMesh(t, { applications: [server], httpProxy: true });
+    let asked = 0;
+    mesh.web.feed.renew = () => {
+      asked += 1;
+    };
+    mesh.web.view.keepUpstreams(new Set());
+    const waiting = mesh.dial(portOf(mesh)).send('POST /late HTTP/1.1\r\nHost: db\r\nContent-Length: 4\r\n\r\nbody');
+    const alongside = mesh.dial(portOf(mesh)).send(get('db'));
+    await waitFor('the question', () => asked > 0, 3_000);
+    mesh.feedUpstream();
+    await Promise.all([waiting.until(ok), alongside.until(ok)]);
+    assert.equal(asked, 1);
+    assert.ok(peers.some(({ text }) => text.endsWith('body')));
+    mesh.feedUpstream({ endpoints: [] });
+    const none = await mesh.ask(get('db', '/', closing), portOf(mesh));
+    assert.deepEqual([none.status, code(none)], [503, 'SLV-4002'], 'once known it does not wait');
+  });
+
+  test('what the catalog does not tell in time, or has no instance of, is refused and makes no metric', async (t) => {
+    const { server } = application();
+    const mesh = await startMesh(t, { applications: [server], httpProxy: true });
+    mesh.web.feed.state = { kind: 'lost', reason: 'it is down' };
+    const lost = await mesh.ask(get('unheard.mesh', '/', closing), portOf(mesh));
+    assert.deepEqual([lost.status, code(lost)], [503, 'SLV-4013']);
+    assert.match(lost.text, /it is down/);
+    mesh.web.feed.state = { kind: 'connecting' };
+    const slow = await mesh.ask(get('unheard.mesh', '/', closing), portOf(mesh));
+    assert.deepEqual([slow.status, code(slow)], [503, 'SLV-4013']);
+    const gone = mesh.dial(portOf(mesh)).send(get('unheard'));
+    await gone.untilTrue('the connection', () => !gone.socket.connecting);
+    gone.socket.destroy();
+    mesh.feed(mesh.web, [{ kind: 'upstream', name: 'unheard', protocol: 'tcp', endpoints: [], resilience: {} }]);
+    const none = await mesh.ask(get('unheard', '/', closing), portOf(mesh));
+    assert.deepEqual([none.status, code(none)], [503, 'SLV-4002']);
+    assert.deepEqual(mesh.web.upstreams, []);
+    await mesh.ask(get('db', '/', closing), portOf(mesh));
+  });
+
+  test('names without end find no room; of services the one not used for the longest time makes room', async (t) => {
+    const { server } = application();
+    const mesh = await startMesh(t, { applications: [server], httpProxy: true });
+    mesh.web.feed.renew = () => {};
+    mesh.web.feed.state = { kind: 'lost', reason: 'it is down' };
+    const peer = mesh.dial(portOf(mesh)).send(get('db'));
+    await peer.until(ok);
+    for (let index = 0; index < 300; index++) peer.send(get(`made-up-${index}`));
+    await peer.untilTrue('all answers', () => peer.text.split('HTTP/1.1 503').length - 1 === 300);
+    assert.match(peer.text, /256 services are in use/);
+    assert.deepEqual(mesh.web.upstreams, [], 'db had to go');
+    // Its endpoints are gone with it; with them, so that the mesh's end has something to look at, another.
+    mesh.feed(mesh.web, [
+      { kind: 'upstream', name: 'made-up-260', protocol: 'http', endpoints: [endpoint(0, 1)], resilience: {} },
+      { kind: 'upstream', name: 'made-up-7', protocol: 'http', endpoints: [endpoint(0, 1)], resilience: {} },
+    ]);
+    assert.deepEqual(
+      mesh.web.upstreams.map(({ name }) => name),
+      ['made-up-7'],
+    );
+  });
+});
+
+describe('CONNECT', () => {
+  const connect = (host: string, more = '') => `CONNECT ${host} HTTP/1.1\r\nHost: ${host}\r\n\r\n${more}`;
+
+  test('to a service of bytes: bytes both ways, also those sent too early; each side ends for itself', async (t) => {
+    const echo = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => socket.pipe(socket));
+    const mesh = await startMesh(t, { applications: [echo], protocol: 'tcp', httpProxy: true });
+    const peer = mesh.dial(portOf(mesh)).send(connect('db.mesh:5432', 'early '));
+    await peer.until('HTTP/1.1 200 OK\r\n\r\n', 'early ');
+    peer.send('late').end();
+    await peer.untilEnded();
+    assert.equal(peer.text, 'HTTP/1.1 200 OK\r\n\r\nearly late');
+    const hasty = mesh.dial(portOf(mesh)).send(connect('db.mesh:5432', 'all')).end();
+    await hasty.untilEnded();
+    assert.equal(hasty.text, 'HTTP/1.1 200 OK\r\n\r\nall');
+  });
+
+  test('behind another request, to a service of HTTP: its requests, as at a port of its own', async (t) => {
+    const { server } = application();
+    const mesh = await startMesh(t, { applications: [server], httpProxy: true });
+    const peer = mesh.dial(portOf(mesh)).send(get('db'));
+    await peer.until(ok);
+    peer.send(connect('db:80', get('db', '/inside', closing)));
+    await peer.untilEnded();
+    assert.equal(peer.text.split('200 OK').length - 1, 3);
+    assert.match(peer.text, /Connection: close/i);
+  });
+
+  test('a no of the mesh is an answer with a decision, not a cut', async (t) => {
+    const { server } = application();
+    const mesh = await startMesh(t, {
+      applications: [server],
+      protocol: 'tcp',
+      httpProxy: true,
+      intentions: webMayNot,
+    });
+    const denied = await mesh.ask(connect('db.mesh:5432'), portOf(mesh));
+    assert.deepEqual([denied.status, code(denied)], [403, 'SLV-4001']);
+    assert.match(denied.text, /selvedge-decision: /i);
+  });
+
+  test('what is no CONNECT of RFC 9110 is refused', async (t) => {
+    const { server } = application();
+    const mesh = await startMesh(t, { applications: [server], httpProxy: true });
+    for (const [request, expected] of [
+      ['CONNECT /x HTTP/1.1\r\nHost: db\r\n\r\n', 'SLV-4200'],
+      ['CONNECT db HTTP/1.1\r\nHost: db\r\n\r\n', 'SLV-4200'],
+      ['CONNECT db:80 HTTP/1.1\r\nHost: other:80\r\n\r\n', 'SLV-4204'],
+      ['CONNECT db:80 HTTP/1.1\r\nHost: db:80\r\nContent-Length: 3\r\n\r\nabc', 'SLV-4202'],
+      ['GET https://db/ HTTP/1.1\r\nHost: db\r\n\r\n', 'SLV-4200'],
+    ] as const) {
+      assert.equal(code(await mesh.ask(request, portOf(mesh))), expected, request);
+    }
+    await mesh.ask(get('db', '/', closing), portOf(mesh));
+  });
+});

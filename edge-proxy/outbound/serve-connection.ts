@@ -1,0 +1,9 @@
+import type { ByteStream } from '../byte-stream.ts';
+import { type OutboundContext, OutboundHttpConnection } from './http-connection.ts';
+import { OutboundTcpConnection } from './tcp-connection.ts';
+
+/** Serves a connection of the local application to one upstream, in the upstream's protocol as the catalog has it now. */
+export function serveConnection(stream: ByteStream, context: OutboundContext): void {
+  if (context.upstream.protocol === 'http') new OutboundHttpConnection(stream, context);
+  else new OutboundTcpConnection(stream, context);
+}

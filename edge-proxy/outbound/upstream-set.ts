@@ -1,0 +1,180 @@
+import type { ErrorCode } from '#policies/errors/catalogue.ts';
+import type { FeedState } from '../view/feed-client.ts';
+import type { ServiceView, UpstreamView } from '../view/service-view.ts';
+import type { Upstream } from './upstream.ts';
+
+/** How long the first caller of a service waits until the catalog has told of it. */
+const learnTimeoutMs = 2_000;
+/** Services that are called without having been configured; the one not used for the longest time makes room. */
+const maxLearned = 256;
+/** A name of which the catalog knows no instance keeps its place this long, so that made-up names don't have the feed opened without end. */
+const emptyKeepMs = 30_000;
+
+/** What came of asking for an upstream by its name. */
+export type Found =
+  | { readonly kind: 'upstream'; readonly upstream: Upstream }
+  | { readonly kind: 'refused'; readonly code: ErrorCode; readonly reason: string };
+
+/** A service that somebody asked for. Only once the catalog knew an instance is there an Upstream: a name of a caller's makes no metric. */
+interface Learned {
+  readonly name: string;
+  upstream: Upstream | undefined;
+  usedAtMs: number;
+  readonly waiting: Set<() => void>;
+  readonly forget: () => void;
+}
+
+/** What the upstreams of a service need of it. */
+export interface UpstreamSetOptions {
+  readonly view: ServiceView;
+  readonly configured: readonly string[];
+  /** Whether services that are not configured may be asked for. */
+  readonly learns: boolean;
+  make(name: string): Upstream;
+  /** `names` has changed: have the feed carry it. */
+  onNames(): void;
+  feedState(): FeedState;
+}
+
+/**
+ * The upstreams of one local service: those of the configuration, and those that its application asked for by name. Of the latter the catalog is asked at
+ * their first use, which alone waits for the answer; from then on they are followed like the others, through restarts too.
+ */
+export class UpstreamSet {
+  readonly #options: UpstreamSetOptions;
+  readonly #configured = new Map<string, Upstream>();
+  readonly #learned = new Map<string, Learned>();
+  /** In lower case, as hosts name them. */
+  readonly #byHost = new Map<string, Upstream>();
+
+  constructor(options: UpstreamSetOptions) {
+    this.#options = options;
+    for (const name of options.configured) {
+      const upstream = options.make(name);
+      upstream.update(options.view.upstreams.get(name));
+      options.view.onUpstream(name, (next) => upstream.update(next));
+      this.#configured.set(name, upstream);
+      this.#byHost.set(name.toLowerCase(), upstream);
+    }
+    if (!options.learns) return;
+    // What was learned before a restart is in the view.
+    for (const name of options.view.upstreams.keys()) {
+      if (!this.#configured.has(name) && this.#learned.size < maxLearned) this.#want(name);
+    }
+  }
+
+  get all(): readonly Upstream[] {
+    const learned = [...this.#learned.values()].flatMap(({ upstream }) => (upstream === undefined ? [] : [upstream]));
+    return learned.length === 0 ? [...this.#configured.values()] : [...this.#configured.values(), ...learned];
+  }
+
+  configured(name: string): Upstream | undefined {
+    return this.#configured.get(name);
+  }
+
+  /** What the feed is to carry. */
+  names(): readonly string[] {
+    return [...this.#configured.keys(), ...this.#learned.keys()];
+  }
+
+  /**
+   * Finds an upstream by a name of a caller's; in most cases at once.
+   *
+   * @param name in lower case
+   * @param done called once, with the upstream or why there is none. @returns gives up waiting
+   */
+  find(name: string, done: (found: Found) => void): () => void {
+    const configured = this.#byHost.get(name);
+    if (configured !== undefined) {
+      done({ kind: 'upstream', upstream: configured });
+      return nothing;
+    }
+    const known = this.#learned.get(name);
+    if (known === undefined && !this.#makeRoom()) {
+      const reason = `${maxLearned} services are in use that the configuration does not name: ${name} finds no room`;
+      done({ kind: 'refused', code: 'SLV-4013', reason });
+      return nothing;
+    }
+    const learned = known ?? this.#want(name);
+    if (known === undefined) this.#options.onNames();
+    learned.usedAtMs = performance.now();
+    if (learned.upstream !== undefined) {
+      done({ kind: 'upstream', upstream: learned.upstream });
+      return nothing;
+    }
+    if (this.#options.view.upstreams.has(name)) {
+      done({ kind: 'refused', code: 'SLV-4002', reason: `the catalog knows no instance of ${name} in the mesh` });
+      return nothing;
+    }
+    return this.#wait(learned, done);
+  }
+
+  close(): void {
+    for (const learned of this.#learned.values()) learned.forget();
+    for (const upstream of this.all) upstream.close();
+  }
+
+  #wait(learned: Learned, done: (found: Found) => void): () => void {
+    const { name } = learned;
+    const state = this.#options.feedState();
+    if (state.kind === 'lost') {
+      const reason = `${name} was never called before, and the catalog can't be asked: ${state.reason}`;
+      done({ kind: 'refused', code: 'SLV-4013', reason });
+      return nothing;
+    }
+    const stop = (): void => {
+      clearTimeout(timer);
+      learned.waiting.delete(look);
+    };
+    const look = (): void => {
+      stop();
+      this.find(name, done);
+    };
+    const timer = setTimeout(() => {
+      stop();
+      const reason = `${name} was never called before, and the catalog has not answered within ${learnTimeoutMs} ms`;
+      done({ kind: 'refused', code: 'SLV-4013', reason });
+    }, learnTimeoutMs);
+    learned.waiting.add(look);
+    return stop;
+  }
+
+  #want(name: string): Learned {
+    const { view, make } = this.#options;
+    const changed = (next: UpstreamView | undefined): void => {
+      if ((next?.endpoints.length ?? 0) > 0) learned.upstream ??= make(name);
+      learned.upstream?.update(next);
+      // That a name is gone from the view is no answer.
+      if (next !== undefined) for (const look of [...learned.waiting]) look();
+    };
+    const forget = view.onUpstream(name, changed);
+    const learned: Learned = { name, upstream: undefined, usedAtMs: performance.now(), waiting: new Set(), forget };
+    this.#learned.set(name, learned);
+    changed(view.upstreams.get(name));
+    return learned;
+  }
+
+  /** @returns false: all are in use */
+  #makeRoom(): boolean {
+    const nowMs = performance.now();
+    for (const learned of this.#learned.values()) {
+      if (learned.upstream === undefined && nowMs - learned.usedAtMs > emptyKeepMs) this.#drop(learned);
+    }
+    if (this.#learned.size < maxLearned) return true;
+    let oldest: Learned | undefined;
+    for (const learned of this.#learned.values()) {
+      if (learned.upstream === undefined || learned.upstream.inFlight > 0) continue;
+      if (oldest === undefined || learned.usedAtMs < oldest.usedAtMs) oldest = learned;
+    }
+    if (oldest !== undefined) this.#drop(oldest);
+    return oldest !== undefined;
+  }
+
+  #drop(learned: Learned): void {
+    this.#learned.delete(learned.name);
+    learned.forget();
+    learned.upstream?.close();
+  }
+}
+
+function nothing(): void {}

@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { Agent } from 'node:http';
+import { after, test } from 'node:test';
+import { waitFor } from '#test/wait-for.ts';
+import { startHttpApplication } from './application.ts';
+import { type CallResult, httpCall } from './http-call.ts';
+import { setScene } from './scene.ts';
+
+/** web knows no upstream from its configuration: it calls by name. The tests are one story, in order. */
+
+const db = await startHttpApplication();
+const { mesh } = await setScene({}, async (mesh) => {
+  await mesh.startControlPlane();
+  await mesh.speakHttp('db');
+  await Promise.all([
+    mesh.startProxy('web', { service: 'web', flags: ['--http-proxy-addr', '127.0.0.1:0'] }),
+    mesh.startProxy('db', { service: 'db', local: db.address }),
+  ]);
+  await mesh.intend('web', 'db', 'allow');
+  return {};
+});
+
+/** As an application with `http_proxy` set calls. */
+async function viaProxy(host: string): Promise<CallResult> {
+  const proxy = await mesh.proxy('web').child.fact('http-proxy web');
+  const agent = new Agent({ proxyEnv: { http_proxy: `http://${proxy}` } });
+  after(() => agent.destroy());
+  return httpCall(host, { path: '/orders', agent });
+}
+
+test('the first call of a service waits until the catalog has told of it', async () => {
+  await waitFor(
+    'db to be registered',
+    async () => ((await mesh.must('GET', '/v1/health/connect/db?passing')) as unknown[]).length === 1,
+    10_000,
+  );
+  const { status, text } = await viaProxy('db.mesh');
+  assert.equal(status, 200, text);
+  const { upstreams } = await mesh.status(mesh.proxy('web').admin);
+  assert.deepEqual(
+    upstreams.map(({ name }) => name),
+    ['db'],
+  );
+});
+
+test('with the catalog gone and the proxy started again, what was called before is called on; what was not is refused', async () => {
+  await mesh.kill('catalog', 'SIGKILL');
+  await mesh.kill('web', 'SIGKILL');
+  await mesh.restartProxy('web');
+  assert.equal((await viaProxy('db.service.consul')).status, 200);
+  const unknown = await viaProxy('cache.mesh');
+  assert.equal(unknown.status, 503);
+  assert.match(unknown.text, /SLV-4013/);
+});
