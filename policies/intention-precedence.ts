@@ -25,7 +25,11 @@ export function compareIntentions(a: Intention, b: Intention): number {
 }
 
 /** Whether an intention speaks of this pair of services. */
-export function appliesTo(intention: Intention, source: string, destination: string): boolean {
+export function appliesTo(
+  intention: Pick<Intention, 'source' | 'destination'>,
+  source: string,
+  destination: string,
+): boolean {
   return (
     (intention.source === source || intention.source === wildcard) &&
     (intention.destination === destination || intention.destination === wildcard)
@@ -33,7 +37,7 @@ export function appliesTo(intention: Intention, source: string, destination: str
 }
 
 /** L7 rules on a wildcard destination: a guard. Its denies come first, its allows never widen, precedence passes it by. */
-export function isGuard(intention: Intention): boolean {
+export function isGuard(intention: Pick<Intention, 'destination' | 'permissions'>): boolean {
   return intention.destination === wildcard && (intention.permissions?.length ?? 0) > 0;
 }
 

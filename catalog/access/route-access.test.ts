@@ -206,6 +206,7 @@ const rows: Readonly<Record<string, readonly Probe[]>> = {
     ask('who db concerns', '/v1/mesh/intentions/check', { source: 'a', destination: 'db' }),
   ],
   'GET /v1/mesh/intentions': [ask('readers of policy', '/v1/mesh/intentions')],
+  'GET /v1/mesh/intentions/lint': [ask('readers of policy', '/v1/mesh/intentions/lint')],
   'GET /v1/mesh/intentions/history': [ask('readers of policy', '/v1/mesh/intentions/history?destination=db')],
   'GET /v1/mesh/intentions/:source/:destination': [ask('readers of policy', '/v1/mesh/intentions/a/db')],
   'PUT /v1/mesh/intentions/:source/:destination': [

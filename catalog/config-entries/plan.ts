@@ -17,7 +17,7 @@ export function planConfigEntry(state: CatalogState, record: KeptEntry): WritePl
   return {
     compare: [unchanged(key, before?.modifyIndex)],
     operations: same ? [] : [{ kind: 'put', key, value: encode(record) }],
-    result: { warning: warnings.length === 0 ? undefined : warnings.join('; ') },
+    result: { warnings },
   };
 }
 

@@ -177,7 +177,7 @@ async function register(c: CatalogRequest, parts: CatalogParts): Promise<Respons
     },
     'registered',
   );
-  return jsonAnswer(true, warningHeader(warning));
+  return jsonAnswer(true, warningHeader(warning === undefined ? [] : [warning]));
 }
 
 async function deregister(c: CatalogRequest, parts: CatalogParts): Promise<Response> {

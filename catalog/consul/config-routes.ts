@@ -83,7 +83,7 @@ async function put(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
   denied(mayWrite(c.var.caller, kind, decide.name));
   const answer = await parts.writer.commit(() => {
     if (cas !== undefined && cas !== (parts.state.config.get(kind, decide.name)?.modifyIndex ?? 0)) {
-      return { compare: [], operations: [], result: { done: false, warning: undefined } };
+      return { compare: [], operations: [], result: { done: false, warnings: [] } };
     }
     const { compare, operations, result } = decide.plan();
     return { compare, operations, result: { done: true, ...result } };
@@ -92,7 +92,7 @@ async function put(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
     { audit: 'config-put', caller: nameOf(c.var.caller), kind, name: decide.name, ...answer },
     answer.done ? 'config entry written' : 'config entry not written: its index has changed',
   );
-  return jsonAnswer(answer.done, warningHeader(answer.warning));
+  return jsonAnswer(answer.done, warningHeader(answer.warnings));
 }
 
 const kindSchema = z.object({ Kind: z.string().max(64).default('') });

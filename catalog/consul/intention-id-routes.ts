@@ -88,16 +88,16 @@ async function write(
     consulForm: true,
     nowMs: parts.context.clock(),
   } as const;
-  const { warning } = await parts.writer.commit(() => {
+  const { warnings } = await parts.writer.commit(() => {
     judge();
     return planIntention(parts.state, draft, rules);
   });
   const { source, destination } = draft;
   parts.context.log.info(
-    { audit: 'intention-put', caller: rules.by, source, destination, action: draft.action, warning },
+    { audit: 'intention-put', caller: rules.by, source, destination, action: draft.action, warnings },
     'intention written',
   );
-  return jsonAnswer({ ID: intentionId(draft) }, warningHeader(warning));
+  return jsonAnswer({ ID: intentionId(draft) }, warningHeader(warnings));
 }
 
 async function remove(c: CatalogRequest, parts: CatalogParts): Promise<Response> {

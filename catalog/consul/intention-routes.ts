@@ -77,12 +77,12 @@ async function putExact(c: CatalogRequest, parts: CatalogParts): Promise<Respons
     consulForm: true,
     nowMs: parts.context.clock(),
   } as const;
-  const { warning } = await parts.writer.commit(() => planIntention(parts.state, draft, rules));
+  const { warnings } = await parts.writer.commit(() => planIntention(parts.state, draft, rules));
   parts.context.log.info(
-    { audit: 'intention-put', caller: nameOf(c.var.caller), ...pair, action: draft.action ?? 'permissions', warning },
+    { audit: 'intention-put', caller: nameOf(c.var.caller), ...pair, action: draft.action ?? 'permissions', warnings },
     'intention written',
   );
-  return jsonAnswer(true, warningHeader(warning));
+  return jsonAnswer(true, warningHeader(warnings));
 }
 
 async function deleteExact(c: CatalogRequest, parts: CatalogParts): Promise<Response> {

@@ -16,7 +16,14 @@ export function hasNodeMeta(query: URLSearchParams): (node: Node) => boolean {
   return ({ record }) => wanted.every(([key, value]) => Object.hasOwn(record.Meta, key) && record.Meta[key] === value);
 }
 
-/** A write that was done and that the writer should think about. One line of ASCII: names are checked before they get here. */
-export function warningHeader(warning: string | undefined): Record<string, string> {
-  return warning === undefined ? {} : { 'x-selvedge-warning': warning };
+/** Longest header of warnings, in characters; our own API has them whole. */
+const maxWarningLength = 4_096;
+
+/** A write that was done and that the writer should think about: one line of ASCII, whatever the rules that it is about say. */
+export function warningHeader(warnings: readonly string[]): Record<string, string> {
+  if (warnings.length === 0) return {};
+  const line = warnings.join('; ').replace(/[^\x20-\x7e]/g, '?');
+  return {
+    'x-selvedge-warning': line.length > maxWarningLength ? `${line.slice(0, maxWarningLength - 3)}...` : line,
+  };
 }

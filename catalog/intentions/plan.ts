@@ -1,5 +1,5 @@
 import type { IntentionAction } from '#policies/intention.ts';
-import { isExpired } from '#policies/intention-expiry.ts';
+import { inForce, isExpired } from '#policies/intention-expiry.ts';
 import type { IntentionDraft } from '#policies/intention-form.ts';
 import { precedenceOf } from '#policies/intention-precedence.ts';
 import type { CatalogState } from '../state/catalog-state.ts';
@@ -9,7 +9,7 @@ import { encode } from '../state/indexed.ts';
 import { keyOf } from '../state/keys.ts';
 import { type Change, planHistory } from './history.ts';
 import { type Rules, refuseOpening, refuseShadowing } from './shadow.ts';
-import { protocolWarning } from './warning.ts';
+import { writeWarnings } from './warning.ts';
 
 /** Who writes, and how to judge it. */
 export interface WriteRules extends Change {
@@ -22,7 +22,8 @@ export interface WriteRules extends Change {
 
 /** What a write came to. */
 export interface Written {
-  readonly warning: string | undefined;
+  /** What the writer should think about, a sentence each. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -94,11 +95,11 @@ function planEntry(
 ): WritePlan<Written> {
   const asRules = (stored: StoredIntention): Rules => ({ ...stored, destination });
   const changed = after.intentions.filter(({ source }) => changedSources.includes(source)).map(asRules);
+  const others = [
+    ...inForce(state.intentions.list(), rules.nowMs).intentions.filter((one) => one.destination !== destination),
+    ...after.intentions.map(asRules),
+  ];
   if (!rules.force) {
-    const others = [
-      ...state.intentions.list().filter((intention) => intention.destination !== destination),
-      ...after.intentions.map(asRules),
-    ];
     for (const intention of changed) {
       refuseShadowing(intention, others, rules.defaultAction);
       refuseOpening(intention, state.intentions.list(), rules);
@@ -112,7 +113,7 @@ function planEntry(
   return {
     compare: [unchanged(key, entry?.modifyIndex), ...history.compare],
     operations: same ? [] : [{ kind: 'put', key, value: encode(record) }, ...history.operations],
-    result: { warning: protocolWarning(state, destination, changed) },
+    result: { warnings: writeWarnings(state, destination, changed, others) },
   };
 }
 

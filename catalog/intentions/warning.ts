@@ -1,3 +1,4 @@
+import { guardedBy, lintIntentions } from '#policies/intention-lint.ts';
 import type { CatalogState } from '../state/catalog-state.ts';
 import type { Rules } from './shadow.ts';
 
@@ -17,4 +18,23 @@ export function protocolWarning(
   }
   if (state.protocolOf(destination) !== 'tcp') return undefined;
   return `${name} has HTTP permissions and ${destination} is of protocol tcp: everything is denied until Protocol is http (service-defaults ${destination})`;
+}
+
+/**
+ * All that the writer of some intentions of one destination should know, one sentence each.
+ * @param after everything that is in force once they are written
+ */
+export function writeWarnings(
+  state: Pick<CatalogState, 'protocolOf'>,
+  destination: string,
+  written: readonly Rules[],
+  after: readonly Rules[],
+): string[] {
+  const protocol = protocolWarning(state, destination, written);
+  const guarded = written.flatMap((intention) => guardedBy(intention, after));
+  const cut = lintIntentions(guarded, [...written]).filter(({ problem }) => problem === 'cut-by-guard');
+  return [
+    ...(protocol === undefined ? [] : [protocol]),
+    ...[...lintIntentions(written, after), ...cut].map(({ message }) => message),
+  ];
 }

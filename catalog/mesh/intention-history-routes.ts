@@ -86,22 +86,22 @@ export function mountIntentionHistoryRoutes(app: OpenAPIHono<CatalogEnv>, parts:
     const { to } = c.req.valid('json');
     const force = c.req.valid('query').force !== undefined;
     const rules = { defaultAction, force, by: nameOf(c.var.caller), how: 'reverted', nowMs: context.clock() } as const;
-    const { warning } = await writer.commit(() => {
+    const { warnings } = await writer.commit(() => {
       const past = asItWas(pastWrites(state, destination, source), to, arrow(pair));
       if (past !== undefined && isExpired(past, rules.nowMs)) {
         throw new MeshError('SLV-5004', `What ${arrow(pair)} said then has expired since: write it anew.`);
       }
       if (past !== undefined) return planIntention(state, { ...past, destination }, rules);
       const { compare, operations } = planIntentionEnd(state, destination, rules, (one) => one.source === source);
-      return { compare, operations, result: { warning: undefined } };
+      return { compare, operations, result: { warnings: [] } };
     });
     context.log.info(
-      { audit: 'intention-revert', caller: rules.by, ...pair, ...(to === undefined ? {} : { to }), warning },
+      { audit: 'intention-revert', caller: rules.by, ...pair, ...(to === undefined ? {} : { to }), warnings },
       'intention reverted',
     );
     const found = state.intentions.exact(source, destination);
     const intention = found === undefined ? null : intentionView(found);
-    return c.json({ intention, warnings: warning === undefined ? [] : [warning] }, 200);
+    return c.json({ intention, warnings: [...warnings] }, 200);
   });
 }
 

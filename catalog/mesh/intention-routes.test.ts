@@ -240,3 +240,36 @@ test('observe mode is refused where it would open what is denied now', async (t)
   const guard = { permissions: [{ action: 'deny', http: { pathPrefix: '/a' } }], observe: true };
   assert.equal((await send(catalog, 'PUT', at('*', '*'), { body: guard })).status, 200, 'a guard lets nobody in');
 });
+
+test('lint: the writer is warned of rules that do not hold, through both APIs, and all that is stored can be looked at', async (t) => {
+  const catalog = await startTestCatalog(t);
+  await send(catalog, 'PUT', '/v1/config', { body: { Kind: 'service-defaults', Name: 'db', Protocol: 'http' } });
+  const rule = (action: string, pathPrefix: string) => ({ action, http: { pathPrefix } });
+  const shadowed = { permissions: [rule('allow', '/orders'), rule('deny', '/orders/internal')] };
+  const ours = (await send(catalog, 'PUT', at('web', 'db'), { body: shadowed })).json as { warnings: string[] };
+  assert.match(
+    ours.warnings.join(),
+    /^web -> db: permission 2 \(deny PathPrefix "\/orders\/internal"\) does not hold: permission 1/,
+  );
+  const consul = await send(catalog, 'PUT', '/v1/connect/intentions/exact?source=api&destination=db', {
+    body: {
+      Permissions: [
+        { Action: 'deny', HTTP: { PathRegex: '/ädmin|/admin' } },
+        { Action: 'deny', HTTP: { PathRegex: 'admin' } },
+      ],
+    },
+  });
+  assert.match(consul.headers.get('x-selvedge-warning') ?? '', /^api -> db: permission 2 .* can never match/);
+  // Who writes a guard hears whom it cuts.
+  const guard = await send(catalog, 'PUT', at('*', '*'), { body: { permissions: [rule('deny', '/orders')] } });
+  assert.match(
+    (guard.json as { warnings: string[] }).warnings.join(),
+    /web -> db: permission 1 .* lets nothing in: guard \* -> \* permission 1/,
+  );
+  const all = (await send(catalog, 'GET', '/v1/mesh/intentions/lint')).json as { source: string; problem: string }[];
+  assert.deepEqual(all.map(({ source, problem }) => `${source} ${problem}`).sort(), [
+    'api never-matches',
+    'web cut-by-guard',
+    'web shadowed-deny',
+  ]);
+});

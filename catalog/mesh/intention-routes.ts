@@ -110,16 +110,16 @@ export function mountIntentionRoutes(app: OpenAPIHono<CatalogEnv>, parts: Catalo
     const force = forced !== undefined;
     const rules = { defaultAction, force, by: nameOf(c.var.caller), how: 'written', nowMs } as const;
     const precondition = preconditionOf(c.req.valid('header'));
-    const { warning } = await writer.commit(() => {
+    const { warnings } = await writer.commit(() => {
       demand(precondition, arrow(pair), state.intentions.exact(pair.source, pair.destination));
       return planIntention(state, draft, rules);
     });
     context.log.info(
-      { audit: 'intention-put', caller: rules.by, ...pair, action: draft.action ?? 'permissions', warning },
+      { audit: 'intention-put', caller: rules.by, ...pair, action: draft.action ?? 'permissions', warnings },
       'intention written',
     );
     const view = intentionView(existing(parts, pair));
-    return c.json({ intention: view, warnings: warning === undefined ? [] : [warning] }, 200, { etag: view.etag });
+    return c.json({ intention: view, warnings: [...warnings] }, 200, { etag: view.etag });
   });
 
   app.openapi(deleteRoute, async (c) => {

@@ -11,6 +11,7 @@ import { mountBackupRoute } from './backup-route.ts';
 import { mountCheckRoute } from './check-route.ts';
 import { mountFeedRoutes } from './feed-routes.ts';
 import { mountIntentionHistoryRoutes } from './intention-history-routes.ts';
+import { mountIntentionLintRoute } from './intention-lint-route.ts';
 import { mountIntentionRoutes } from './intention-routes.ts';
 import { mountProxiesRoute } from './proxies-route.ts';
 import { mountResilienceRoutes } from './resilience-routes.ts';
@@ -33,6 +34,7 @@ export function meshApi(parts: CatalogParts, hub: FeedHub, decisions: Decisions)
   mountResilienceRoutes(app, parts);
   mountCheckRoute(app, parts, decisions);
   mountIntentionHistoryRoutes(app, parts);
+  mountIntentionLintRoute(app, parts);
   mountIntentionRoutes(app, parts);
   mountProxiesRoute(app, parts, hub);
   mountFeedRoutes(app, hub);
