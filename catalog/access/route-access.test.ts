@@ -68,6 +68,12 @@ const intentionsOf = (Name: string) => ({
   Sources: [{ Name: 'web', Action: 'allow' }],
 });
 
+const importOf = (destination: string) => ({
+  kind: 'selvedge-intentions',
+  version: 1,
+  intentions: [{ source: 'a', destination, action: 'allow' }],
+});
+
 /** Who may what. Every route has a row here, or the first test fails. */
 const rows: Readonly<Record<string, readonly Probe[]>> = {
   'GET /livez': [ask('anyone', '/livez')],
@@ -207,6 +213,12 @@ const rows: Readonly<Record<string, readonly Probe[]>> = {
   ],
   'GET /v1/mesh/intentions': [ask('readers of policy', '/v1/mesh/intentions')],
   'GET /v1/mesh/intentions/lint': [ask('readers of policy', '/v1/mesh/intentions/lint')],
+  'GET /v1/mesh/intentions/export': [ask('readers of policy', '/v1/mesh/intentions/export')],
+  'POST /v1/mesh/intentions/import': [
+    ask('editors of db', '/v1/mesh/intentions/import?apply', importOf('db')),
+    ask('operators alone', '/v1/mesh/intentions/import?apply', importOf('cache')),
+    ask('operators alone', '/v1/mesh/intentions/import?prune', importOf('db')),
+  ],
   'GET /v1/mesh/intentions/history': [ask('readers of policy', '/v1/mesh/intentions/history?destination=db')],
   'GET /v1/mesh/intentions/:source/:destination': [ask('readers of policy', '/v1/mesh/intentions/a/db')],
   'PUT /v1/mesh/intentions/:source/:destination': [

@@ -18,6 +18,8 @@ export interface WriteRules extends Change {
   readonly force: boolean;
   /** Written in a form of Consul's, which has no mode and no end: those of the pair stay as they are. */
   readonly consulForm?: true;
+  /** Judged already, along with what is written with it, and its writer warned. */
+  readonly judged?: true;
 }
 
 /** What a write came to. */
@@ -95,16 +97,8 @@ function planEntry(
 ): WritePlan<Written> {
   const asRules = (stored: StoredIntention): Rules => ({ ...stored, destination });
   const changed = after.intentions.filter(({ source }) => changedSources.includes(source)).map(asRules);
-  const others = [
-    ...inForce(state.intentions.list(), rules.nowMs).intentions.filter((one) => one.destination !== destination),
-    ...after.intentions.map(asRules),
-  ];
-  if (!rules.force) {
-    for (const intention of changed) {
-      refuseShadowing(intention, others, rules.defaultAction);
-      refuseOpening(intention, state.intentions.list(), rules);
-    }
-  }
+  const warnings =
+    rules.judged === true ? [] : judge(state, destination, changed, after.intentions.map(asRules), rules);
   const key = keyOf('config', 'service-intentions', destination);
   const entry = entryOf(state, destination);
   const record = { Kind: 'service-intentions', Name: destination, Meta: after.meta, intentions: after.intentions };
@@ -113,8 +107,25 @@ function planEntry(
   return {
     compare: [unchanged(key, entry?.modifyIndex), ...history.compare],
     operations: same ? [] : [{ kind: 'put', key, value: encode(record) }, ...history.operations],
-    result: { warnings: writeWarnings(state, destination, changed, others) },
+    result: { warnings },
   };
+}
+
+/** @returns what the writer should know. @throws MeshError SLV-3005 */
+function judge(
+  state: CatalogState,
+  destination: string,
+  changed: readonly Rules[],
+  after: readonly Rules[],
+  rules: WriteRules,
+): string[] {
+  const before = inForce(state.intentions.list(), rules.nowMs).intentions;
+  const everything = [...before.filter((one) => one.destination !== destination), ...after];
+  for (const intention of rules.force ? [] : changed) {
+    refuseShadowing(intention, everything, rules.defaultAction);
+    refuseOpening(intention, before, rules);
+  }
+  return writeWarnings(state, destination, changed, everything);
 }
 
 function entryOf(state: CatalogState, destination: string) {

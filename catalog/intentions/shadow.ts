@@ -53,6 +53,23 @@ export function refuseOpening(
   );
 }
 
+/**
+ * An allow to `*` lets its source into every service that has no intention of its own for it, also into those that come later.
+ * @throws MeshError SLV-3011
+ */
+export function refuseEverywhere({
+  source,
+  destination,
+  action,
+}: Pick<Rules, 'source' | 'destination' | 'action'>): void {
+  if (destination !== wildcard || action !== 'allow') return;
+  const who = source === wildcard ? 'every service' : source;
+  throw new MeshError(
+    'SLV-3011',
+    `${source} -> * (allow) would let ${who} call each service, of today and of later, that has no more specific intention.`,
+  );
+}
+
 function overlaps(a: Rules, b: Rules): boolean {
   const meet = (x: string, y: string): boolean => x === y || x === wildcard || y === wildcard;
   return meet(a.source, b.source) && meet(a.destination, b.destination);

@@ -1,14 +1,13 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { Intention } from '#policies/intention.ts';
-import type { IntentionDraft } from '#policies/intention-form.ts';
-import { wildcard } from '#policies/intention-precedence.ts';
 import { formatMeshIntention, meshIntentionSchema, parseMeshIntention } from '#policies/mesh-intention-form.ts';
 import { nameOf } from '../access/caller.ts';
 import { mayEditIntentions, policyReaderOnly } from '../access/permissions.ts';
 import type { CatalogEnv } from '../consul/route-table.ts';
 import { demand, entityTag } from '../intentions/entity-tag.ts';
 import { planIntention, planIntentionEnd } from '../intentions/plan.ts';
+import { refuseEverywhere } from '../intentions/shadow.ts';
 import type { CatalogParts } from '../parts.ts';
 import { permit } from './access.ts';
 import { flagSchema, pairParams, problems } from './names.ts';
@@ -65,7 +64,7 @@ const putRoute = createRoute({
     params: pairParams,
     headers: preconditions,
     query: z.object({ force: flagSchema, everywhere: flagSchema }),
-    body: { required: true, content: json(meshIntentionSchema.openapi('IntentionRules')) },
+    body: { required: true, content: json(z.strictObject(meshIntentionSchema.shape).openapi('IntentionRules')) },
   },
   responses: {
     200: { description: 'Stored in the place of what there was.', content: json(writtenSchema) },
@@ -134,19 +133,6 @@ export function mountIntentionRoutes(app: OpenAPIHono<CatalogEnv>, parts: Catalo
     context.log.info({ audit: 'intention-delete', caller: change.by, ...pair, existed }, 'intention deleted');
     return c.json({ existed }, 200);
   });
-}
-
-/**
- * An allow to `*` lets its source into every service that has no intention of its own for it, also into those that come later.
- * @throws MeshError SLV-3011
- */
-function refuseEverywhere({ source, destination, action }: IntentionDraft): void {
-  if (destination !== wildcard || action !== 'allow') return;
-  const who = source === wildcard ? 'every service' : source;
-  throw new MeshError(
-    'SLV-3011',
-    `${source} -> * (allow) would let ${who} call each service, of today and of later, that has no more specific intention.`,
-  );
 }
 
 /** @throws MeshError SLV-3003 */

@@ -10,6 +10,7 @@ import { permit } from './access.ts';
 import { mountBackupRoute } from './backup-route.ts';
 import { mountCheckRoute } from './check-route.ts';
 import { mountFeedRoutes } from './feed-routes.ts';
+import { mountIntentionFileRoutes } from './intention-file-routes.ts';
 import { mountIntentionHistoryRoutes } from './intention-history-routes.ts';
 import { mountIntentionLintRoute } from './intention-lint-route.ts';
 import { mountIntentionRoutes } from './intention-routes.ts';
@@ -33,6 +34,7 @@ export function meshApi(parts: CatalogParts, hub: FeedHub, decisions: Decisions)
   });
   mountResilienceRoutes(app, parts);
   mountCheckRoute(app, parts, decisions);
+  mountIntentionFileRoutes(app, parts);
   mountIntentionHistoryRoutes(app, parts);
   mountIntentionLintRoute(app, parts);
   mountIntentionRoutes(app, parts);

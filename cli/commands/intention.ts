@@ -9,6 +9,7 @@ import { defineCommand } from '../define-command.ts';
 import { exitCode } from '../exit-code.ts';
 import { printJson, printRows, say } from '../output.ts';
 import { catalogClient } from './catalog-client.ts';
+import { defineIntentionFileCommands } from './intention-file.ts';
 
 const output = {
   parse: oneOf('table', 'json'),
@@ -47,9 +48,10 @@ const verdictSchema = z.looseObject({
   revision: z.number(),
   warning: z.string().optional(),
 });
+const findingSchema = z.looseObject({ problem: z.string(), message: z.string() });
 type Verdict = z.infer<typeof verdictSchema>;
 
-/** `selvedge intention create|list|delete|history|revert|check`. */
+/** `selvedge intention create|list|delete|history|revert|lint|export|import|check`. */
 export function defineIntentionCommands(program: Command): void {
   const intention = program.command('intention').description('who may call whom');
   defineCommand(intention, {
@@ -185,6 +187,19 @@ export function defineIntentionCommands(program: Command): void {
       );
     },
   });
+  defineCommand(intention, {
+    name: 'lint',
+    summary: 'what of the stored intentions does not do what it says; exit code 3 where there is any',
+    options: { ...catalogClientOptions, output },
+    async run(options) {
+      const path = '/v1/mesh/intentions/lint';
+      const found = await catalogClient(options).json('GET', path, z.array(findingSchema));
+      if (options.output === 'json') printJson(found);
+      else for (const { problem, message } of found) process.stdout.write(`${problem}: ${message}\n`);
+      process.exitCode = found.length === 0 ? exitCode.ok : exitCode.no;
+    },
+  });
+  defineIntentionFileCommands(intention);
   defineCommand(intention, {
     name: 'check',
     summary: 'what the proxies would decide, by the same code; exit code 0 allowed, 3 denied',

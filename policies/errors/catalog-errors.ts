@@ -55,4 +55,14 @@ export const catalogErrors = {
     title: 'Would allow calls to every service',
     fix: 'Name the destination. Or, where it is meant: selvedge intention create … --yes, in the API ?everywhere.',
   },
+  'SLV-3012': {
+    status: 409,
+    title: 'Import too large for one transaction',
+    fix: 'Nothing was written. What stands for every destination can not change in one step with so many others without a moment in which neither policy holds: import the intentions to * in a file of their own, before the others where they deny, after them where they allow.',
+  },
+  'SLV-3013': {
+    status: 503,
+    title: 'Import not complete',
+    fix: 'Each destination is either as it was or as the file says, none is between. Repeat the import: what is done already is left alone.',
+  },
 } as const;
