@@ -39,6 +39,7 @@ await runUntilSignal(log, async () => {
       trustDomain: 'bench.selvedge',
       open: true,
       dataDir,
+      auditSync: true,
       dns: {
         listen: { host: '127.0.0.1', port: dnsPort },
         domain: ['consul'],

@@ -5,7 +5,9 @@ import { openEtcdStore } from '#store/etcd/etcd-store.ts';
 import { send } from './contents.ts';
 
 const writers = 64;
-const value = 'x'.repeat(100);
+let values = 0;
+/** 100 bytes, never the same again: what is so already is not written. */
+const nextValue = (): string => String(++values).padStart(100, 'x');
 
 /** Writes that were acknowledged, per second, by 64 writers that each wait for their answer. */
 export async function writesPerSecond(
@@ -28,7 +30,7 @@ export async function writesPerSecond(
 export const catalogWrite =
   (url: string) =>
   async (writer: number, count: number): Promise<void> => {
-    await send(url, 'PUT', `/v1/kv/bench/${writer}/${count % 50}`, value);
+    await send(url, 'PUT', `/v1/kv/bench/${writer}/${count % 50}`, nextValue());
   };
 
 /** A put to etcd itself, by the same client as the catalog's. */
@@ -37,11 +39,10 @@ export async function rawEtcd(
 ): Promise<{ store: Store; write: ReturnType<typeof catalogWrite> }> {
   const log = createLogger({ process: 'bench', level: 'silent' });
   const store = await openEtcdStore({ addresses, credentials: credentials.createInsecure(), prefix: 'raw', log });
-  const bytes = new TextEncoder().encode(value);
   return {
     store,
     async write(writer, count) {
-      await store.put(`bench/${writer}/${count % 50}`, bytes);
+      await store.put(`bench/${writer}/${count % 50}`, Buffer.from(nextValue()));
     },
   };
 }

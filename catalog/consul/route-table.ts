@@ -1,6 +1,7 @@
 import type { Context, Hono } from 'hono';
 import { ConsulError } from '#policies/consul/consul-error.ts';
 import type { PeerEnv } from '#runtime/http-service.ts';
+import { readyResponse } from '#runtime/ready-response.ts';
 import type { Caller } from '../access/caller.ts';
 import { urlOf } from '../access/request-url.ts';
 
@@ -37,20 +38,23 @@ export function mountRoutes(app: Hono<CatalogEnv>, routes: readonly Route[]): vo
 
 /** An answer in plain text: how Consul says anything that is not data. */
 export function plainText(status: number, text: string, headers: Readonly<Record<string, string>> = {}): Response {
-  return new Response(text, {
-    status,
-    headers: { ...headers, 'content-type': 'text/plain; charset=utf-8', ...neverSniffed },
+  return readyResponse(status, encoder.encode(text), {
+    ...headers,
+    'content-type': 'text/plain; charset=utf-8',
+    ...neverSniffed,
   });
 }
 
 /** A JSON answer to a write: `true`, mostly. */
 export function jsonAnswer(value: unknown, headers: Readonly<Record<string, string>> = {}, status = 200): Response {
-  return new Response(JSON.stringify(value), {
-    status,
-    headers: { ...headers, 'content-type': 'application/json', ...neverSniffed },
+  return readyResponse(status, encoder.encode(JSON.stringify(value)), {
+    ...headers,
+    'content-type': 'application/json',
+    ...neverSniffed,
   });
 }
 
+const encoder = new TextEncoder();
 const neverSniffed = { 'x-content-type-options': 'nosniff' };
 
 /** @returns a part of the path, decoded and bounded: no name in the catalog is longer */

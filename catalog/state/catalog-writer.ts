@@ -4,6 +4,7 @@ import type { CatalogAudit } from '../audit/catalog-audit.ts';
 import { encode } from './indexed.ts';
 import { lastWriteKey } from './keys.ts';
 import type { StoreFollower } from './store-follower.ts';
+import { WriteGroups } from './write-groups.ts';
 
 /** What a request wants written, as decided on the state in memory. `compare` names all that the decision was based on. */
 export interface WritePlan<T> {
@@ -17,14 +18,14 @@ const maxAttempts = 16;
 
 /** All writes of the catalog. */
 export class CatalogWriter {
-  readonly #store: Store;
+  readonly #groups: WriteGroups;
   readonly #follower: StoreFollower;
   readonly #audit: CatalogAudit;
   /** The newest write under way or waiting, by the key that it writes first. */
   readonly #lanes = new Map<string, Promise<unknown>>();
 
   constructor(store: Store, follower: StoreFollower, audit: CatalogAudit) {
-    this.#store = store;
+    this.#groups = new WriteGroups(store, { kind: 'put', key: lastWriteKey, value: encode({}) });
     this.#follower = follower;
     this.#audit = audit;
   }
@@ -34,7 +35,7 @@ export class CatalogWriter {
    * retry: the store has said that it wrote nothing.) Answers after the write is durable *and* in memory, so a client reads what it wrote.
    * Nothing to do writes nothing: an agent that registers the same again wakes nobody. But that there is nothing to do is only said of a state that has
    * all that was acknowledged before: what this catalog remembers as done already, another one may have undone since.
-   * Writers of one thing take turns, so that none starves; writers of different things share the store's syncs.
+   * Writers of one thing take turns, so that none starves; writers of different things share a transaction (write-groups.ts).
    *
    * Each change is in the audit log before it is answered; while that can't be written, nothing is.
    *
@@ -68,8 +69,7 @@ export class CatalogWriter {
       }
       await this.#audit.ready();
       const record = this.#audit.noted(operations);
-      const marker: Operation = { kind: 'put', key: lastWriteKey, value: encode({}) };
-      const { succeeded, revision } = await this.#store.txn({ compare, success: [...operations, marker] });
+      const { succeeded, revision } = await this.#groups.write(compare, operations);
       if (succeeded) {
         await Promise.all([this.#follower.applied(revision), record(revision)]);
         return result;
