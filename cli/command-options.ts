@@ -234,6 +234,12 @@ export const edgeProxyOptions = {
     description:
       'one HTTP port for all services: by Host (db.mesh) or as an HTTP proxy (http_proxy=); who connects acts as --service; loopback only',
   },
+  meshListeners: {
+    parse: onOff,
+    default: 'false',
+    description:
+      'listen for every service at the address of its name, db.mesh, and its port; who connects acts as --service; one service of a host',
+  },
   workloadApiSocket: {
     parse: parseWorkloadSocket,
     placeholder: 'path',

@@ -23,6 +23,7 @@ describe('services of an edge proxy', () => {
       listen: { host: '127.0.0.1', port: 21000 },
       advertise: undefined,
       httpProxyAddr: undefined,
+      meshListeners: false,
       workloadApiSocket: undefined,
       upstreams: [{ service: 'db', address: { host: '127.0.0.1', port: 5000 } }],
     });

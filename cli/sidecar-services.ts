@@ -17,6 +17,7 @@ const schema = z
       listen: address,
       advertise: address.optional(),
       'http-proxy-addr': address.optional(),
+      'mesh-listeners': z.boolean().default(false),
       'workload-api-socket': z.string().transform(checked(parseWorkloadSocket)).optional(),
       upstreams: z.record(z.string(), address).default({}),
     }),
@@ -40,6 +41,7 @@ export function parseSidecarServices(value: unknown): readonly SidecarConfig[] {
       listen: item.listen,
       advertise: item.advertise,
       httpProxyAddr: item['http-proxy-addr'],
+      meshListeners: item['mesh-listeners'],
       workloadApiSocket: item['workload-api-socket'],
       upstreams: Object.entries(item.upstreams).map(([service, at]) => ({
         service: parseServiceName(service),

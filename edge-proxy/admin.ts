@@ -74,6 +74,11 @@ export function adminApp(subject: AdminSubject): Hono {
   return app;
 }
 
+function meshListeners({ meshListeners: listeners }: Sidecar): object | null {
+  if (listeners === undefined) return null;
+  return { listening: listeners.listening, conflicts: listeners.conflicts.slice(0, longestList) };
+}
+
 function status(subject: AdminSubject): object {
   const now = subject.clock();
   return {
@@ -104,6 +109,7 @@ function status(subject: AdminSubject): object {
         },
         inbound: sidecar.inboundPort === undefined ? null : { port: sidecar.inboundPort, live: sidecar.live.size },
         httpProxy: sidecar.httpProxyPort === undefined ? null : { port: sidecar.httpProxyPort },
+        meshListeners: meshListeners(sidecar),
         upstreams: sidecar.upstreams.map((upstream) => ({
           name: upstream.name,
           localPort: sidecar.outboundPorts.get(upstream.name) ?? null,

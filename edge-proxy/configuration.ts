@@ -19,6 +19,8 @@ export interface SidecarConfig {
   readonly upstreams: readonly { readonly service: string; readonly address: SocketAddress }[];
   /** Where the application calls any service of the mesh, by Host or as through an HTTP proxy; loopback only. */
   readonly httpProxyAddr?: SocketAddress | undefined;
+  /** Listens at the addresses of `<service>.mesh` for all services; of one service in a process. */
+  readonly meshListeners?: boolean;
   /** Where the application gets its SVIDs itself (SPIFFE Workload API, Envoy's SDS). */
   readonly workloadApiSocket?: WorkloadSocket | undefined;
 }

@@ -32,9 +32,13 @@ export async function startLocalAgent(options: {
   sidecars: readonly Sidecar[];
   identity: MeshIdentity;
   context: ProcessContext;
+  /** The ports at which applications of this host serve, as they were registered: at the start and when they change. */
+  onPorts(ports: ReadonlySet<number>): void;
 }): Promise<LocalAgent> {
   const { config, sidecars, identity, context } = options;
   const first = sidecars[0];
+  /** Before, not everything is there: a port would look free that is not. */
+  let restored = false;
   const trust = config.catalogUrl.startsWith('https:') ? identity.trust : undefined;
   const agent = createAgent({
     nodeName: config.nodeName,
@@ -60,9 +64,14 @@ export async function startLocalAgent(options: {
     ...(config.enableLocalScriptChecks === true ? { scripts: withAgentToken(config) } : {}),
     context,
     signal: new AbortController().signal,
+    onServices: () => {
+      if (restored) options.onPorts(agent.ports());
+    },
   });
   for (const sidecar of sidecars) registerSidecar(agent, sidecar, config.checkIntervalMs);
   await agent.restore();
+  restored = true;
+  options.onPorts(agent.ports());
   const { agentAddr } = config;
   if (agentAddr !== undefined && !isLoopback(agentAddr.host)) {
     throw new MeshError(

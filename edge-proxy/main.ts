@@ -51,6 +51,13 @@ export async function startEdgeProxy(
       `who reaches it may call every service as ${service}, so --http-proxy-addr must be a loopback address, not ${httpProxyAddr.host}`,
     );
   }
+  const calling = config.sidecars.filter(({ meshListeners }) => meshListeners === true);
+  if (calling.length > 1) {
+    throw new MeshError(
+      'SLV-1002',
+      `who calls NAME.mesh can act as one service of this host only: --mesh-listeners is set for ${calling.map(({ service }) => service).join(', ')}`,
+    );
+  }
   const stopping = new AbortController();
   let agent: LocalAgent | undefined;
   const identity = await openMeshIdentity({
@@ -101,7 +108,15 @@ export async function startEdgeProxy(
     clock,
   });
   const workloadApis = await startWorkloadApis(config.sidecars, identity, context);
-  agent = await startLocalAgent({ config, sidecars, identity, context });
+  agent = await startLocalAgent({
+    config,
+    sidecars,
+    identity,
+    context,
+    onPorts: (ports) => {
+      for (const { meshListeners } of sidecars) meshListeners?.setReserved(ports);
+    },
+  });
   const shed = setInterval(() => {
     for (const sidecar of sidecars) for (const upstream of sidecar.upstreams) upstream.shedIdleBreakers();
   }, shedIntervalMs);

@@ -10,8 +10,10 @@ import { LocalApplication } from './inbound/application.ts';
 import { type InboundContext, identityHeaders } from './inbound/inbound-context.ts';
 import { InboundListener } from './inbound/listener.ts';
 import { LiveStreams } from './inbound/live-streams.ts';
+import { serveAddressed } from './outbound/addressed-connection.ts';
 import type { OutboundContext } from './outbound/http-connection.ts';
 import { OutboundListener } from './outbound/listener.ts';
+import { MeshListeners } from './outbound/mesh-listeners.ts';
 import { NamedConnection, type NamedContext } from './outbound/named-connection.ts';
 import { serveConnection } from './outbound/serve-connection.ts';
 import { Upstream } from './outbound/upstream.ts';
@@ -55,6 +57,8 @@ export class Sidecar {
   readonly outboundPorts = new Map<string, number>();
   /** Where the application names the service that it wants. */
   httpProxyPort: number | undefined;
+  /** The addresses of `<service>.mesh`, where this service is the one that calls by them. */
+  readonly meshListeners: MeshListeners | undefined;
   readonly live = new LiveStreams();
   readonly application: LocalApplication | undefined;
   readonly #world: SidecarWorld;
@@ -76,7 +80,7 @@ export class Sidecar {
     this.#upstreams = new UpstreamSet({
       view,
       configured: config.upstreams.map(({ service }) => service),
-      learns: config.httpProxyAddr !== undefined,
+      learns: config.httpProxyAddr !== undefined || config.meshListeners === true,
       make: (name) => this.#makeUpstream(name),
       onNames: () => this.feed.renew(),
       feedState: () => this.feed.state,
@@ -89,9 +93,11 @@ export class Sidecar {
           'intentions changed: cut what they deny now',
         );
     });
+    this.meshListeners = config.meshListeners === true ? this.#makeMeshListeners() : undefined;
     this.#expiry = setInterval(() => view.expire(), expiryCheckMs).unref();
     this.feed = new FeedClient({
       view,
+      meshNames: config.meshListeners === true,
       upstreams: () => this.#upstreams.names(),
       catalogUrl: world.catalogUrl,
       identity: world.identity,
@@ -172,18 +178,21 @@ export class Sidecar {
     this.#draining = true;
     this.#inbound?.drain();
     for (const listener of this.#outbound) listener.drain();
+    this.meshListeners?.drain();
   }
 
   /** Nothing is under way any more. */
   get drained(): boolean {
     const inbound = this.#inbound === undefined || (this.#inbound.drained && this.live.size === 0);
-    return inbound && this.#outbound.every((listener) => listener.openConnections === 0);
+    const named = this.meshListeners === undefined || this.meshListeners.openConnections === 0;
+    return inbound && named && this.#outbound.every((listener) => listener.openConnections === 0);
   }
 
   async close(): Promise<void> {
     clearInterval(this.#expiry);
     this.#inbound?.close();
     for (const listener of this.#outbound) listener.close();
+    this.meshListeners?.close();
     this.#upstreams.close();
     this.application?.close();
     await this.feed.ended();
@@ -212,12 +221,32 @@ export class Sidecar {
     return { service, upstream, traffic, edge: upstream.edge, sweep, serving, draining: () => this.#draining };
   }
 
+  /** They open once `setReserved` has told what to keep clear of. */
+  #makeMeshListeners(): MeshListeners {
+    const { traffic, process, maxConnections } = this.#world;
+    const { service } = this.config;
+    const listeners = new MeshListeners({
+      service,
+      log: process.log,
+      maxConnections,
+      serve: (destination, stream, serving) =>
+        serveAddressed(stream, destination, {
+          service,
+          upstreams: this.#upstreams,
+          traffic,
+          contextOf: (upstream) => this.#outboundContext(upstream, serving),
+        }),
+    });
+    listeners.setNames(this.view.meshNames);
+    this.view.onMeshNames(() => listeners.setNames(this.view.meshNames));
+    return listeners;
+  }
+
   /** One port for all services: who connects names the one that it wants, and acts as this service. */
   async #listenHttpProxy(address: SocketAddress): Promise<void> {
     const { traffic, sweep, identity, process } = this.#world;
     const { service } = this.config;
     const serving: ServingContext['serving'] = new Set();
-    const contexts = new WeakMap<Upstream, OutboundContext>();
     const context: NamedContext = {
       service,
       datacenter: identity.datacenter,
@@ -226,11 +255,7 @@ export class Sidecar {
       sweep,
       serving,
       draining: () => this.#draining,
-      contextOf: (upstream) => {
-        const known = contexts.get(upstream) ?? this.#outboundContext(upstream, serving);
-        contexts.set(upstream, known);
-        return known;
-      },
+      contextOf: (upstream) => this.#outboundContext(upstream, serving),
     };
     const port = await this.#listenOutbound(address, context, (stream) => new NamedConnection(stream, context));
     this.httpProxyPort = port;

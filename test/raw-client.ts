@@ -78,8 +78,8 @@ export class RawPeer {
 }
 
 /** A TCP client that half-closes like the tools of old. */
-export function dial(port: number): RawPeer {
-  return new RawPeer(connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true }));
+export function dial(port: number, host = '127.0.0.1'): RawPeer {
+  return new RawPeer(connect({ port, host, allowHalfOpen: true, noDelay: true }));
 }
 
 /** A TLS client that shows `svid` and believes everything: the server's side is what is tested. Resolves after the handshake, or its failure. */

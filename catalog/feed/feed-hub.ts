@@ -3,7 +3,7 @@ import type { Session } from '../access/token-sessions.ts';
 import type { CatalogParts } from '../parts.ts';
 import type { Topic } from '../state/topics.ts';
 import { feedLine, updateLine } from './feed-line.ts';
-import { FeedResources, type ResourceKey } from './feed-resources.ts';
+import { FeedResources, meshNamesKey, type ResourceKey } from './feed-resources.ts';
 import { FeedStream } from './feed-stream.ts';
 import { lineOf, ProxyRegistry, type Subscription } from './proxy-registry.ts';
 
@@ -97,6 +97,7 @@ export class FeedHub {
     const keys = [
       ...subscription.services.map((name): ResourceKey => `intentions/${name}`),
       ...subscription.upstreams.map((name): ResourceKey => `upstream/${name}`),
+      ...(subscription.meshNames ? ([meshNamesKey] as const) : []),
     ];
     const unknown = new Set<ResourceKey>(subscription.unknown.map((name): ResourceKey => `upstream/${name}`));
     let stopSession: (() => void) | undefined;

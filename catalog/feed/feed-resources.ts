@@ -1,11 +1,15 @@
 import { parseResiliencePolicy } from '#policies/resilience-form.ts';
-import type { FeedIntentions, FeedUpstream } from '#policies/wire/feed.ts';
+import type { FeedIntentions, FeedMeshNames, FeedUpstream } from '#policies/wire/feed.ts';
 import type { CatalogParts } from '../parts.ts';
 import type { Topic } from '../state/topics.ts';
 import { endpointsOf } from './endpoints.ts';
 
 /** A resource that changes with the store. The trust bundle, which does not, is handled by the hub. */
-export type ResourceKey = `intentions/${string}` | `upstream/${string}`;
+export type ResourceKey = `intentions/${string}` | `upstream/${string}` | typeof meshNamesKey;
+export const meshNamesKey = 'mesh-names/mesh';
+
+/** Of one service, told to listeners. */
+const maxPorts = 16;
 
 /** A resource as JSON, and the revision that last changed what it says. */
 interface Rendered {
@@ -59,6 +63,7 @@ export class FeedResources {
     for (const key of everyIntention || everyUpstream ? this.#rendered.keys() : []) {
       if (key.startsWith('intentions/') ? everyIntention : everyUpstream) yield key;
     }
+    if (touched.has('instances') && this.#rendered.has(meshNamesKey)) yield meshNamesKey;
     for (const topic of touched) {
       if (!everyUpstream && topic.startsWith('upstream/')) yield `upstream/${topic.slice('upstream/'.length)}`;
       if (!everyIntention && topic.startsWith('destination/')) {
@@ -70,12 +75,14 @@ export class FeedResources {
   /** Upper bound of the revision that changed a resource that was not followed until now. */
   #changedAt(key: ResourceKey): number {
     const { topics } = this.#parts.state;
+    if (key === meshNamesKey) return topics.indexOf('instances');
     const [kind, name] = split(key);
     const of = kind === 'upstream' ? 'upstream' : 'destination';
     return Math.max(topics.indexOf(`${of}/${name}`), topics.indexOf(`${of}/*`));
   }
 
   #render(key: ResourceKey): string {
+    if (key === meshNamesKey) return JSON.stringify(this.meshNames());
     const [kind, name] = split(key);
     return JSON.stringify(kind === 'upstream' ? this.upstream(name) : this.intentions(name));
   }
@@ -84,6 +91,20 @@ export class FeedResources {
     const { state, defaultAction } = this.#parts;
     const deciding = state.intentions.deciding(name) as FeedIntentions['intentions'];
     return { kind: 'intentions', name, protocol: state.protocolOf(name), defaultAction, intentions: deciding };
+  }
+
+  /** Services with an instance in the mesh and a port at which an application could be called. */
+  meshNames(): FeedMeshNames {
+    const { meshAddresses, services } = this.#parts.state;
+    const named = [...meshAddresses.list()].flatMap(({ Service: service, Address: address }) => {
+      if (services.inMesh(service).length === 0) return [];
+      const ports = [...new Set(services.named(service).map(({ record }) => record.Port))]
+        .filter((port) => port > 0)
+        .sort((a, b) => a - b)
+        .slice(0, maxPorts);
+      return ports.length === 0 ? [] : [{ service, address, ports }];
+    });
+    return { kind: 'mesh-names', name: 'mesh', services: named };
   }
 
   upstream(name: string): FeedUpstream {
@@ -98,7 +119,7 @@ export class FeedResources {
   }
 }
 
-function split(key: ResourceKey): ['intentions' | 'upstream', string] {
+function split(key: Exclude<ResourceKey, typeof meshNamesKey>): ['intentions' | 'upstream', string] {
   const at = key.indexOf('/');
   return [key.startsWith('upstream/') ? 'upstream' : 'intentions', key.slice(at + 1)];
 }

@@ -203,6 +203,30 @@ test('a line goes on with more upstreams than before, those sent whole that the 
   first.close();
 });
 
+test('where names of the mesh lead is told to who asks, as services come and go', async (t) => {
+  const catalog = await startTestCatalog(t);
+  const asking = await follow(catalog, 'proxy=p&service=web&names=mesh');
+  const other = await follow(catalog, 'proxy=q&service=web');
+  const names = async () => {
+    const { resources } = await asking.update();
+    const found = resources.find((resource) => resource.kind === 'mesh-names');
+    return found?.services.map(({ service, address, ports }) => [service, /^127\./.test(address), ports]);
+  };
+  assert.deepEqual(await names(), []);
+  assert.ok((await other.update()).resources.every(({ kind }) => kind !== 'mesh-names'));
+  await put(catalog, '/v1/catalog/register', {
+    Node: 'n1',
+    Address: '10.0.0.1',
+    Service: { Service: 'db', Port: 5432 },
+  });
+  await registerDb(catalog, 'n1');
+  assert.deepEqual(await names(), [['db', true, [5432]]]);
+  await put(catalog, '/v1/catalog/deregister', { Node: 'n1', ServiceID: 'db-sidecar-proxy' });
+  assert.deepEqual(await names(), []);
+  asking.close();
+  other.close();
+});
+
 test('changes that come together are told together, and the last state arrives', async (t) => {
   const catalog = await startTestCatalog(t);
   const feed = await follow(catalog, 'proxy=p&service=web&upstream=db');

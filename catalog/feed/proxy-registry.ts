@@ -11,6 +11,8 @@ export interface Subscription {
   readonly upstreams: readonly string[];
   /** Of these, the ones of which the proxy has nothing yet. */
   readonly unknown: readonly string[];
+  /** It wants to know where names of the mesh lead. */
+  readonly meshNames: boolean;
 }
 
 /** What is known of one line to a proxy, also some time after it broke. */
@@ -51,7 +53,8 @@ export class ProxyRegistry {
     if (before === undefined) this.#count += 1;
     lines.set(line, { subscription, connected: true, heardAtMs: this.#clock(), ack: before?.ack });
     const known = new Set([...(before?.subscription.upstreams ?? []), ...subscription.unknown]);
-    return before !== undefined && subscription.upstreams.every((name) => known.has(name));
+    const noLess = before?.subscription.meshNames || !subscription.meshNames;
+    return before !== undefined && noLess && subscription.upstreams.every((name) => known.has(name));
   }
 
   disconnected(subscription: Subscription): void {

@@ -27,6 +27,7 @@ const subscriptionSchema = z.object({
   service: names(maxServices),
   upstream: names(maxUpstreams),
   new: names(maxUpstreams),
+  names: z.literal('mesh').optional(),
   since: z.coerce.number().int().min(0).optional(),
 });
 
@@ -63,10 +64,14 @@ export function mountFeedRoutes(app: OpenAPIHono<CatalogEnv>, hub: FeedHub): voi
   app.get('/v1/mesh/feed', (c) => {
     const { caller } = c.var;
     permit(proxyOnly(caller));
-    const { proxy, service: services, upstream: upstreams, new: unknown, since } = subscriptionOf(queryOf(c));
+    const { proxy, service: services, upstream: upstreams, new: unknown, names, since } = subscriptionOf(queryOf(c));
     if (services.length === 0) throw new MeshError('SLV-1009', 'A feed names at least one service of the proxy.');
     for (const service of services) permit(ownOnly(caller, service));
-    const body = hub.open({ proxy, owner: ownerOf(caller), services, upstreams, unknown }, since, endOf(caller));
+    const body = hub.open(
+      { proxy, owner: ownerOf(caller), services, upstreams, unknown, meshNames: names !== undefined },
+      since,
+      endOf(caller),
+    );
     return new Response(body, {
       headers: {
         'content-type': 'application/x-ndjson',
@@ -93,6 +98,7 @@ function subscriptionOf(query: URLSearchParams): z.infer<typeof subscriptionSche
     service: query.getAll('service'),
     upstream: query.getAll('upstream'),
     new: query.getAll('new'),
+    names: query.get('names') ?? undefined,
     since: query.get('since') ?? undefined,
   });
   if (parsed.success) return parsed.data;

@@ -83,6 +83,7 @@ function sidecarsOf(options: OptionValues<typeof edgeProxyOptions>): SidecarConf
       advertise,
       upstreams: options.upstream,
       httpProxyAddr: options.httpProxyAddr,
+      meshListeners: options.meshListeners,
       workloadApiSocket: options.workloadApiSocket,
     });
   }

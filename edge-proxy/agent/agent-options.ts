@@ -46,6 +46,8 @@ export interface AgentOptions {
   readonly stateFile?: string;
   /** Answers what of /v1 is not the agent's. Absent: it is not known here (`dev`, where the catalog answers at the same address). */
   readonly forward?: CatalogForward;
+  /** The ports of the services of this host are others than before. */
+  onServices?(): void;
   readonly context: ProcessContext;
   /** When it aborts, checks and blocked readers end; `close` is still owed. */
   readonly signal: AbortSignal;

@@ -32,6 +32,8 @@ export interface Agent {
   register(service: ServiceRequest): void;
   /** Registers again what clients had registered before a restart, and keeps what they register from now on. Call it after `register`, once. */
   restore(): Promise<void>;
+  /** Ports of the services that are registered here, those of proxies aside. */
+  ports(): ReadonlySet<number>;
   /** Throws ConsulError 404 when there is none. */
   deregister(serviceId: string): void;
   /** Resolves with true once the catalog has all of it, with false when the agent was closed before. */
@@ -58,12 +60,24 @@ export function createAgent(options: AgentOptions): Agent {
     nodeName,
     remoteAlias: (alias: Alias, onBehalfOf: LocalService | undefined) => remoteAliasResult(catalog, alias, onBehalfOf),
   };
+  let told = '';
+  const ports = (): ReadonlySet<number> =>
+    new Set([...state.services.values()].flatMap(({ Kind, Port }) => (Kind === '' && Port > 0 ? [Port] : [])));
+  /** Checks change more often than services do. */
+  const servicesChanged = (): void => {
+    const now = [...ports()].join();
+    if (now === told) return;
+    told = now;
+    options.onServices?.();
+  };
   const state: LocalState = new LocalState(world, {
     changed(serviceId, urgency) {
       sync.changed(serviceId, urgency);
+      servicesChanged();
       changes.happened();
     },
     removed(what) {
+      servicesChanged();
       if ('service' in what) {
         const { ID } = what.service;
         sync.removed(`service/${ID}`, { Node: nodeName, ServiceID: ID }, identityOf(what.service));
@@ -105,6 +119,7 @@ export function createAgent(options: AgentOptions): Agent {
         if (isScript(check)) requireScriptsEnabled(options.scripts);
       });
     },
+    ports,
     deregister: (serviceId) => state.deregister(serviceId),
     synced: () => sync.synced(),
     get refused() {

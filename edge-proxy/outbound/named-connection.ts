@@ -132,7 +132,6 @@ export class NamedConnection implements RequestSink {
     if (upstream.protocol !== 'tcp') {
       stream.write(open);
       serveConnection(stream, context);
-      stream.resume();
       return;
     }
     new OutboundTcpConnection(stream, context, {

@@ -80,11 +80,11 @@ export class UpstreamSet {
   /**
    * Finds an upstream by a name of a caller's; in most cases at once.
    *
-   * @param name in lower case
+   * @param name its own, or in lower case
    * @param done called once, with the upstream or why there is none. @returns gives up waiting
    */
   find(name: string, done: (found: Found) => void): () => void {
-    const configured = this.#byHost.get(name);
+    const configured = this.#configured.get(name) ?? this.#byHost.get(name);
     if (configured !== undefined) {
       done({ kind: 'upstream', upstream: configured });
       return nothing;

@@ -83,6 +83,7 @@ class Catalog {
     };
     this.client = new FeedClient({
       view: this.view,
+      meshNames: false,
       upstreams: () => this.upstreams,
       catalogUrl: `http://127.0.0.1:${port}`,
       identity: identity as unknown as MeshIdentity, // a proxy asks for no more of it

@@ -132,6 +132,7 @@ export class FeedClient {
       ['proxy', proxyId],
       ['service', view.service],
       ...upstreams.map((name) => ['upstream', name]),
+      ...(this.#options.meshNames ? [['names', 'mesh']] : []),
       ...(continues ? [['since', String(view.revision)]] : []),
       ...(continues ? upstreams.filter((name) => !view.upstreams.has(name)).map((name) => ['new', name]) : []),
     ]);
@@ -249,7 +250,12 @@ export class FeedClient {
 }
 
 /** Kinds of resources that this version knows. */
-const knownKinds: ReadonlySet<string> = new Set(['intentions', 'upstream', 'bundle'] satisfies FeedResource['kind'][]);
+const knownKinds: ReadonlySet<string> = new Set([
+  'intentions',
+  'upstream',
+  'mesh-names',
+  'bundle',
+] satisfies FeedResource['kind'][]);
 
 /** What must at least be there of a line that a newer catalog sends. */
 const unknownLine = z.looseObject({
@@ -267,6 +273,8 @@ function boundedKeepAlive(ms: number): number {
 
 export interface FeedClientOptions {
   readonly view: ServiceView;
+  /** Whether to ask for where names of the mesh lead. */
+  readonly meshNames: boolean;
   /** What to follow now; `renew` when it changed. */
   readonly upstreams: () => readonly string[];
   readonly catalogUrl: string;

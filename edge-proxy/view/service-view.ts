@@ -11,9 +11,11 @@ import {
   type FeedResource,
   type FeedUpstream,
   feedIntentionsSchema,
+  feedMeshNamesSchema,
   feedUpstreamSchema,
 } from '#policies/wire/feed.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { listenable, type MeshName } from './mesh-names.ts';
 
 /** What a local service knows of one upstream. */
 export interface UpstreamView {
@@ -48,6 +50,8 @@ export class ServiceView {
   /** Undefined: no intentions known, deny. */
   inbound: InboundView | undefined;
   readonly upstreams = new Map<string, UpstreamView>();
+  /** Where names of the mesh lead, if the feed was asked for it. */
+  meshNames: readonly MeshName[] = [];
   /** Catalog revision up to which this view is current. */
   revision = 0;
   origin: ViewOrigin = 'nothing';
@@ -55,6 +59,7 @@ export class ServiceView {
   confirmedAtMs = 0;
 
   readonly #inboundListeners = new Set<() => void>();
+  readonly #meshNamesListeners = new Set<() => void>();
   readonly #upstreamListeners = new Map<string, Set<(view: UpstreamView | undefined) => void>>();
   /** The resources as received, for the cache on disk. */
   readonly #resources = new Map<string, FeedResource>();
@@ -77,6 +82,11 @@ export class ServiceView {
   /** Calls back whenever the intentions or the protocol of the local service changed. */
   onInbound(listener: () => void): void {
     this.#inboundListeners.add(listener);
+  }
+
+  /** Calls back whenever names of the mesh came or went. */
+  onMeshNames(listener: () => void): void {
+    this.#meshNamesListeners.add(listener);
   }
 
   /** Calls back whenever this upstream changed, also when it went. @returns ends that */
@@ -118,7 +128,8 @@ export class ServiceView {
       try {
         if (resource.kind === 'intentions')
           this.#applyIntentions(checked(feedIntentionsSchema, resource), update.revision);
-        else this.#applyUpstream(checked(feedUpstreamSchema, resource));
+        else if (resource.kind === 'upstream') this.#applyUpstream(checked(feedUpstreamSchema, resource));
+        else this.#setMeshNames(listenable(checked(feedMeshNamesSchema, resource)));
         this.#resources.set(`${resource.kind}/${resource.name}`, resource);
       } catch (error) {
         if (!(error instanceof MeshError)) throw error;
@@ -171,6 +182,11 @@ export class ServiceView {
     for (const listener of this.#upstreamListeners.get(view.name) ?? []) listener(view);
   }
 
+  #setMeshNames(names: readonly MeshName[]): void {
+    this.meshNames = names;
+    for (const listener of this.#meshNamesListeners) listener();
+  }
+
   #forgetAllBut(seen: ReadonlySet<string>): void {
     for (const [key, resource] of this.#resources) {
       if (seen.has(key)) continue;
@@ -182,6 +198,8 @@ export class ServiceView {
       } else if (resource.kind === 'upstream') {
         this.upstreams.delete(resource.name);
         for (const listener of this.#upstreamListeners.get(resource.name) ?? []) listener(undefined);
+      } else if (resource.kind === 'mesh-names') {
+        this.#setMeshNames([]);
       }
     }
   }

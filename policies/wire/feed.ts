@@ -3,7 +3,7 @@ import { z } from 'zod';
 /**
  * The contract between the catalog and the edge proxies.
  *
- * `GET /v1/mesh/feed?proxy=ID&service=web&upstream=db[&since=REV][&new=db]` answers `application/x-ndjson`: one FeedMessage a line, for as long as the
+ * `GET /v1/mesh/feed?proxy=ID&service=web&upstream=db[&since=REV][&new=db][&names=mesh]` answers `application/x-ndjson`: one FeedMessage a line, for as long as the
  * connection lives. `service` (own services: their intentions) and `upstream` may repeat. The first update after connecting either continues from
  * `since` or has `reset: true` and holds everything asked for; it comes also when nothing changed. A bundle is sent at each connect. `since` is
  * the revision of the last update; the catalog continues only a line that it remembers and that asked for no less, but for those upstreams that `new`
@@ -82,6 +82,13 @@ export const feedUpstreamSchema = z.strictObject({
   resilience: z.unknown(),
 });
 
+/** Where the names `<service>.mesh` lead: of each service of the mesh its address, and the ports of its instances. Sent to who asks by `names=mesh`. */
+export const feedMeshNamesSchema = z.strictObject({
+  kind: z.literal('mesh-names'),
+  name: z.literal('mesh'),
+  services: z.array(z.strictObject({ service: z.string(), address: z.string(), ports: z.array(z.number()) })),
+});
+
 /** The trust bundle and revocation list of the own trust domain, signed by identity (policies/wire/signed-bundle.ts). */
 export const feedBundleSchema = z.strictObject({ kind: z.literal('bundle'), name: z.string(), jws: z.string() });
 
@@ -89,6 +96,7 @@ export const feedBundleSchema = z.strictObject({ kind: z.literal('bundle'), name
 export const feedResourceSchema = z.discriminatedUnion('kind', [
   feedIntentionsSchema,
   feedUpstreamSchema,
+  feedMeshNamesSchema,
   feedBundleSchema,
 ]);
 
@@ -125,6 +133,7 @@ export const feedAckSchema = z.strictObject({
 export type FeedIntentions = z.infer<typeof feedIntentionsSchema>;
 export type FeedEndpoint = z.infer<typeof feedEndpointSchema>;
 export type FeedUpstream = z.infer<typeof feedUpstreamSchema>;
+export type FeedMeshNames = z.infer<typeof feedMeshNamesSchema>;
 export type FeedBundle = z.infer<typeof feedBundleSchema>;
 export type FeedResource = z.infer<typeof feedResourceSchema>;
 export type FeedMessage = z.infer<typeof feedMessageSchema>;

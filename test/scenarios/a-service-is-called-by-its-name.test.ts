@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { Resolver } from 'node:dns/promises';
 import { Agent } from 'node:http';
 import { after, test } from 'node:test';
 import { waitFor } from '#test/wait-for.ts';
@@ -10,10 +11,11 @@ import { setScene } from './scene.ts';
 
 const db = await startHttpApplication();
 const { mesh } = await setScene({}, async (mesh) => {
+  mesh.addCatalogFlags('--dns-addr', '127.0.0.1:0');
   await mesh.startControlPlane();
   await mesh.speakHttp('db');
   await Promise.all([
-    mesh.startProxy('web', { service: 'web', flags: ['--http-proxy-addr', '127.0.0.1:0'] }),
+    mesh.startProxy('web', { service: 'web', flags: ['--http-proxy-addr', '127.0.0.1:0', '--mesh-listeners'] }),
     mesh.startProxy('db', { service: 'db', local: db.address }),
   ]);
   await mesh.intend('web', 'db', 'allow');
@@ -43,6 +45,21 @@ test('the first call of a service waits until the catalog has told of it', async
   );
 });
 
+/** Where `<service>.mesh` leads. */
+async function meshAddress(service: string): Promise<string> {
+  const resolver = new Resolver();
+  resolver.setServers([await mesh.child('catalog').fact('dns')]);
+  const [address = ''] = await resolver.resolve4(`${service}.mesh`);
+  return address;
+}
+
+let dbAddress = '';
+test('what resolves db.mesh itself reaches db at its port, while it is there', async () => {
+  dbAddress = `${await meshAddress('db')}:${db.address.split(':')[1]}`;
+  const { status } = await waitFor('the listener', () => httpCall(dbAddress), 5_000);
+  assert.equal(status, 200);
+});
+
 test('with the catalog gone and the proxy started again, what was called before is called on; what was not is refused', async () => {
   await mesh.kill('catalog', 'SIGKILL');
   await mesh.kill('web', 'SIGKILL');
@@ -51,4 +68,5 @@ test('with the catalog gone and the proxy started again, what was called before 
   const unknown = await viaProxy('cache.mesh');
   assert.equal(unknown.status, 503);
   assert.match(unknown.text, /SLV-4013/);
+  assert.equal((await waitFor('the listener', () => httpCall(dbAddress), 5_000)).status, 200);
 });
