@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { join } from 'node:path';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
 
 const selvedge = join(import.meta.dirname, '..', 'bin', 'selvedge');
@@ -67,6 +71,36 @@ describe('command line', () => {
       1,
       /no file \/nonexistent\/token/,
     ],
+    [
+      'a pin that is none',
+      ['identity', 'status', '--ca-pin', 'sha256:zz'],
+      2,
+      /--ca-pin: "sha256:zz" is not a pin[\s\S]*SLV-1002/,
+    ],
+    [
+      'a lifetime out of bounds',
+      ['serve', 'identity', '--svid-ttl', '25h'],
+      2,
+      /--svid-ttl: "25h" is not within 1m to 24h/,
+    ],
+    ['a name that can not be', ['dev', '--datacenter', 'a b'], 2, /--datacenter: "a b" is not a valid name/],
+    [
+      'a pin and an identity service that can not be proven by it',
+      [
+        'serve',
+        'edge-proxy',
+        '--service',
+        'web',
+        '--ca-pin',
+        `sha256:${'0'.repeat(64)}`,
+        '--admin-addr',
+        '127.0.0.1:0',
+        '--listen',
+        '127.0.0.1:0',
+      ],
+      2,
+      /--ca-pin can not prove the identity service at http:[\s\S]*SLV-1002/,
+    ],
     ['a command without its subcommand', ['identity'], 2, /Usage: selvedge identity/],
     ['no command at all', [], 2, /Usage: selvedge/],
   ];
@@ -79,6 +113,25 @@ describe('command line', () => {
       assert.doesNotMatch(result.stderr, /\n\s+at /, 'no stack');
     });
   }
+
+  test('over plain http an operator token is not sent to another host, and that is said', async (t) => {
+    const heard: (string | undefined)[] = [];
+    const server = createServer((request, response) => {
+      heard.push(request.headers['x-consul-token']?.toString(), request.headers.authorization);
+      response.end('[]');
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    t.after(() => server.close());
+    const file = join(mkdtempSync(join(tmpdir(), 'selvedge-')), 'token');
+    t.after(() => rmSync(dirname(file), { recursive: true }));
+    writeFileSync(file, 'secret');
+    // No address of loopback, but one that leads to it.
+    const url = `http://0.0.0.0:${(server.address() as AddressInfo).port}`;
+    const result = await run(['intention', 'list', '--catalog', url, '--token-file', file]);
+    assert.equal(result.code, 0, result.stderr);
+    assert.match(result.stderr, /the token in .* is not sent/);
+    assert.deepEqual(heard, [undefined, undefined]);
+  });
 
   test('an unknown SELVEDGE_ variable is named', async () => {
     const result = await run(['intention', 'list'], { SELVEDGE_CATALGO: 'x' });

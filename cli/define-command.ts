@@ -53,5 +53,6 @@ function describe(option: Option<unknown>): string {
 
 /** A usage error of commander's, as ours. */
 export function usageError(message: string): MeshError {
-  return new MeshError('SLV-1001', message.replace(/^error: /, ''));
+  const what = message.replace(/^error: /, '');
+  return new MeshError(what.startsWith('missing required argument') ? 'SLV-1003' : 'SLV-1001', what);
 }

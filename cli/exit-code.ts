@@ -12,11 +12,13 @@ export const exitCode = {
   unreachable: 5,
 } as const;
 
+/** What was typed is wrong: options, and names that can't be. */
+const misuse: ReadonlySet<string> = new Set(['SLV-1001', 'SLV-1002', 'SLV-1003', 'SLV-5001', 'SLV-5002']);
+
 /** The exit code that an error stands for. */
 export function exitCodeOf(error: unknown): number {
   if (!isMeshError(error)) return exitCode.failure;
-  if (error.code.startsWith('SLV-10') && ['SLV-1001', 'SLV-1002', 'SLV-1003'].includes(error.code))
-    return exitCode.usage;
+  if (misuse.has(error.code)) return exitCode.usage;
   if (error.code === 'SLV-1006') return exitCode.unreachable;
   return statusExit(error);
 }

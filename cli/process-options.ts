@@ -1,9 +1,11 @@
 import { hostname } from 'node:os';
 import { parseDnsNameRule } from '#identity/dns-name-rule.ts';
+import { svidTtlBounds } from '#identity/identity-config.ts';
 import { parseServiceName } from '#policies/service-name.ts';
 import type { Option, OptionSet } from '#runtime/configuration.ts';
 import { logLevels } from '#runtime/logging.ts';
-import { durationMs, oneOf, text } from '#runtime/option-kinds.ts';
+import { durationMs, durationWithin, oneOf, text } from '#runtime/option-kinds.ts';
+import { parseRootPin } from '#runtime/svid/root-pin.ts';
 
 /** Options that several processes have, declared once. */
 
@@ -47,7 +49,7 @@ export const defaultIntentionPolicy = {
   description: 'what holds where no intention does',
 } as const;
 export const svidTtl = {
-  parse: durationMs,
+  parse: durationWithin(svidTtlBounds.floor * 1_000, svidTtlBounds.ceiling * 1_000, '1m to 24h'),
   placeholder: 'duration',
   default: '4h',
   description: 'lifetime of an SVID, 1m to 24h; renewed at a third of it',
@@ -59,6 +61,12 @@ export const askedSvidTtl = {
   placeholder: 'duration',
   description: "ask for this lifetime instead of the identity service's own",
 } as const;
+
+/** Checked here, so that a pin that is none is refused by its place; kept as it was given. */
+function rootPin(value: string): string {
+  parseRootPin(value);
+  return value;
+}
 
 export const joining = {
   joinTokenFile: {
@@ -72,9 +80,10 @@ export const joining = {
     description: 'PEM roots that must be behind the identity service: it is proven before the token is sent',
   },
   caPin: {
-    parse: text,
+    parse: rootPin,
     placeholder: 'sha256:hex',
-    description: 'pin of the root key instead of --ca-file; the identity service prints it at start',
+    description:
+      'pin of the root key instead of --ca-file, or of the one root in it that is meant; the identity service prints it at start',
   },
 } as const satisfies OptionSet;
 

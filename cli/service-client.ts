@@ -7,9 +7,11 @@ import { createLogger } from '#runtime/logging.ts';
 import { type MeshResponse, meshRequest } from '#runtime/mesh-http.ts';
 import { readProblem } from '#runtime/problem.ts';
 import { systemContext } from '#runtime/process-context.ts';
-import { firstContact } from '#runtime/svid/first-contact.ts';
+import { isLoopback } from '#runtime/socket-address.ts';
+import { firstContact, rootsOfFile } from '#runtime/svid/first-contact.ts';
 import type { TrustSource } from '#runtime/svid/trust.ts';
-import { readRootsFile, vouchedRoots } from '#runtime/svid/vouched-roots.ts';
+import { vouchedRoots } from '#runtime/svid/vouched-roots.ts';
+import { say } from './output.ts';
 
 /** How a command reaches one of the services. */
 export interface ServiceAddress {
@@ -94,8 +96,16 @@ export class ServiceClient {
   async #prepare(): Promise<{ trust: TrustSource | undefined; token: string | undefined }> {
     const { url, tokenFile, caFile, caPin } = this.#address;
     const token = tokenFile === undefined ? undefined : await readToken(tokenFile);
-    if (url.startsWith('http:')) return { trust: undefined, token };
-    if (caFile !== undefined) return { trust: vouchedRoots(await readRootsFile(caFile)), token };
+    if (url.startsWith('http:')) {
+      if (token === undefined || isLoopback(new URL(url).hostname.replace(/^\[(.*)\]$/, '$1')))
+        return { trust: undefined, token };
+      say(`the token in ${tokenFile} is not sent: over plain http nobody on the way to ${url} proves who it is`);
+      return { trust: undefined, token: undefined };
+    }
+    if (caFile !== undefined) {
+      const pin = this.#kind === 'identity' ? caPin : undefined;
+      return { trust: vouchedRoots(await rootsOfFile(caFile, pin)), token };
+    }
     if (this.#kind === 'identity' && caPin !== undefined) {
       const context = systemContext(createLogger({ process: 'cli', level: 'error' }));
       const opened = await firstContact({ identityUrl: url, caPin, context, signal: AbortSignal.timeout(timeoutMs) });

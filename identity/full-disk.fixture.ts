@@ -1,8 +1,12 @@
 /** Runs an identity service on the small file system at the given path, fills that, frees it, starts anew, and tells how each was taken, one line a step. */
 import { closeSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { isMeshError } from '#policies/errors/mesh-error.ts';
+import { parseTrustDomain } from '#policies/spiffe-id.ts';
 import { createLogger } from '#runtime/logging.ts';
 import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
+import { openEmbeddedCa } from './backends/embedded.ts';
 import { startIdentity } from './main.ts';
 
 const directory = process.argv[2] ?? '';
@@ -79,4 +83,29 @@ console.log(
   `started anew, the root is kept: ${second.pins.includes(first.pins[0] ?? '')}, status: ${await second.ask('/v1/identity/status')}`,
 );
 await second.close();
+
+// Each write of the journal: refused with a code, nothing lost in memory or on disk, and done once there is space.
+const alone = join(directory, 'alone');
+const open = () => openEmbeddedCa({ dataDir: alone, trustDomain: parseTrustDomain('mesh.test') }, context);
+let ca = await open();
+const course = [
+  ['prepare', () => ca.rotating.prepare('root')],
+  ...(['publish', 'see', 'activate', 'retire'] as const).map((step) => [step, () => ca.rotating.take(step)] as const),
+] as const;
+for (const [step, take] of course) {
+  const { state } = ca.rotating;
+  const written = readFileSync(join(alone, 'ca', 'journal.json'), 'utf8');
+  fill();
+  const refusal = await take().then(
+    () => 'taken',
+    (error: unknown) => (isMeshError(error) ? error.code : String(error)),
+  );
+  const held = isDeepStrictEqual(ca.rotating.state, state);
+  const onDisk = readFileSync(join(alone, 'ca', 'journal.json'), 'utf8') === written;
+  ca = await open(); // on the full disk, as after a crash
+  const opened = isDeepStrictEqual(ca.rotating.state, state);
+  rmSync(ballast);
+  await take();
+  console.log(`${step}: ${refusal}, as before: ${held && onDisk && opened}, then: ${ca.rotating.state.state}`);
+}
 process.exit(0);

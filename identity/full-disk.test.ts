@@ -26,6 +26,11 @@ test('a disk that is really full: nothing is lost, the reason has a code, and wi
       'half-written files: 0',
       'freed, join token: 200, rotate: 200',
       'started anew, the root is kept: true, status: 200',
+      'prepare: SLV-1005, as before: true, then: prepared',
+      'publish: SLV-1005, as before: true, then: published',
+      'see: SLV-1005, as before: true, then: seen',
+      'activate: SLV-1005, as before: true, then: activated',
+      'retire: SLV-1005, as before: true, then: idle',
     ],
     run.stderr,
   );

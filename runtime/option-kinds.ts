@@ -30,6 +30,15 @@ export function durationMs(value: string): number {
   return Math.round(total);
 }
 
+/** A duration from `leastMs` to `mostMs`. @param form how the bounds are told: `1m to 24h` */
+export function durationWithin(leastMs: number, mostMs: number, form: string): (value: string) => number {
+  return (value) => {
+    const ms = durationMs(value);
+    if (ms < leastMs || ms > mostMs) throw new MeshError('SLV-1002', `"${clip(value)}" is not within ${form}`);
+    return ms;
+  };
+}
+
 /** An http:// or https:// URL without path, query, user or password; the trailing slash is dropped. */
 export function serviceUrl(value: string): string {
   const url = URL.canParse(value) ? new URL(value) : undefined;

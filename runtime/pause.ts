@@ -7,7 +7,8 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
     signal.removeEventListener('abort', done);
     resolve();
   };
-  const timer = setTimeout(done, ms);
+  // What is left until a moment that is computed may be over by now; Node warns of less than nothing.
+  const timer = setTimeout(done, Math.max(ms, 0));
   timer.unref();
   signal.addEventListener('abort', done);
   return promise;

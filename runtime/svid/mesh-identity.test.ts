@@ -4,6 +4,7 @@ import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, beforeEach, describe, test } from 'node:test';
+import { toPem } from '#policies/der-writer.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { makeCa, type Recipe } from '#test/mini-ca.ts';
 import { createLogger } from '../logging.ts';
@@ -59,6 +60,9 @@ async function open(
   opened.push(mesh);
   return mesh;
 }
+
+const rootsPem = (...of: readonly TestIdentity[]): string =>
+  of.map(({ ca }) => toPem('CERTIFICATE', ca.root.certificate)).join('');
 
 function nextChange(source: SvidSource): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
@@ -155,6 +159,27 @@ describe('first contact', () => {
     const mesh = await open(identity, { caPin: undefined });
     assert.equal(mesh.svid('web').current?.spiffeId, id('web'));
     assert.ok(!identity.received.some((text) => text.includes(goodToken)));
+  });
+
+  test('over plain http a pin or a CA file proves nothing: refused, and nothing is asked', async () => {
+    const identity = await startIdentity({ plain: true });
+    const caFile = join(directory, 'ca.pem');
+    await writeFile(caFile, rootsPem(identity));
+    for (const more of [{}, { caPin: undefined, caFile }, { caFile }]) {
+      await assert.rejects(open(identity, more), refusedWith('SLV-1002'));
+    }
+    assert.deepEqual(identity.received, []);
+  });
+
+  test('by CA file and pin: the one root in the file that has the pin counts, and no other', async () => {
+    const [identity, other] = [await startIdentity(), await startIdentity()];
+    const caFile = join(directory, 'ca.pem');
+    await writeFile(caFile, rootsPem(other, identity));
+    await (await open(identity, { caFile })).close();
+    await rm(join(directory, 'state'), { recursive: true });
+    await assert.rejects(open(identity, { caFile, caPin: other.pin }), refusedWith('SLV-2010'));
+    await assert.rejects(open(identity, { caFile, caPin: `sha256:${'0'.repeat(64)}` }), refusedWith('SLV-2010'));
+    assert.ok(!other.received.some((text) => text.includes(goodToken)));
   });
 
   test('waits for an identity service that is not up yet', async () => {

@@ -4,7 +4,7 @@ import type { TrustDomain } from '#policies/spiffe-id.ts';
 import { readFileBounded } from '../atomic-file.ts';
 import { pause as realPause } from '../pause.ts';
 import type { ProcessContext } from '../process-context.ts';
-import { firstContact } from './first-contact.ts';
+import { firstContact, requireProvable } from './first-contact.ts';
 import { SuccessionFollower } from './follow-succession.ts';
 import { delayAfter, IdentityClient, isLastingRefusal } from './identity-client.ts';
 import { type JwtSvid, JwtSvids } from './jwt-svids.ts';
@@ -83,9 +83,10 @@ const soonMs = 1_500;
  * Opens the node's identity. What the state directory holds is used as it is, so a start does not need the identity service while the SVIDs are good;
  * otherwise the server is proven (firstContact), the node joins, and an SVID of each service is asked for once. Waits, with retries, for an identity
  * service that is needed and does not answer; rejects with what only an operator can change: SLV-2010 not proven, SLV-2014 refused (the token, the
- * grant), SLV-1003 and SLV-1005 configuration.
+ * grant), SLV-1002, SLV-1003 and SLV-1005 configuration.
  */
 export async function openMeshIdentity(options: MeshIdentityOptions): Promise<MeshIdentity> {
+  requireProvable(options);
   const closing = new AbortController();
   const signal = AbortSignal.any([options.signal, closing.signal]);
   const node = new Node({ ...options, signal }, await openNodeState(options.stateDir));
