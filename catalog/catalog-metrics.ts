@@ -1,5 +1,5 @@
+import { DnsMetrics } from '#runtime/dns/dns-metrics.ts';
 import { type CounterCell, createMetrics, type Metrics } from '#runtime/metrics.ts';
-import { DnsMetrics } from './dns/dns-metrics.ts';
 import type { FeedHub } from './feed/feed-hub.ts';
 import type { CatalogParts } from './parts.ts';
 
@@ -14,7 +14,7 @@ export class CatalogMetrics {
     'class',
   ]);
   /** Counts of the DNS server. */
-  readonly dns = new DnsMetrics(this.#metrics);
+  readonly dns = new DnsMetrics(this.#metrics, 'selvedge_catalog');
 
   constructor(parts: CatalogParts, hub: FeedHub) {
     const { state } = parts;

@@ -272,6 +272,12 @@ export const edgeProxyOptions = {
     placeholder: 'address',
     description: "serve Consul's API here: /v1/agent by itself, the rest from the catalog; loopback only",
   },
+  dnsAddr: {
+    parse: address,
+    placeholder: 'address',
+    description: 'serve DNS here for this host, on UDP and TCP: 127.0.0.1:8600 by custom; without it there is none',
+  },
+  ...dnsOptions,
   checkInterval: {
     parse: durationMs,
     placeholder: 'duration',

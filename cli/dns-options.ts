@@ -1,13 +1,13 @@
-import type { DnsConfig } from '#catalog/dns/catalog-dns.ts';
-import type { ServiceTtl } from '#catalog/dns/service-ttl.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { OptionSet, OptionValues } from '#runtime/configuration.ts';
 import type { DnsName } from '#runtime/dns/protocol.ts';
 import { parseDnsName } from '#runtime/dns/records.ts';
+import type { DnsConfig } from '#runtime/dns/serve-zone.ts';
+import type { ServiceTtl } from '#runtime/dns/service-ttl.ts';
 import { durationMs, onOff } from '#runtime/option-kinds.ts';
 import { parseSocketAddress, type SocketAddress } from '#runtime/socket-address.ts';
 
-/** How DNS is served, of `dev` and `serve catalog`; where, `--dns-addr`, is each one's own. */
+/** How DNS is served, of `dev`, `serve catalog` and `serve edge-proxy`; where, `--dns-addr`, is each one's own. */
 export const dnsOptions = {
   dnsDomain: {
     parse: dnsDomain,

@@ -1,3 +1,4 @@
+import type { DnsConfig } from '#runtime/dns/serve-zone.ts';
 import type { SocketAddress } from '#runtime/socket-address.ts';
 import type { KeyType } from '#runtime/svid/key-type.ts';
 import type { NodeEvidence } from '#runtime/svid/node-evidence.ts';
@@ -40,6 +41,8 @@ export interface EdgeProxyConfig {
   readonly dataDir: string | undefined;
   readonly adminAddr: SocketAddress;
   readonly agentAddr: SocketAddress | undefined;
+  /** DNS for this host; undefined: none. */
+  readonly dns?: DnsConfig | undefined;
   readonly checkIntervalMs: number;
   /** Clients that have the agent's token may register checks that run programs of this host. */
   readonly enableLocalScriptChecks?: boolean;

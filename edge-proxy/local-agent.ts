@@ -2,21 +2,25 @@ import { join } from 'node:path';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { parseSpiffeId, serviceIdentityOf, trustDomainOf } from '#policies/spiffe-id.ts';
 import { serveHttp } from '#runtime/http-service.ts';
+import type { Metrics } from '#runtime/metrics.ts';
 import { loadOrCreateOperatorToken } from '#runtime/operator-token.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
-import { isLoopback } from '#runtime/socket-address.ts';
+import { isLoopback, type SocketAddress } from '#runtime/socket-address.ts';
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import { type Agent, createAgent } from './agent/agent.ts';
 import type { AgentAccess, AgentCa, Authorization } from './agent/agent-options.ts';
 import { createCatalogClient } from './agent/catalog-client.ts';
 import { CatalogForward } from './agent/catalog-forward.ts';
 import type { EdgeProxyConfig } from './configuration.ts';
+import { serveAgentDns } from './dns/agent-dns.ts';
 import type { Sidecar } from './sidecar.ts';
 
 /** The agent of an edge proxy, with its services registered. */
 export interface LocalAgent {
   /** Where it serves /v1/agent, if it does. */
   readonly url: string | undefined;
+  /** Where it answers DNS, if it does. */
+  readonly dnsAddress: SocketAddress | undefined;
   /** The catalog is back after an absence: compare now. */
   catalogReturned(): void;
   /** Deregisters everything. */
@@ -31,15 +35,17 @@ export async function startLocalAgent(options: {
   config: EdgeProxyConfig;
   sidecars: readonly Sidecar[];
   identity: MeshIdentity;
+  metrics: Metrics;
   context: ProcessContext;
   /** The ports at which applications of this host serve, as they were registered: at the start and when they change. */
   onPorts(ports: ReadonlySet<number>): void;
 }): Promise<LocalAgent> {
-  const { config, sidecars, identity, context } = options;
+  const { config, sidecars, identity, metrics, context } = options;
   const first = sidecars[0];
   /** Before, not everything is there: a port would look free that is not. */
   let restored = false;
   const trust = config.catalogUrl.startsWith('https:') ? identity.trust : undefined;
+  const svid = () => first && identity.svid(first.config.service).current;
   const agent = createAgent({
     nodeName: config.nodeName,
     nodeAddress: first?.advertised?.host ?? first?.config.listen.host ?? '127.0.0.1',
@@ -53,12 +59,7 @@ export async function startLocalAgent(options: {
     authorize: (target, uri) => authorize(sidecars, identity, target, uri),
     // As Consul's agent on loopback: whoever can run a process on this host. Web pages are kept out.
     access: { kind: 'open' },
-    forward: new CatalogForward({
-      url: config.catalogUrl,
-      trust,
-      svid: () => first && identity.svid(first.config.service).current,
-      context,
-    }),
+    forward: new CatalogForward({ url: config.catalogUrl, trust, svid, context }),
     ...(config.agentAddr === undefined ? {} : { ca: agentCa(config, sidecars, identity) }),
     ...(config.dataDir === undefined ? {} : { stateFile: join(config.dataDir, agentStateFile) }),
     ...(config.enableLocalScriptChecks === true ? { scripts: withAgentToken(config) } : {}),
@@ -89,10 +90,16 @@ export async function startLocalAgent(options: {
           log: context.log,
           clock: context.clock,
         });
+  const { datacenter } = identity;
+  const dns =
+    config.dns &&
+    (await serveAgentDns(config.dns, { catalogUrl: config.catalogUrl, trust, svid, datacenter, metrics, context }));
   return {
     url: served?.url,
+    dnsAddress: dns?.address,
     catalogReturned: () => agent.catalogReturned(),
     async close() {
+      await dns?.close();
       await served?.close(1_000);
       await agent.close();
     },

@@ -3,7 +3,7 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import { serveHttp } from '#runtime/http-service.ts';
 import { createMetrics } from '#runtime/metrics.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
-import { isLoopback } from '#runtime/socket-address.ts';
+import { isLoopback, type SocketAddress } from '#runtime/socket-address.ts';
 import { openMeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import { adminApp } from './admin.ts';
 import type { EdgeProxyConfig } from './configuration.ts';
@@ -22,6 +22,7 @@ export interface RunningEdgeProxy {
   readonly sidecars: readonly Sidecar[];
   readonly adminUrl: string;
   readonly agentUrl: string | undefined;
+  readonly dnsAddress: SocketAddress | undefined;
   /** Deregisters, drains for up to `graceMs`, then stops. */
   close(graceMs: number): Promise<void>;
 }
@@ -112,6 +113,7 @@ export async function startEdgeProxy(
     config,
     sidecars,
     identity,
+    metrics,
     context,
     onPorts: (ports) => {
       for (const { meshListeners } of sidecars) meshListeners?.setReserved(ports);
@@ -126,6 +128,7 @@ export async function startEdgeProxy(
     sidecars,
     adminUrl: admin.url,
     agentUrl: agent.url,
+    dnsAddress: agent.dnsAddress,
     async close(graceMs) {
       draining = true;
       clearInterval(shed);

@@ -27,6 +27,8 @@ export interface MeshRequest {
   readonly expect?: Expectation;
   /** What we show when the server asks. */
   readonly svid?: Svid;
+  /** It changes nothing on the server, whatever its method: it may be sent again, so it goes over a kept connection. GET and HEAD always do. */
+  readonly repeatable?: true;
   /** Needed for https. */
   readonly trust?: TrustSource;
   readonly clock: Clock;
@@ -137,7 +139,7 @@ async function withDeadline<T>(
 }
 
 async function send(options: MeshRequest, signal: AbortSignal): Promise<IncomingMessage> {
-  const request = makeRequest(options, signal, repeatable.has(options.method ?? 'GET'));
+  const request = makeRequest(options, signal, options.repeatable ?? repeatable.has(options.method ?? 'GET'));
   try {
     return await exchange(request, options);
   } catch (error) {

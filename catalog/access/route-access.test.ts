@@ -239,6 +239,7 @@ const rows: Readonly<Record<string, readonly Probe[]>> = {
     ask('db itself', '/v1/mesh/feed?proxy=p&service=db'),
     ask('operators alone', '/v1/mesh/feed?proxy=p&service=db&service=web'),
   ],
+  'POST /v1/mesh/feed/dns': [ask('proxies', '/v1/mesh/feed/dns', { known: { 'service/db': '' } })],
   'POST /v1/mesh/feed/ack': [
     ask('proxies', '/v1/mesh/feed/ack', { proxy: 'q', revision: 1, rejected: [], bundleSequence: 0 }),
   ],

@@ -72,7 +72,7 @@ export async function blockWhile(
   parts: CatalogParts,
   unchanged: () => boolean,
   watch: (look: () => void) => () => void,
-  options: QueryOptions,
+  options: Pick<QueryOptions, 'waitMs'>,
   { gone, session }: Reader,
 ): Promise<void> {
   if (!unchanged() || gone.aborted || parts.stopping.aborted) return;

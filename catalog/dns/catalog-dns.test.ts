@@ -3,13 +3,13 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, test } from 'node:test';
+import type { DnsConfig } from '#runtime/dns/serve-zone.ts';
 import { queryBytes } from '#runtime/dns/testing/query-bytes.ts';
 import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
 import { dig, skipWithoutDig } from '#test/dig.ts';
 import { waitFor } from '#test/wait-for.ts';
 import { type RunningCatalog, startCatalog } from '../main.ts';
 import { quietContext, send, startTestCatalog } from '../testing/running-catalog.ts';
-import type { DnsConfig } from './catalog-dns.ts';
 
 /** DNS as `dig` sees it: a catalog on real sockets, filled over its own API. */
 

@@ -9,6 +9,7 @@ import type { CatalogParts } from '../parts.ts';
 import { permit } from './access.ts';
 import { mountBackupRoute } from './backup-route.ts';
 import { mountCheckRoute } from './check-route.ts';
+import { mountDnsFactsRoute } from './dns-facts-route.ts';
 import { mountFeedRoutes } from './feed-routes.ts';
 import { mountIntentionFileRoutes } from './intention-file-routes.ts';
 import { mountIntentionHistoryRoutes } from './intention-history-routes.ts';
@@ -40,6 +41,7 @@ export function meshApi(parts: CatalogParts, hub: FeedHub, decisions: Decisions)
   mountIntentionRoutes(app, parts);
   mountProxiesRoute(app, parts, hub);
   mountFeedRoutes(app, hub);
+  mountDnsFactsRoute(app, parts);
   mountBackupRoute(app, parts);
   mountTokenRoutes(app, parts);
   app.get('/openapi.json', (c) => {

@@ -9,6 +9,7 @@ import { formatSocketAddress } from '#runtime/socket-address.ts';
 import { nodeEvidence } from '../attest-options.ts';
 import { edgeProxyOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
+import { dnsConfig } from '../dns-options.ts';
 
 /** `selvedge serve edge-proxy`. */
 export function defineEdgeProxyServe(serve: Command): void {
@@ -35,6 +36,7 @@ export function defineEdgeProxyServe(serve: Command): void {
             dataDir: options.dataDir,
             adminAddr: options.adminAddr,
             agentAddr: options.agentAddr,
+            dns: options.dnsAddr === undefined ? undefined : dnsConfig(options.dnsAddr, options),
             checkIntervalMs: options.checkInterval,
             enableLocalScriptChecks: options.enableLocalScriptChecks,
             svidTtlMs: options.svidTtl,
@@ -47,6 +49,7 @@ export function defineEdgeProxyServe(serve: Command): void {
         );
         process.stdout.write(`admin ${proxy.adminUrl}\n`);
         if (proxy.agentUrl !== undefined) process.stdout.write(`agent ${proxy.agentUrl}\n`);
+        if (proxy.dnsAddress !== undefined) process.stdout.write(`dns ${formatSocketAddress(proxy.dnsAddress)}\n`);
         for (const sidecar of proxy.sidecars) {
           if (sidecar.advertised !== undefined)
             process.stdout.write(`inbound ${sidecar.config.service} ${formatSocketAddress(sidecar.advertised)}\n`);

@@ -39,7 +39,7 @@ export interface AddressHolder {
 
 /**
  * What DNS answers from: a catalog's state, or a copy of it. Names are asked in lower case and found whatever their case is. Answers are at hand: nothing
- * here waits, so a store that is gone costs freshness only.
+ * here waits, but for `fetchMissing`, so a store that is gone costs freshness only.
  */
 export interface DnsView {
   /** Grows with each change: the serial of the zones. */
@@ -54,4 +54,9 @@ export interface DnsView {
   holderOf(hex: string): AddressHolder | undefined;
   /** The address of 127.64.0.0/10 at which edge proxies listen for a service, once it has one. */
   meshAddress(service: string): Uint8Array | undefined;
+  /**
+   * Of a view that has not everything at hand: what was looked for in this turn and is not there yet. Resolves once it is, rejects when it can't be had;
+   * undefined: nothing is missing. Absent: everything is always there.
+   */
+  fetchMissing?(): Promise<void> | undefined;
 }

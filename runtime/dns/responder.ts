@@ -59,6 +59,8 @@ export class DnsResponder {
       return counted(writeTruncated(query));
     try {
       const answer = this.#answer(read.query, asker);
+      const missing = this.#parts.view.fetchMissing?.();
+      if (missing !== undefined) return this.#onceKnown(missing, answer, message, read.query, asker).then(counted);
       if (answer !== 'ask elsewhere') return counted(this.#write(query, answer, asker));
       return this.#askElsewhere(message, read.query, asker).then(counted);
     } catch (error) {
@@ -78,6 +80,22 @@ export class DnsResponder {
     if (answer.kind === 'answer') return answer.answer;
     const isWanted = (query.flags & headerFlags.recursionDesired) !== 0;
     return isWanted && this.#recurses(asker) ? 'ask elsewhere' : answer.unless;
+  }
+
+  /** What was never asked before and can't be had now is no "no": SERVFAIL, unless others may know. */
+  async #onceKnown(
+    missing: Promise<void>,
+    ifNot: Answer | 'ask elsewhere',
+    message: Uint8Array,
+    query: Query & { readonly question: Question },
+    asker: Asker,
+  ): Promise<Uint8Array> {
+    const answer = await missing.then(
+      () => this.#answer(query, asker),
+      // The view has logged why.
+      () => (ifNot === 'ask elsewhere' ? ifNot : emptyAnswer('SERVFAIL')),
+    );
+    return answer === 'ask elsewhere' ? this.#askElsewhere(message, query, asker) : this.#write(query, answer, asker);
   }
 
   async #askElsewhere(

@@ -1,6 +1,6 @@
-import { recordTypes, responseCodes } from '#runtime/dns/protocol.ts';
-import type { AnswerListener } from '#runtime/dns/responder.ts';
-import type { CounterCell, Metrics } from '#runtime/metrics.ts';
+import type { CounterCell, Metrics } from '../metrics.ts';
+import { recordTypes, responseCodes } from './protocol.ts';
+import type { AnswerListener } from './responder.ts';
 
 const typeNames = new Map<number, string>(Object.entries(recordTypes).map(([name, type]) => [type, name]));
 const codeNames = new Map<number, string>(Object.entries(responseCodes).map(([name, code]) => [code, name]));
@@ -13,14 +13,15 @@ export class DnsMetrics {
   readonly #seconds;
   readonly #cells = new Map<number, CounterCell>();
 
-  constructor(metrics: Metrics) {
-    this.#queries = metrics.counter('selvedge_catalog_dns_queries_total', 'DNS queries answered.', [
+  /** @param process whose metrics they are: `selvedge_catalog` */
+  constructor(metrics: Metrics, process: string) {
+    this.#queries = metrics.counter(`${process}_dns_queries_total`, 'DNS queries answered.', [
       'type',
       'rcode',
       'transport',
     ]);
     this.#seconds = metrics
-      .histogram('selvedge_catalog_dns_seconds', 'Time from a DNS query read to its answer written.', [], buckets)
+      .histogram(`${process}_dns_seconds`, 'Time from a DNS query read to its answer written.', [], buckets)
       .cell({});
   }
 
