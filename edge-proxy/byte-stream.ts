@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import { readDirectly } from './direct-reads.ts';
 import type { ResetReason, TunnelStream } from './tunnel/tunnel-stream.ts';
 
 /**
@@ -39,8 +40,11 @@ export const idleHandlers: ByteStreamHandlers = { onData() {}, onEnd() {}, onDra
 /** A connected TCP or TLS socket as a ByteStream. The socket must allow half-open (`allowHalfOpen: true`). */
 export function socketStream(socket: Socket): ByteStream {
   const stream = new SocketStream(socket);
-  socket.on('data', (chunk: Buffer) => stream.handlers.onData(chunk));
-  socket.on('end', () => stream.handlers.onEnd());
+  const direct = !(socket instanceof TLSSocket) && readDirectly(socket, (chunk) => stream.read(chunk));
+  // A reader that node:stream does not know of: `resume` alone starts it.
+  if (direct) socket.resume();
+  else socket.on('data', (chunk: Buffer) => stream.read(chunk));
+  socket.on('end', () => stream.readEnd());
   socket.on('drain', () => stream.handlers.onDrain());
   let fault: string | undefined;
   socket.on('error', (error: NodeJS.ErrnoException) => {
@@ -50,12 +54,37 @@ export function socketStream(socket: Socket): ByteStream {
   return stream;
 }
 
+/** Bytes read ahead while paused: a peer that is gone shows all the same, as long as it did not send more. */
+const maxHeldBytes = 65_536;
+
 class SocketStream implements ByteStream {
   handlers: ByteStreamHandlers = idleHandlers;
   readonly #socket: Socket;
+  #paused = false;
+  /** Read while paused. */
+  #held: Buffer[] = [];
+  #heldBytes = 0;
+  #delivering = false;
+  /** The other side's end: `due` while paused. */
+  #end: 'none' | 'due' | 'told' = 'none';
 
   constructor(socket: Socket) {
     this.#socket = socket;
+  }
+
+  read(chunk: Buffer): void {
+    if (!this.#paused) {
+      this.handlers.onData(chunk);
+      return;
+    }
+    this.#held.push(chunk);
+    this.#heldBytes += chunk.length;
+    if (this.#heldBytes >= maxHeldBytes) this.#socket.pause();
+  }
+
+  readEnd(): void {
+    this.#end = 'due';
+    if (!this.#paused) this.#tellEnd();
   }
 
   write(data: Buffer | string): boolean {
@@ -82,11 +111,31 @@ class SocketStream implements ByteStream {
   }
 
   pause(): void {
-    this.#socket.pause();
+    this.#paused = true;
   }
 
   resume(): void {
-    this.#socket.resume();
+    this.#paused = false;
+    if (this.#delivering) return;
+    this.#delivering = true;
+    try {
+      while (!this.#paused && !this.#socket.destroyed) {
+        const chunk = this.#held.shift();
+        if (chunk === undefined) break;
+        this.#heldBytes -= chunk.length;
+        this.handlers.onData(chunk);
+      }
+    } finally {
+      this.#delivering = false;
+    }
+    if (this.#paused) return;
+    if (this.#end === 'due') this.#tellEnd();
+    else this.#socket.resume();
+  }
+
+  #tellEnd(): void {
+    this.#end = 'told';
+    this.handlers.onEnd();
   }
 }
 

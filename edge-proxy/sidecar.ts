@@ -134,7 +134,7 @@ export class Sidecar {
         idleTimeoutMs: inboundIdleTimeoutMs,
         nothingKnown: nothingKnown(config.service),
         draining: () => this.#draining,
-        pushIdentity: identityHeaders(own.spiffeId),
+        identityOf: identityHeaders(own.spiffeId),
       };
       this.#inbound = new InboundListener({ svid: this.svid, trust: identity.trust, context, process, maxConnections });
       this.inboundPort = await this.#inbound.listen(config.listen);

@@ -27,6 +27,8 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   readonly #caller: Caller;
   readonly #context: InboundContext;
   readonly #edge: EdgeTraffic;
+  /** Headers that say who calls. */
+  readonly #identity: readonly string[];
   /** What the request under way was let in with. */
   #facts: RequestFacts | undefined;
   #path = '';
@@ -41,6 +43,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   constructor(stream: ByteStream, caller: Caller, context: InboundContext) {
     this.#caller = caller;
     this.#context = context;
+    this.#identity = context.identityOf(caller.peer.spiffeId);
     this.#edge = context.traffic.edge('inbound', caller.label, context.view.service);
     this.#edge.openConnections.value += 1;
     this.#edge.connections.value += 1;
@@ -90,7 +93,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     this.#context.live.add(this);
     const headers = forwardableHeaders(head);
     pushHost(headers, head, this.#context.view.service);
-    this.#context.pushIdentity(headers, this.#caller.peer.spiffeId);
+    headers.push(...this.#identity);
     this.#request = {
       method: head.method,
       target: target.path + target.query,

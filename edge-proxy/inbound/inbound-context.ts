@@ -17,21 +17,23 @@ export interface InboundContext extends ServingContext {
   readonly idleTimeoutMs: number;
   /** The verdict where no intentions are known: deny. */
   readonly nothingKnown: Verdict;
-  /** Adds who calls to the headers that the application gets; what the caller claimed has been stripped. */
-  pushIdentity(headers: string[], peer: SpiffeId): void;
+  /** Who calls, as headers (name, value, …) that the application gets; what the caller claimed has been stripped. */
+  identityOf(peer: SpiffeId): readonly string[];
 }
 
 /** Header with the caller's SPIFFE ID, set by the inbound proxy only. */
 export const sourceHeader = 'Selvedge-Source';
 
 /**
- * Sets `Selvedge-Source` and Envoy's `x-forwarded-client-cert` in its By and URI form.
+ * `Selvedge-Source` and Envoy's `x-forwarded-client-cert` in its By and URI form.
  *
  * @param own SPIFFE ID of the local service
  */
-export function identityHeaders(own: SpiffeId): InboundContext['pushIdentity'] {
-  return (headers, peer) => {
+export function identityHeaders(own: SpiffeId): InboundContext['identityOf'] {
+  return (peer) => {
+    const headers: string[] = [];
     pushHeader(headers, sourceHeader, peer);
     pushHeader(headers, 'X-Forwarded-Client-Cert', `By=${own};URI=${peer}`);
+    return headers;
   };
 }

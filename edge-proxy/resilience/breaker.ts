@@ -38,11 +38,12 @@ export function isFailureStatus(policy: BreakerPolicy, status: number): boolean 
  * open, and times the way from open to half-open. What it would do wrong for a proxy is done here (read in opossum 10, lib/circuit.js):
  *
  * - Its half-open probe wedges when it never settles, and its `fires` count calls that were rejected or given up. Here opossum's `fire` is
- *   called only when the outcome of a call is known, with a thenable that is settled already: no promise is awaited, cancelled calls
+ *   called only when the outcome of a call is known, and could change something, with a thenable that is settled already: no promise is awaited, cancelled calls
  *   leave no trace, and probes are ours (one at a time, `closeAfterSuccesses` in a row) until their verdict.
  * - Any late outcome settles its half-open state. Here an outcome counts only in the state in which its call was admitted.
  * - The window outlives closing, so that one failure would open it again. Here it is emptied.
  * - It opens above the threshold; ours at it. It sets two intervals a breaker; ours turns the window by the clock given.
+ * - A promise, two readings of the clock and a dozen events for each success that changes nothing. Here that is counted in its window straight away.
  * - It keeps the latency of every call of the window, read or not. Here each bucket gets a list that takes nothing.
  *
  * One timer remains opossum's own, from open to half-open: `setTimeout`, unref'd, not the clock given. Tests mock it.
@@ -275,8 +276,22 @@ class Engine {
   record(outcome: 'success' | 'failure', nowMs: number): void {
     if (this.#circuit.opened) return;
     this.#turn(nowMs);
-    if (outcome === 'success') void this.#circuit.fire(succeeded);
+    if (outcome === 'success') this.#succeed();
     else this.#circuit.fire(failed).catch(() => {}); // the rejection says what we have just said
+  }
+
+  /**
+   * While opossum is closed all that a success does is to be counted in the present bucket of its window: done here, without the promise, the two readings of the
+   * clock and the events of `fire`, which cost 1.3 µs of a request's 19 in the calling proxy.
+   */
+  #succeed(): void {
+    const [present] = this.#circuit.status.window;
+    if (present === undefined || !this.#circuit.closed) {
+      void this.#circuit.fire(succeeded);
+      return;
+    }
+    present.fires += 1;
+    present.successes += 1;
   }
 
   /** What the window holds. */

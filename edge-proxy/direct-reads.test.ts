@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { describe, it, type TestContext } from 'node:test';
+import { waitFor as waitForAtMost } from '#test/wait-for.ts';
+import { type ByteStream, socketStream } from './byte-stream.ts';
+import { readDirectly } from './direct-reads.ts';
+
+const waitFor = (what: string, condition: () => boolean): Promise<boolean> => waitForAtMost(what, condition, 5_000);
+
+/** A socket that a server accepted, and the other end of it. */
+async function connected(t: TestContext): Promise<{ accepted: Socket; peer: Socket }> {
+  const server = createServer({ allowHalfOpen: true });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const peer = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', allowHalfOpen: true });
+  const [accepted] = (await once(server, 'connection')) as [Socket];
+  t.after(() => {
+    accepted.destroy();
+    peer.destroy();
+    server.close();
+  });
+  return { accepted, peer };
+}
+
+/** Gathers what comes. */
+function listen(stream: ByteStream) {
+  const seen = { text: '', ended: 0, closed: false };
+  stream.handlers = {
+    onData: (chunk) => {
+      seen.text += chunk.toString('latin1');
+    },
+    onEnd: () => {
+      seen.ended += 1;
+    },
+    onDrain() {},
+    onClose: () => {
+      seen.closed = true;
+    },
+  };
+  return seen;
+}
+
+describe('direct reads', () => {
+  it('are to be had of this Node, on accepted and on connected sockets: else the proxy is slower than it was measured', async (t) => {
+    const { accepted, peer } = await connected(t);
+    assert.equal(
+      readDirectly(accepted, () => {}),
+      true,
+    );
+    assert.equal(
+      readDirectly(peer, () => {}),
+      true,
+    );
+  });
+
+  it('bring every byte in order, in chunks that stay as they are, through one buffer for all', async (t) => {
+    const [one, two] = [await connected(t), await connected(t)];
+    const chunks: Buffer[] = [];
+    const first = socketStream(one.accepted);
+    first.handlers = { onData: (chunk) => chunks.push(chunk), onEnd() {}, onDrain() {}, onClose() {} };
+    const second = listen(socketStream(two.accepted));
+    const sent = Array.from({ length: 200 }, (_, index) => `${index}:${'x'.repeat(index * 37)};`);
+    for (const piece of sent) {
+      one.peer.write(piece);
+      two.peer.write('y'.repeat(1_000));
+    }
+    await waitFor(
+      'all bytes',
+      () => second.text.length === 200_000 && Buffer.concat(chunks).length === sent.join('').length,
+    );
+    assert.equal(Buffer.concat(chunks).toString(), sent.join(''));
+    assert.equal(second.text, 'y'.repeat(200_000));
+  });
+
+  it('are held while paused, up to a bound, and told in order with the end behind them, once', async (t) => {
+    const { accepted, peer } = await connected(t);
+    const stream = socketStream(accepted);
+    const seen = listen(stream);
+    stream.pause();
+    peer.end('a'.repeat(3_000_000));
+    await waitFor('as much as is held to be read', () => accepted.bytesRead >= 65_536);
+    assert.equal(seen.text, '');
+    assert.ok(accepted.bytesRead < 1_000_000, 'a paused stream is read to a bound only');
+    stream.resume();
+    await waitFor('the end', () => seen.ended > 0);
+    assert.equal(seen.text.length, 3_000_000);
+    stream.pause();
+    stream.resume();
+    assert.equal(seen.ended, 1);
+  });
+
+  it('show a peer that is gone while paused', async (t) => {
+    const { accepted, peer } = await connected(t);
+    const stream = socketStream(accepted);
+    const seen = listen(stream);
+    stream.pause();
+    peer.write('a few bytes');
+    await waitFor('them to be here', () => accepted.bytesRead > 0);
+    peer.resetAndDestroy();
+    await waitFor('the stream to close', () => seen.closed);
+    stream.resume();
+    assert.equal(seen.text, '', 'nothing is told behind the close');
+  });
+
+  it('may be paused and resumed within a chunk', async (t) => {
+    const { accepted, peer } = await connected(t);
+    const stream = socketStream(accepted);
+    let text = '';
+    let inside = 0;
+    stream.handlers = {
+      onData(chunk) {
+        inside += 1;
+        assert.equal(inside, 1, 'one chunk at a time');
+        text += chunk.toString('latin1');
+        stream.pause();
+        stream.resume();
+        inside -= 1;
+      },
+      onEnd() {},
+      onDrain() {},
+      onClose() {},
+    };
+    stream.pause();
+    for (let index = 0; index < 50; index++) peer.write(`${index},`);
+    await waitFor('some of it', () => accepted.bytesRead > 0);
+    stream.resume();
+    await waitFor('all of it', () => text.endsWith('49,'));
+  });
+});
