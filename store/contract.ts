@@ -44,6 +44,16 @@ export interface TransactionResult {
   readonly revision: number;
 }
 
+/** Which part of a range is asked. */
+export interface RangeOptions {
+  /** As of this revision; absent: now. */
+  readonly revision?: number;
+  /** No more than so many keys. */
+  readonly limit?: number;
+  /** Only keys above this one, in the order of the range: the last of the page before (pages.ts). */
+  readonly after?: string;
+}
+
 export interface RangeResult {
   /** Ordered by key, byte-wise. */
   readonly kvs: readonly KeyValue[];
@@ -77,7 +87,7 @@ export interface Store extends AsyncDisposable {
   /** @returns the key's value now, or as of `revision`. Linearizable. */
   get(key: string, options?: { revision?: number }): Promise<KeyValue | undefined>;
   /** Every key with the prefix, now or as of `revision`. */
-  range(prefix: string, options?: { revision?: number; limit?: number }): Promise<RangeResult>;
+  range(prefix: string, options?: RangeOptions): Promise<RangeResult>;
   txn(transaction: Transaction): Promise<TransactionResult>;
   /** A put without condition. @returns the revision */
   put(key: string, value: Uint8Array, options?: { lease?: string }): Promise<number>;

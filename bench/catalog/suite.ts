@@ -204,11 +204,20 @@ async function placeOf({ processes }: SuiteOptions, name: string): Promise<Catal
 
 async function start({ checkout, processes }: SuiteOptions, order: CatalogOrder): Promise<Catalog> {
   const file = join(checkout, 'bench', 'catalog', 'service.ts');
-  const process = processes.start('catalog', join(checkout, 'bin', 'node'), [file, JSON.stringify(order)]);
+  const args = [...catalogFlags(checkout), file, JSON.stringify(order)];
+  const process = processes.start('catalog', join(checkout, 'bin', 'node'), args);
   await waitUntil('the catalog to be ready', [process], () =>
     /^ready$/m.test(readFileSync(process.outputFile, 'utf8')),
   );
   return { url: `http://127.0.0.1:${order.port}`, port: order.port, dnsPort: order.dnsPort, process, order };
+}
+
+/** What Node is told for a catalog, by the command itself. */
+function catalogFlags(checkout: string): string[] {
+  const [, flags] =
+    /'serve catalog'\) memory='([^']+)'/.exec(readFileSync(join(checkout, 'bin', 'selvedge'), 'utf8')) ?? [];
+  if (flags === undefined) throw new Error('bin/selvedge does not say what Node is told for a catalog');
+  return flags.split(' ');
 }
 
 function residentMiB(pid: number): number {

@@ -1,7 +1,7 @@
 import { protocolOfAll } from '#policies/config-entries/proxy-defaults.ts';
 import { protocolSaid } from '#policies/config-entries/service-defaults.ts';
 import type { ServiceProtocol } from '#policies/intention.ts';
-import type { RangeResult, WatchBatch, WatchEvent } from '#store/contract.ts';
+import type { KeyValue, RangeResult, WatchBatch, WatchEvent } from '#store/contract.ts';
 import { type CheckRecord, Checks } from './checks.ts';
 import { ConfigEntries } from './config-entries.ts';
 import { Events } from './events.ts';
@@ -38,6 +38,8 @@ export class CatalogState {
   readonly topics = new TopicIndex();
   readonly #listeners = new Set<ChangeListener>();
   #revision = 0;
+  /** The newest write among all that it was filled with. */
+  #newest = 1;
 
   /** The store's revision that this is the state of. */
   get revision(): number {
@@ -59,7 +61,23 @@ export class CatalogState {
     for (const listener of this.#listeners) listener(touched, batch.revision);
   }
 
-  /** Becomes what a range read found: at start, and when the watch fell behind the store's compaction. Wakes every reader. */
+  /** Takes in a part of what the store holds, before anybody reads. */
+  fill(kvs: readonly KeyValue[]): void {
+    for (const kv of kvs) {
+      this.#applyEvent({ kind: 'put', kv });
+      this.#newest = Math.max(this.#newest, kv.modRevision);
+    }
+  }
+
+  /** All parts are taken in: it is the state of this revision. */
+  filled(revision: number): void {
+    this.apply({ revision, events: [] });
+    // The catalog's own newest write (last-write is among them), not the store's newest revision: that may be a stranger's, and would be an index that
+    // catalogs which have followed all along have never heard of.
+    this.topics.raiseFloor(this.#newest);
+  }
+
+  /** Becomes what a range read found, when the watch fell behind the store's compaction. Wakes every reader. */
   reset(snapshot: RangeResult): void {
     const present = new Set(snapshot.kvs.map(({ key }) => key));
     const gone: WatchEvent[] = [
@@ -82,8 +100,6 @@ export class CatalogState {
       revision: snapshot.revision,
       events: [...gone, ...snapshot.kvs.map((kv) => ({ kind: 'put' as const, kv }))],
     });
-    // The catalog's own newest write (last-write is among them), not the store's newest revision: that may be a stranger's, and would be an index that
-    // catalogs which have followed all along have never heard of.
     this.topics.raiseFloor(snapshot.kvs.reduce((newest, { modRevision }) => Math.max(newest, modRevision), 1));
   }
 

@@ -1,7 +1,8 @@
 import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
 import { pause } from '#runtime/pause.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
-import type { Store } from '#store/contract.ts';
+import type { KeyValue, Store } from '#store/contract.ts';
+import { pagesOf } from '#store/pages.ts';
 import type { CatalogState } from './catalog-state.ts';
 import { encode } from './indexed.ts';
 import { catalogPrefix, lastWriteKey } from './keys.ts';
@@ -34,7 +35,12 @@ export class StoreFollower {
   /** Reads everything, then follows. Resolves once the state is whole. */
   async start(): Promise<void> {
     await this.#mark();
-    await this.#snapshot();
+    try {
+      await this.#fill();
+    } catch (error) {
+      if (!isMeshError(error, 'SLV-3502')) throw error; // compacted meanwhile, by another catalog
+      await this.#snapshot();
+    }
     this.#watching = true;
     this.#loop = this.#follow();
   }
@@ -66,8 +72,25 @@ export class StoreFollower {
     await this.#loop;
   }
 
+  /** Page by page: nobody reads yet. */
+  async #fill(): Promise<void> {
+    let revision = 0;
+    for await (const page of pagesOf(this.#store, catalogPrefix)) {
+      this.#state.fill(page.kvs);
+      ({ revision } = page);
+    }
+    this.#state.filled(revision);
+  }
+
+  /** At once, for there are readers: they see the state of one revision or of the other. */
   async #snapshot(): Promise<void> {
-    this.#state.reset(await this.#store.range(catalogPrefix));
+    const kvs: KeyValue[] = [];
+    let revision = 0;
+    for await (const page of pagesOf(this.#store, catalogPrefix)) {
+      kvs.push(...page.kvs);
+      ({ revision } = page);
+    }
+    this.#state.reset({ kvs, revision });
   }
 
   /** The first write of all, so that index 1, which Consul's clients take for "nothing yet", is older than whatever a client waits for. */

@@ -5,6 +5,7 @@ import type {
   KeyValue,
   Lease,
   Operation,
+  RangeOptions,
   RangeResult,
   Store,
   StoreStatus,
@@ -103,10 +104,11 @@ class EtcdStore implements Store {
     return kvs[0];
   }
 
-  async range(prefix: string, options: { revision?: number; limit?: number } = {}): Promise<RangeResult> {
+  async range(prefix: string, options: RangeOptions = {}): Promise<RangeResult> {
     checkPrefix(prefix);
     if (options.limit !== undefined) checkLimit(options.limit);
-    return this.#open(() => this.#read(this.#keys.prefix(prefix), options));
+    if (options.after !== undefined) checkKey(options.after);
+    return this.#open(() => this.#read(this.#keys.prefix(prefix, options.after), options));
   }
 
   async txn(transaction: Transaction): Promise<TransactionResult> {
@@ -231,7 +233,7 @@ class EtcdStore implements Store {
 
   async #read(
     what: { readonly key: Uint8Array; readonly rangeEnd?: Uint8Array; readonly countOnly?: boolean },
-    { revision, limit }: { revision?: number; limit?: number },
+    { revision, limit }: RangeOptions,
   ): Promise<RangeResult> {
     if (revision !== undefined) {
       checkRevision(revision);

@@ -25,12 +25,17 @@ export class KeySpace {
     return encoder.encode(this.#root + key);
   }
 
-  /** All keys with a prefix, as etcd's half-open range. No byte of UTF-8 is 0xff, so the last one can always be one more. */
-  prefix(prefix: string): { readonly key: Uint8Array; readonly rangeEnd: Uint8Array } {
-    const key = this.key(prefix);
-    const rangeEnd = Uint8Array.from(key);
+  /**
+   * All keys with a prefix, as etcd's half-open range. No byte of UTF-8 is 0xff, so the last one can always be one more.
+   *
+   * @param after those above this key; the next possible one has a zero byte more
+   */
+  prefix(prefix: string, after = ''): { readonly key: Uint8Array; readonly rangeEnd: Uint8Array } {
+    const first = this.key(prefix);
+    const rangeEnd = Uint8Array.from(first);
     rangeEnd[rangeEnd.length - 1] = (rangeEnd.at(-1) ?? 0) + 1;
-    return { key, rangeEnd };
+    const next = this.key(`${after}\0`);
+    return { key: after === '' || Buffer.compare(next, first) < 0 ? first : next, rangeEnd };
   }
 
   /** Ours, from etcd's. */

@@ -3,6 +3,7 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import type {
   KeyValue,
   Lease,
+  RangeOptions,
   RangeResult,
   StoreStatus,
   Transaction,
@@ -26,7 +27,7 @@ export interface StoreCalls {
   };
   get: { in: { readonly key: string; readonly revision: number | undefined }; out: KeyValue | undefined };
   range: {
-    in: { readonly prefix: string; readonly revision: number | undefined; readonly limit: number | undefined };
+    in: { readonly prefix: string } & RangeOptions;
     out: RangeResult;
   };
   /** A page of the past: revisions of `fromRevision` to at most `toRevision` (both inclusive). */

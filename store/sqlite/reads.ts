@@ -1,6 +1,6 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { MeshError } from '#policies/errors/mesh-error.ts';
-import type { KeyValue, RangeResult, StoreStatus, WatchBatch, WatchEvent } from '../contract.ts';
+import type { KeyValue, RangeOptions, RangeResult, StoreStatus, WatchBatch, WatchEvent } from '../contract.ts';
 import { prefixEnd } from './prefix-range.ts';
 import type { HistoryPage, StoreCalls } from './protocol.ts';
 import { type HistoryRow, selectRows, toEvent, toKeyValue } from './rows.ts';
@@ -27,7 +27,7 @@ export class Reads {
     this.#current = database.prepare(`${selectRows} WHERE h.key = ? ORDER BY h.revision DESC LIMIT 1`);
     this.#asOf = database.prepare(`${selectRows} WHERE h.key = ? AND h.revision <= ? ORDER BY h.revision DESC LIMIT 1`);
     this.#range = database.prepare(
-      `${selectRows} WHERE h.key >= :from AND (:end IS NULL OR h.key < :end) AND h.deleted = 0
+      `${selectRows} WHERE h.key >= :from AND h.key <> :after AND (:end IS NULL OR h.key < :end) AND h.deleted = 0
          AND h.revision = (SELECT max(n.revision) FROM history n WHERE n.key = h.key AND n.revision <= :revision)
        ORDER BY h.key LIMIT :limit`,
     );
@@ -53,15 +53,16 @@ export class Reads {
     return row && toKeyValue(row);
   }
 
-  range({ prefix, revision, limit }: StoreCalls['range']['in'], at: Position): RangeResult {
+  range({ prefix, revision, ...part }: StoreCalls['range']['in'], at: Position): RangeResult {
     if (revision !== undefined) requireHeld(revision, at);
-    return { kvs: this.rows(prefix, revision ?? at.revision, limit).map(toKeyValue), revision: at.revision };
+    return { kvs: this.rows(prefix, revision ?? at.revision, part).map(toKeyValue), revision: at.revision };
   }
 
   /** The live rows with a prefix as of a revision, by key. */
-  rows(prefix: string, revision: number, limit?: number): HistoryRow[] {
+  rows(prefix: string, revision: number, { limit = -1, after = '' }: RangeOptions = {}): HistoryRow[] {
     const end = prefixEnd(prefix) ?? null;
-    return this.#range.all({ from: prefix, end, revision, limit: limit ?? -1 }) as unknown as HistoryRow[];
+    const from = Buffer.compare(Buffer.from(after), Buffer.from(prefix)) > 0 ? after : prefix;
+    return this.#range.all({ from, after, end, revision, limit }) as unknown as HistoryRow[];
   }
 
   history({ prefix, fromRevision, toRevision }: StoreCalls['history']['in'], at: Position): HistoryPage {

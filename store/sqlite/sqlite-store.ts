@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/logging.ts';
-import type { KeyValue, Lease, Operation, Store, Transaction, WatchBatch } from '../contract.ts';
+import type { KeyValue, Lease, Operation, RangeOptions, Store, Transaction, WatchBatch } from '../contract.ts';
 import { checkKey, checkLeaseTtl, checkLimit, checkPrefix, checkRevision, checkTransaction } from '../limits.ts';
 import { LeaseDeadlines } from './lease-deadlines.ts';
 import type { WorkerStart } from './protocol.ts';
@@ -77,11 +77,12 @@ class SqliteStore implements Store {
     return this.#link.call('get', { key, revision: options.revision });
   }
 
-  async range(prefix: string, options: { revision?: number; limit?: number } = {}) {
+  async range(prefix: string, options: RangeOptions = {}) {
     checkPrefix(prefix);
     if (options.revision !== undefined) checkRevision(options.revision);
     if (options.limit !== undefined) checkLimit(options.limit);
-    return this.#link.call('range', { prefix, revision: options.revision, limit: options.limit });
+    if (options.after !== undefined) checkKey(options.after);
+    return this.#link.call('range', { prefix, ...options });
   }
 
   async txn(transaction: Transaction) {
