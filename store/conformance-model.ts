@@ -70,7 +70,13 @@ type Step =
       readonly success: Operation[];
       readonly failure: Operation[];
     }
-  | { readonly kind: 'read'; readonly prefix: string; readonly back: number; readonly limit: number }
+  | {
+      readonly kind: 'read';
+      readonly prefix: string;
+      readonly back: number;
+      readonly limit: number;
+      readonly after: string | undefined;
+    }
   | { readonly kind: 'watch'; readonly prefix: string; readonly back: number }
   | { readonly kind: 'compact'; readonly back: number };
 
@@ -107,6 +113,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       prefix: namePrefix,
       back,
       limit: fc.integer({ min: 1, max: 8 }),
+      after: fc.option(name, { nil: undefined }),
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('watch'), prefix: namePrefix, back }) },
@@ -150,9 +157,13 @@ async function check(store: Store, model: Model, under: string, step: Step): Pro
     }
     case 'read': {
       const revision = past(step.back);
-      const reading = store.range(under + step.prefix, { revision, limit: step.limit });
+      const after = step.after === undefined ? undefined : under + step.after;
+      const { prefix, limit } = step;
+      const reading = store.range(under + prefix, { revision, limit, ...(after === undefined ? {} : { after }) });
       if (revision < oldest) return assertCompacted(reading);
-      const expected = sorted(model.at(revision), under + step.prefix).slice(0, step.limit);
+      const expected = sorted(model.at(revision), under + prefix)
+        .filter(({ key }) => after === undefined || Buffer.compare(Buffer.from(key), Buffer.from(after)) > 0)
+        .slice(0, limit);
       assert.deepEqual(await reading, { kvs: expected, revision: model.revision });
       for (const kv of expected) assert.deepEqual(await store.get(kv.key, { revision }), kv);
       return;
