@@ -21,6 +21,8 @@ export interface StreamOwner {
   /** Monotonic, ms. */
   now(): number;
   sendAnswer(streamId: number, status: number, headers: HeaderFields, endStream: boolean): void;
+  /** HEADERS behind the content, with END_STREAM. */
+  sendTrailers(streamId: number, trailers: HeaderFields): void;
   /** RST_STREAM; frames of the peer that cross it are ignored. */
   sendReset(streamId: number, code: number): void;
   /** WINDOW_UPDATE, growing the window where that helps. @returns by how much it grew */
@@ -35,7 +37,11 @@ const resetCodes: Readonly<Record<ResetReason, number>> = {
   connect: errorCode.connectError,
   internal: errorCode.internalError,
   protocol: errorCode.protocolError,
+  answered: errorCode.noError,
 };
+
+/** What a stream is: which way it was opened, and whether it carries the bytes of a connection or a request. */
+export type StreamKind = 'connect' | 'inbound-connect' | 'request' | 'inbound-request';
 
 /** One stream of a connection: its state, its two halves, and its owner's handlers. */
 export class ConnectionStream implements InboundTunnelStream, SenderEvents, ReceiverEvents {
@@ -44,7 +50,12 @@ export class ConnectionStream implements InboundTunnelStream, SenderEvents, Rece
   handlers: TunnelStreamHandlers = idleStreamHandlers;
   userData: unknown = undefined;
   /** Takes the answer's head; undefined once it is here, and on the accepting side. */
-  onAnswer: ((status: number, headers: HeaderFields) => void) | undefined;
+  onAnswer: ((status: number, headers: HeaderFields, ends: boolean) => void) | undefined;
+  /** Of the peer; told behind the content. */
+  trailers: HeaderFields | undefined;
+  /** 1xx answers so far. */
+  informed = 0;
+  readonly kind: StreamKind;
 
   readonly sender: StreamSender;
   readonly receiver: StreamReceiver;
@@ -53,9 +64,11 @@ export class ConnectionStream implements InboundTunnelStream, SenderEvents, Rece
   #answerDue: boolean;
 
   /** @param sendWindow the peer's initial stream window, bytes */
-  constructor(owner: StreamOwner, id: number, authority: string, inbound: boolean, sendWindow: number) {
+  constructor(owner: StreamOwner, id: number, authority: string, kind: StreamKind, sendWindow: number) {
+    const inbound = kind === 'inbound-connect' || kind === 'inbound-request';
     this.id = id;
     this.authority = authority;
+    this.kind = kind;
     this.#owner = owner;
     this.#answerDue = inbound;
     const { initialStreamWindow, streamHighWaterMark } = owner.limits;
@@ -77,8 +90,8 @@ export class ConnectionStream implements InboundTunnelStream, SenderEvents, Rece
     return this.sender.write(data);
   }
 
-  end(): void {
-    this.sender.end();
+  end(trailers?: HeaderFields): void {
+    this.sender.end(trailers);
   }
 
   reset(reason: ResetReason): void {
@@ -90,15 +103,32 @@ export class ConnectionStream implements InboundTunnelStream, SenderEvents, Rece
   }
 
   resume(): void {
-    if (!this.#answerDue) this.receiver.resume();
+    if (!this.#answerDue || this.kind !== 'inbound-connect') this.receiver.resume();
   }
 
   accept(headers: HeaderFields = []): void {
     if (!this.#answerDue || this.#state === 'closed') return;
-    this.#answerDue = false;
-    this.#owner.sendAnswer(this.id, 200, headers, false);
-    this.sender.release();
+    this.answer(200, headers);
     this.receiver.resume();
+  }
+
+  answer(status: number, headers: HeaderFields): void {
+    if (!this.#answerDue || this.#state === 'closed') return;
+    this.#answerDue = false;
+    this.#owner.sendAnswer(this.id, status, headers, false);
+    this.sender.release();
+  }
+
+  inform(status: number, headers: HeaderFields): void {
+    if (this.#answerDue && this.#state !== 'closed') this.#owner.sendAnswer(this.id, status, headers, false);
+  }
+
+  breakOff(trailers: HeaderFields): void {
+    if (this.#answerDue || this.#state === 'closed' || this.#state === 'half-closed-local') return;
+    this.#owner.sendTrailers(this.id, trailers);
+    this.#discard();
+    if (this.#state === 'open') this.#owner.sendReset(this.id, errorCode.noError);
+    this.#close();
   }
 
   refuse(status: number, headers: HeaderFields = []): void {
@@ -112,6 +142,12 @@ export class ConnectionStream implements InboundTunnelStream, SenderEvents, Rece
   }
 
   // The connection's side.
+
+  /** The head that was sent ended our side. */
+  sentWhole(): void {
+    this.#state = 'half-closed-local';
+    this.sender.discard();
+  }
 
   /** The peer has sent END_STREAM. */
   remoteEnded(): void {
@@ -164,7 +200,12 @@ export class ConnectionStream implements InboundTunnelStream, SenderEvents, Rece
   }
 
   delivered(): void {
+    if (this.trailers !== undefined) this.handlers.onTrailers?.(this.trailers);
     this.handlers.onEnd();
+  }
+
+  sendTrailers(trailers: HeaderFields): void {
+    this.#owner.sendTrailers(this.id, trailers);
   }
 
   credit(consumed: number, size: number, elapsedMs: number): number {

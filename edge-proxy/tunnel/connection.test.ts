@@ -113,6 +113,8 @@ suite('streams', () => {
     assert.deepEqual(offer?.request, {
       method: 'CONNECT',
       authority: near.authority,
+      path: '',
+      whole: false,
       headers: [['selvedge-trace', 'a1']],
     });
     const far = server.lastOffered;

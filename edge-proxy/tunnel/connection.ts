@@ -19,12 +19,12 @@ export interface Http2ConnectionOptions extends FrameOutput {
   now(): number;
   /** `onStream` is for a server, which needs it; a client has none. */
   readonly handlers: TunnelHandlers & Partial<AcceptingHandlers>;
-  /** For conformance suites, which ask with GET and POST: offers requests of any method to `onStream`. */
-  readonly anyMethod?: boolean;
+  /** Offers requests to `onStream`, not only CONNECT. */
+  readonly requests?: boolean;
 }
 
 /**
- * One HTTP/2 connection (RFC 9113) that carries CONNECT streams, without a socket: bytes come in by `receive`, go out by `write`, and time passes by
+ * One HTTP/2 connection (RFC 9113) that carries CONNECT streams and requests, without a socket: bytes come in by `receive`, go out by `write`, and time passes by
  * `checkTimers`, to be called about once a second. This is its life from greeting to farewell; its streams are the StreamTable's.
  */
 export class Http2Connection implements FrameSink, OriginTunnel {
@@ -47,6 +47,9 @@ export class Http2Connection implements FrameSink, OriginTunnel {
   readonly #windowSize: number;
   #window: number;
   #settingsSeen = false;
+  /** The head that was not whole when it was last looked, and since when. */
+  #pendingHead: number | undefined;
+  #pendingSinceMs = 0;
 
   constructor(options: Http2ConnectionOptions) {
     this.#options = options;
@@ -57,7 +60,7 @@ export class Http2Connection implements FrameSink, OriginTunnel {
     this.#limits = limits;
     this.#writer = new FrameWriter(options);
     this.#reader = new FrameReader(role, this);
-    this.#floods = new FloodGuard(options.now);
+    this.#floods = new FloodGuard(options.now, limits.resets);
     this.#growth = new WindowGrowth(limits.maxStreamWindow, limits.windowGrowthBudget);
     this.#life = new SignsOfLife(this.#writer, this.#growth, limits, options.now());
     this.#peer = new PeerSettings(role);
@@ -71,7 +74,7 @@ export class Http2Connection implements FrameSink, OriginTunnel {
       peer: this.#peer,
       now: options.now,
       onStream: options.handlers.onStream,
-      anyMethod: options.anyMethod ?? false,
+      requests: options.requests ?? false,
       closed: () => this.#closeWhenDrained(),
     });
     this.#windowSize = Math.max(defaultWindow, limits.connectionWindow);
@@ -94,7 +97,7 @@ export class Http2Connection implements FrameSink, OriginTunnel {
   }
 
   get available(): number {
-    return this.#state === 'open' ? this.#streams.available : 0;
+    return this.#state === 'open' && !this.#writer.congested ? this.#streams.available : 0;
   }
 
   open(
@@ -104,6 +107,15 @@ export class Http2Connection implements FrameSink, OriginTunnel {
   ): TunnelStream {
     if (this.available === 0) throw new MeshError('SLV-4104', 'The tunnel takes no more streams.');
     return this.#streams.open(authority, headers, onAnswer);
+  }
+
+  request(
+    fields: HeaderFields,
+    whole: boolean,
+    onAnswer: (status: number, headers: HeaderFields, ends: boolean) => void,
+  ): TunnelStream {
+    if (this.available === 0) throw new MeshError('SLV-4104', 'The tunnel takes no more streams.');
+    return this.#streams.request(fields, whole, onAnswer);
   }
 
   /** A server says first that it will drain, and a round trip later which stream is the last, so that none is lost on the way (RFC 9113 6.8). */
@@ -166,7 +178,19 @@ export class Http2Connection implements FrameSink, OriginTunnel {
     if (unanswered === 'settings') this.#fail(errorCode.settingsTimeout, 'SETTINGS not acknowledged', 'SLV-4102');
     else if (unanswered === 'ping') this.#fail(errorCode.noError, 'no sign of life', 'SLV-4102');
     else if (this.#writer.overflowing) this.#fail(errorCode.enhanceYourCalm, 'peer does not read');
+    else if (this.#headOverdue(now)) this.#fail(errorCode.enhanceYourCalm, 'slow head');
     else if (this.#farewell === 'announced' && this.#life.farewellOverdue(now)) this.#sayFarewell();
+    this.#streams.endStalled(now);
+  }
+
+  /** A head whose frames do not come to an end holds memory, and keeps all other frames away. */
+  #headOverdue(nowMs: number): boolean {
+    const pending = this.#reader.pendingHead;
+    if (pending === undefined || pending !== this.#pendingHead) {
+      this.#pendingHead = pending;
+      this.#pendingSinceMs = nowMs;
+    }
+    return pending !== undefined && nowMs - this.#pendingSinceMs >= this.#limits.answerTimeoutMs;
   }
 
   // FrameSink: what the peer sends. Each throws Http2ConnectionError where RFC 9113 asks for a connection error.
@@ -195,11 +219,13 @@ export class Http2Connection implements FrameSink, OriginTunnel {
 
   settings(entries: Buffer): void {
     this.#floods.count('settings');
+    const first = !this.#settingsSeen;
     this.#settingsSeen = true;
     const change = this.#peer.apply(entries);
     // Acknowledged first: what the change lets us send comes after it.
     this.#writer.settingsAck();
     if (change !== 0) this.#streams.widenAll(change);
+    if (first) this.#options.handlers.onReady?.();
   }
 
   settingsAck(): void {

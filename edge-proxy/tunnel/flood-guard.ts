@@ -1,37 +1,40 @@
 import { errorCode, Http2ConnectionError } from './http2.ts';
 
-/**
- * How often a peer may do what costs us and helps nobody: `burst` at once, then `perSecond`. Peers of a tunnel are authenticated and multiplex many local
- * clients, each of which may cancel: resets are allowed at the rate at which such clients could connect (the trap that nghttp2's 1,000 and 33/s would be).
- */
+/** How often something may happen: `burst` at once, then `perSecond`. */
+interface Allowance {
+  readonly burst: number;
+  readonly perSecond: number;
+}
+
+/** How often a peer may do what costs us and helps nobody. RST_STREAM (CVE-2023-44487) is the owner's to say. */
 const allowances = {
   /** SETTINGS: each is applied to all streams, and answered. */
   settings: { burst: 64, perSecond: 4 },
   /** PING, PRIORITY, unknown frames, DATA without bytes. */
   control: { burst: 1_000, perSecond: 100 },
-  /** RST_STREAM (CVE-2023-44487). */
-  resets: { burst: 20_000, perSecond: 5_000 },
   /** Requests and frames that make *us* reset a stream (CVE-2025-8671). */
   faults: { burst: 1_000, perSecond: 100 },
 } as const;
 
 /** What is counted. */
-export type FloodKind = keyof typeof allowances;
+export type FloodKind = keyof typeof allowances | 'resets';
 
 /** Token buckets, one a kind and connection. The clock is read only when a bucket runs empty. */
 export class FloodGuard {
   readonly #now: () => number;
+  readonly #allowances: Readonly<Record<FloodKind, Allowance>>;
   readonly #left: Record<FloodKind, number>;
   readonly #filledAtMs: Record<FloodKind, number>;
 
   /** @param now monotonic, ms */
-  constructor(now: () => number) {
+  constructor(now: () => number, resets: Allowance) {
     this.#now = now;
+    this.#allowances = { ...allowances, resets };
     const start = now();
     this.#left = {
       settings: allowances.settings.burst,
       control: allowances.control.burst,
-      resets: allowances.resets.burst,
+      resets: resets.burst,
       faults: allowances.faults.burst,
     };
     this.#filledAtMs = { settings: start, control: start, resets: start, faults: start };
@@ -46,7 +49,7 @@ export class FloodGuard {
 
   #refill(kind: FloodKind): void {
     const now = this.#now();
-    const { burst, perSecond } = allowances[kind];
+    const { burst, perSecond } = this.#allowances[kind];
     this.#left[kind] = Math.min(burst, this.#left[kind] + ((now - this.#filledAtMs[kind]) / 1_000) * perSecond);
     this.#filledAtMs[kind] = now;
   }

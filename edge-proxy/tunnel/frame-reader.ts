@@ -70,6 +70,11 @@ export class FrameReader {
     this.#position = role === 'server' ? at.preface : at.header;
   }
 
+  /** Which head, by a number of our own, has begun and is not whole. */
+  get pendingHead(): number | undefined {
+    return this.#headers.pending;
+  }
+
   /** Reads no further, not even in the chunk at hand. */
   stop(): void {
     this.#position = at.stopped;

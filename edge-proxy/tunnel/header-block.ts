@@ -19,9 +19,15 @@ export class HeaderBlock {
   #dependsOnItself = false;
   #parts: Buffer[] = [];
   #size = 0;
+  #begun = 0;
 
   constructor(sink: HeaderBlockSink) {
     this.#sink = sink;
+  }
+
+  /** A number of the block that is not complete. */
+  get pending(): number | undefined {
+    return this.#streamId === 0 ? undefined : this.#begun;
   }
 
   /** Throws PROTOCOL_ERROR when a frame may not stand here: CONTINUATION without HEADERS, or anything else within a block. */
@@ -57,6 +63,7 @@ export class HeaderBlock {
       this.#sink.headers(streamId, fragment, endStream, this.#dependsOnItself);
       return;
     }
+    this.#begun += 1;
     this.#streamId = streamId;
     this.#endStream = endStream;
     this.#size = fragment.length;

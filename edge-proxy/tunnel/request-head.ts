@@ -2,11 +2,13 @@ import type { HeaderFields } from './tunnel-stream.ts';
 
 /** Heads as HTTP/2 wants them (RFC 9113 8.2, 8.3, 8.5): what is malformed is undefined, and the stream ends with PROTOCOL_ERROR. */
 
-/** A request's head. Methods other than CONNECT are read only to be refused. */
+/** A request's head. */
 export interface RequestHead {
   readonly method: string;
   /** Empty when a method other than CONNECT left it out. */
   readonly authority: string;
+  /** As sent; empty for CONNECT. */
+  readonly path: string;
   /** The regular fields. */
   readonly headers: HeaderFields;
 }
@@ -35,12 +37,13 @@ export function parseRequestHead(fields: HeaderFields): RequestHead | undefined 
   if (parts === undefined || method === undefined || !isToken(method, true)) return undefined;
   const authority = parts.pseudo.get(':authority') ?? '';
   if (authority.length > maxAuthorityLength || !isVisible(authority)) return undefined;
+  const path = parts.pseudo.get(':path') ?? '';
   if (method === 'CONNECT') {
     if (authority === '' || parts.pseudo.size !== 2) return undefined;
-  } else if (!parts.pseudo.get(':scheme') || !parts.pseudo.get(':path')) {
+  } else if (!parts.pseudo.get(':scheme') || path === '') {
     return undefined;
   }
-  return { method, authority, headers: parts.regular };
+  return { method, authority, path, headers: parts.regular };
 }
 
 /** RFC 9113 8.3.2. */
@@ -53,6 +56,12 @@ export function parseAnswerHead(fields: HeaderFields): AnswerHead | undefined {
   return { status, headers: parts.regular };
 }
 
+/** Whether these may stand behind the content (RFC 9113 8.1). */
+export function areTrailers(fields: HeaderFields): boolean {
+  return separate(fields, noPseudoFields) !== undefined;
+}
+
+const noPseudoFields: ReadonlySet<string> = new Set();
 const requestPseudoFields: ReadonlySet<string> = new Set([':method', ':scheme', ':path', ':authority']);
 const answerPseudoFields: ReadonlySet<string> = new Set([':status']);
 

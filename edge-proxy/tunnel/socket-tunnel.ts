@@ -30,21 +30,21 @@ export function openTunnel(options: TunnelOptions & { handlers: TunnelHandlers }
   return bind('client', options, options.handlers);
 }
 
-/** Makes a connected socket the accepting end of a tunnel: the end that serves CONNECT. */
-export function acceptTunnel(options: TunnelOptions & { handlers: AcceptingHandlers; anyMethod?: boolean }): Tunnel {
-  return bind('server', options, options.handlers, options.anyMethod ?? false);
+/** Makes a connected socket the accepting end of a tunnel: the end that serves CONNECT, and `requests` where it says so. */
+export function acceptTunnel(options: TunnelOptions & { handlers: AcceptingHandlers; requests?: boolean }): Tunnel {
+  return bind('server', options, options.handlers, options.requests ?? false);
 }
 
 function bind(
   role: 'client' | 'server',
   { socket, limits, now = () => performance.now() }: TunnelOptions,
   handlers: Http2ConnectionOptions['handlers'],
-  anyMethod = false,
+  requests = false,
 ): Http2Connection {
   const connection = new Http2Connection({
     role,
     now,
-    anyMethod,
+    requests,
     limits: { ...defaultTunnelLimits, ...limits },
     write: (bytes) => {
       if (!socket.writable) return true;

@@ -1,11 +1,14 @@
 import type { FrameWriter } from './frame-writer.ts';
 import { maxInt31 } from './http2.ts';
 import type { SendScheduler } from './send-scheduler.ts';
+import type { HeaderFields } from './tunnel-stream.ts';
 
 /** What a sender tells its stream. */
 export interface SenderEvents {
   /** END_STREAM has been sent. */
   localEnded(): void;
+  /** Sends these, with END_STREAM. */
+  sendTrailers(trailers: HeaderFields): void;
   /** What waited has shrunk to half of the high-water mark. */
   drained(): void;
 }
@@ -31,6 +34,11 @@ export class StreamSender {
   /** Octets of the first waiting buffer that have been sent. */
   #sentOfFirst = 0;
   #drainDue = false;
+  #trailers: HeaderFields | undefined;
+  /** Frames sent; how many there were when the stream was last seen to move, and when that was. */
+  #frames = 0;
+  #framesSeen = 0;
+  #movedAtMs: number | undefined;
 
   constructor(
     streamId: number,
@@ -70,16 +78,20 @@ export class StreamSender {
     return false;
   }
 
-  end(): void {
+  end(trailers?: HeaderFields): void {
+    if (this.#state !== 'held' && this.#state !== 'open') return;
+    this.#trailers = trailers;
     if (this.#state === 'held') this.#state = 'held-ending';
-    if (this.#state !== 'open') return;
-    if (this.#waitingBytes > 0) {
-      this.#state = 'ending';
-      return;
-    }
-    this.#state = 'ended';
-    this.#scheduler.sendEnd(this.#streamId);
-    this.#events.localEnded();
+    else if (this.#waitingBytes > 0) this.#state = 'ending';
+    else this.#sendEnd();
+  }
+
+  /** For how long it has been waiting, without a byte sent, ms; 0: nothing waits. To be asked every now and then. */
+  stalledMs(nowMs: number): number {
+    if (this.#waitingBytes === 0) this.#movedAtMs = undefined;
+    else if (this.#movedAtMs === undefined || this.#frames !== this.#framesSeen) this.#movedAtMs = nowMs;
+    this.#framesSeen = this.#frames;
+    return this.#movedAtMs === undefined ? 0 : nowMs - this.#movedAtMs;
   }
 
   /** The answer has been sent: data may follow. */
@@ -89,7 +101,7 @@ export class StreamSender {
       this.#line();
     } else if (this.#state === 'held-ending') {
       this.#state = 'open';
-      this.end();
+      this.end(this.#trailers);
       this.#line();
     }
   }
@@ -114,7 +126,9 @@ export class StreamSender {
   sendFrame(writer: FrameWriter, limit: number): number {
     const length = Math.min(limit, this.#window, this.#waitingBytes);
     if (length <= 0) return 0;
-    writer.beginData(this.#streamId, length, this.#state === 'ending' && length === this.#waitingBytes);
+    const last = this.#state === 'ending' && this.#trailers === undefined && length === this.#waitingBytes;
+    writer.beginData(this.#streamId, length, last);
+    this.#frames += 1;
     this.#take(writer, length);
     this.#window -= length;
     return length;
@@ -125,11 +139,19 @@ export class StreamSender {
     if (this.#waitingBytes > 0 && this.#window > 0) this.#scheduler.enqueue(this);
     if (this.#state === 'ending' && this.#waitingBytes === 0) {
       this.#state = 'ended';
+      if (this.#trailers !== undefined) this.#events.sendTrailers(this.#trailers);
       this.#events.localEnded();
     } else if (this.#drainDue && this.#state === 'open' && this.#waitingBytes * 2 <= this.#highWaterMark) {
       this.#drainDue = false;
       this.#events.drained();
     }
+  }
+
+  #sendEnd(): void {
+    this.#state = 'ended';
+    if (this.#trailers === undefined) this.#scheduler.sendEnd(this.#streamId);
+    else this.#events.sendTrailers(this.#trailers);
+    this.#events.localEnded();
   }
 
   #take(writer: FrameWriter, length: number): void {

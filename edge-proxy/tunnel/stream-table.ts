@@ -1,10 +1,10 @@
-import { ConnectionStream, type StreamOwner } from './connection-stream.ts';
+import { ConnectionStream, type StreamKind, type StreamOwner } from './connection-stream.ts';
 import type { FloodGuard } from './flood-guard.ts';
 import type { FrameWriter } from './frame-writer.ts';
 import { encodeFields, noDynamicTable } from './hpack-encoder.ts';
 import { errorCode, Http2ConnectionError, maxInt31 } from './http2.ts';
 import type { PeerSettings } from './peer-settings.ts';
-import { parseAnswerHead, parseRequestHead, type RequestHead } from './request-head.ts';
+import { areTrailers, parseAnswerHead, parseRequestHead, type RequestHead } from './request-head.ts';
 import { SendScheduler } from './send-scheduler.ts';
 import type { SignsOfLife } from './signs-of-life.ts';
 import type { AcceptingHandlers, TunnelLimits } from './tunnel.ts';
@@ -13,6 +13,8 @@ import type { WindowGrowth } from './window-growth.ts';
 
 /** Streams that we reset lately, remembered to tell late frames for them from errors. */
 const rememberedResets = 4_096;
+/** Most 1xx before an answer. */
+const maxInformational = 16;
 
 /** The parts of the connection that its streams share. */
 export interface StreamTableOptions {
@@ -27,8 +29,8 @@ export interface StreamTableOptions {
   /** Monotonic, ms. */
   now(): number;
   readonly onStream: AcceptingHandlers['onStream'] | undefined;
-  /** Offers requests of any method, not only CONNECT. */
-  readonly anyMethod: boolean;
+  /** Offers requests to `onStream`, not only CONNECT. */
+  readonly requests: boolean;
   /** A stream has closed. */
   closed(): void;
 }
@@ -73,13 +75,36 @@ export class StreamTable implements StreamOwner {
 
   /** Opens a CONNECT stream; there must be one available. */
   open(authority: string, headers: HeaderFields, onAnswer: ConnectionStream['onAnswer']): ConnectionStream {
+    const stream = this.#make('connect', authority, onAnswer);
+    this.#sendHead(stream.id, [[':method', 'CONNECT'], [':authority', authority], ...headers], false);
+    return stream;
+  }
+
+  /** Sends a request; there must be a stream available. */
+  request(fields: HeaderFields, whole: boolean, onAnswer: ConnectionStream['onAnswer']): ConnectionStream {
+    const stream = this.#make('request', '', onAnswer);
+    this.#sendHead(stream.id, fields, whole);
+    if (whole) stream.sentWhole();
+    return stream;
+  }
+
+  #make(kind: StreamKind, authority: string, onAnswer: ConnectionStream['onAnswer']): ConnectionStream {
     const id = this.#nextStream;
     this.#nextStream += 2;
-    const stream = new ConnectionStream(this, id, authority, false, this.#options.peer.initialWindow);
+    const stream = new ConnectionStream(this, id, authority, kind, this.#options.peer.initialWindow);
     stream.onAnswer = onAnswer;
     this.#streams.set(id, stream);
-    this.#sendHead(id, [[':method', 'CONNECT'], [':authority', authority], ...headers], false);
     return stream;
+  }
+
+  /** Ends requests whose answer waits for a window that does not come: what they hold is others' memory (CVE-2019-9517). */
+  endStalled(nowMs: number): void {
+    if (this.#options.role === 'client') return;
+    for (const stream of [...this.#streams.values()]) {
+      if (stream.kind !== 'inbound-request' || stream.sender.stalledMs(nowMs) < this.limits.stallTimeoutMs) continue;
+      this.sendReset(stream.id, errorCode.enhanceYourCalm);
+      stream.broken(errorCode.enhanceYourCalm, false);
+    }
   }
 
   /** After the last GOAWAY: the peer knows that further streams are not taken. */
@@ -169,6 +194,10 @@ export class StreamTable implements StreamOwner {
     this.#sendHead(streamId, [[':status', String(status)], ...headers], endStream);
   }
 
+  sendTrailers(streamId: number, trailers: HeaderFields): void {
+    this.#sendHead(streamId, trailers, true);
+  }
+
   sendReset(streamId: number, code: number): void {
     this.#ignoreFramesOf(streamId);
     this.#writer.rstStream(streamId, code);
@@ -197,23 +226,42 @@ export class StreamTable implements StreamOwner {
     this.sendReset(streamId, errorCode.streamClosed);
   }
 
-  /** HEADERS on a running stream: the answer to one of ours. CONNECT has no trailers (RFC 9113 8.5). */
+  /** HEADERS on a running stream: the answer to one of ours, or trailers, which CONNECT has not (RFC 9113 8.5). */
   #furtherHead(stream: ConnectionStream, fields: HeaderFields, endStream: boolean): void {
     const onAnswer = stream.onAnswer;
-    if (stream.state === 'half-closed-remote' || onAnswer === undefined) {
-      const ended = stream.state === 'half-closed-remote';
-      this.#fault(stream, ended ? errorCode.streamClosed : errorCode.protocolError);
-      return;
+    if (stream.state === 'half-closed-remote') {
+      this.#fault(stream, errorCode.streamClosed);
+    } else if (onAnswer === undefined) {
+      const mayBe = endStream && (stream.kind === 'request' || stream.kind === 'inbound-request');
+      if (!mayBe || !areTrailers(fields)) {
+        this.#fault(stream, errorCode.protocolError);
+        return;
+      }
+      stream.trailers = fields;
+      stream.remoteEnded();
+    } else {
+      this.#answer(stream, fields, endStream, onAnswer);
     }
+  }
+
+  #answer(
+    stream: ConnectionStream,
+    fields: HeaderFields,
+    endStream: boolean,
+    onAnswer: NonNullable<ConnectionStream['onAnswer']>,
+  ): void {
     const head = parseAnswerHead(fields);
-    if (head === undefined || (head.status < 200 && endStream)) {
+    if (head === undefined || (head.status < 200 && (endStream || ++stream.informed > maxInformational))) {
       this.#fault(stream, errorCode.protocolError);
       return;
     }
-    if (head.status < 200) return;
+    if (head.status < 200) {
+      if (stream.kind === 'request') onAnswer(head.status, head.headers, false);
+      return;
+    }
     stream.onAnswer = undefined;
-    if (head.status >= 300) stream.refused(endStream);
-    onAnswer(head.status, head.headers);
+    if (stream.kind === 'connect' && head.status >= 300) stream.refused(endStream);
+    onAnswer(head.status, head.headers, endStream);
     if (endStream && stream.state !== 'closed') stream.remoteEnded();
   }
 
@@ -228,7 +276,7 @@ export class StreamTable implements StreamOwner {
     if (head === undefined || this.#streams.size >= this.limits.maxConcurrentStreams) {
       this.#floods.count('faults');
       this.sendReset(streamId, head === undefined ? errorCode.protocolError : errorCode.refusedStream);
-    } else if (head.method === 'CONNECT' || this.#options.anyMethod) {
+    } else if (head.method === 'CONNECT' || this.#options.requests) {
       this.#offer(streamId, head, endStream);
     } else {
       this.#floods.count('faults');
@@ -238,10 +286,17 @@ export class StreamTable implements StreamOwner {
   }
 
   #offer(streamId: number, head: RequestHead, endStream: boolean): void {
-    const stream = new ConnectionStream(this, streamId, head.authority, true, this.#options.peer.initialWindow);
+    const connect = head.method === 'CONNECT';
+    const stream = new ConnectionStream(
+      this,
+      streamId,
+      head.authority,
+      connect ? 'inbound-connect' : 'inbound-request',
+      this.#options.peer.initialWindow,
+    );
     this.#streams.set(streamId, stream);
     if (endStream) stream.remoteEnded();
-    this.#options.onStream?.(stream, head);
+    this.#options.onStream?.(stream, { ...head, whole: endStream && !connect });
   }
 
   /** The peer broke a rule on one stream (RFC 9113 5.4.2). */

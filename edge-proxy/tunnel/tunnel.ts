@@ -5,7 +5,7 @@ import type { HeaderFields, InboundTunnelStream, TunnelStream } from './tunnel-s
 export interface TunnelLimits {
   /** Streams that the peer may hold open (SETTINGS_MAX_CONCURRENT_STREAMS). */
   readonly maxConcurrentStreams: number;
-  /** Dynamic table that the peer's HPACK encoder may use (SETTINGS_HEADER_TABLE_SIZE), at most 4,096 bytes. Heads are too rare to be worth one. */
+  /** Dynamic table that the peer's HPACK encoder may use (SETTINGS_HEADER_TABLE_SIZE), at most 4,096 bytes. */
   readonly headerTableSize: number;
   /** Receive window that a stream starts with, bytes; at least 65,535. */
   readonly initialStreamWindow: number;
@@ -19,13 +19,17 @@ export interface TunnelLimits {
   readonly streamHighWaterMark: number;
   /** Silence of the peer after which it is asked for a sign of life, ms. */
   readonly keepAliveIdleMs: number;
-  /** How long an answer to PING or SETTINGS may take, ms. */
+  /** How long an answer to PING or SETTINGS may take, and the frames of one head, ms. */
   readonly answerTimeoutMs: number;
+  /** How long a request whose answer waits may give no window for it, ms. */
+  readonly stallTimeoutMs: number;
+  /** RST_STREAM frames that the peer may send: at once, and then a second. */
+  readonly resets: { readonly burst: number; readonly perSecond: number };
 }
 
 export const defaultTunnelLimits: TunnelLimits = {
   maxConcurrentStreams: 1_000,
-  headerTableSize: 0,
+  headerTableSize: 4_096,
   initialStreamWindow: 256 * 1_024,
   maxStreamWindow: 4 * 1_024 * 1_024,
   windowGrowthBudget: 64 * 1_024 * 1_024,
@@ -33,6 +37,10 @@ export const defaultTunnelLimits: TunnelLimits = {
   streamHighWaterMark: 64 * 1_024,
   keepAliveIdleMs: 15_000,
   answerTimeoutMs: 10_000,
+  stallTimeoutMs: 30_000,
+  // Peers of a tunnel are authenticated and multiplex many local clients, each of which may cancel: as many as such clients could connect (the trap that
+  // nghttp2's 1,000 and 33/s would be).
+  resets: { burst: 20_000, perSecond: 5_000 },
 };
 
 /** `open`; `draining`: no new streams, those that run finish; `closed`. */
@@ -63,12 +71,29 @@ export interface OriginTunnel extends Tunnel {
     headers: HeaderFields,
     onAnswer: (status: number, headers: HeaderFields) => void,
   ): TunnelStream;
+  /**
+   * Sends a request (RFC 9113 8.3.1). Throws SLV-4104 when `available` is 0.
+   *
+   * @param fields   pseudo-header fields first
+   * @param whole    it has no content
+   * @param onAnswer each 1xx, then the head of the answer; `ends`: it has no content
+   */
+  request(
+    fields: HeaderFields,
+    whole: boolean,
+    onAnswer: (status: number, headers: HeaderFields, ends: boolean) => void,
+  ): TunnelStream;
 }
 
 /** The head of a stream that the peer asks for. */
 export interface TunnelRequest {
   readonly method: string;
+  /** Empty where a request left it out. */
   readonly authority: string;
+  /** As sent; empty for CONNECT. */
+  readonly path: string;
+  /** It has no content. Never so for CONNECT, whose stream may have ended all the same. */
+  readonly whole: boolean;
   /** Without pseudo-header fields. */
   readonly headers: HeaderFields;
 }
@@ -79,10 +104,12 @@ export interface TunnelHandlers {
   onClose(reason: MeshError | undefined): void;
   /** The peer drains: open further streams elsewhere. */
   onGoAway?(): void;
+  /** The peer's first SETTINGS: it speaks HTTP/2, and says how many streams it takes. */
+  onReady?(): void;
 }
 
 /** What the owner of an accepting tunnel hears. */
 export interface AcceptingHandlers extends TunnelHandlers {
-  /** A peer asks for a connection. Answer with `stream.accept()` or `stream.refuse()`, now or later. */
+  /** A peer asks for a connection, or something else: answer now or later. */
   onStream(stream: InboundTunnelStream, request: TunnelRequest): void;
 }

@@ -8,9 +8,7 @@ import { acceptTunnel } from '#edge-proxy/tunnel/socket-tunnel.ts';
 const server = createServer((socket) => {
   acceptTunnel({
     socket,
-    anyMethod: true,
-    // h2spec's encoder keeps its table of 4,096 bytes whatever the peer's SETTINGS say.
-    limits: { headerTableSize: 4_096 },
+    requests: true,
     handlers: {
       onStream(stream, request) {
         const declared = request.headers.find(([name]) => name === 'content-length')?.[1];
