@@ -1,4 +1,5 @@
-import type { Framing, ResponseHead } from './http1/message.ts';
+import type { Framing, Http2Traits, ResponseHead } from './http1/message.ts';
+import type { HeaderFields } from './tunnel/tunnel-stream.ts';
 
 /** A request as it goes out, the same on each try and in each version of HTTP. */
 export interface OutgoingRequest {
@@ -10,16 +11,22 @@ export interface OutgoingRequest {
   readonly framing: Framing;
   /** The other protocol that is asked for; HTTP/1.1 only. */
   readonly upgrade: string | undefined;
+  /** It came over HTTP/2, and goes on over HTTP/2. */
+  readonly http2: Http2Traits | undefined;
 }
+
+/** How far a broken answer had come. `refused`: the request was surely not looked at; `untouched`: not a byte of an answer came; `begun`: some did. */
+export type BreakPoint = 'refused' | 'untouched' | 'begun';
 
 /** Who receives the answer that a stream is waiting for. */
 export interface AnswerSink {
   onInformational(head: ResponseHead): void;
   onHead(head: ResponseHead): void;
   onBody(chunk: Buffer): void;
-  onComplete(): void;
-  /** The answer will not come, or not wholly. `untouched`: not a byte of it came. */
-  onBroken(reason: string, untouched: boolean): void;
+  /** @param trailers of HTTP/2; those of HTTP/1.1 are dropped */
+  onComplete(trailers?: HeaderFields): void;
+  /** The answer will not come, or not wholly. */
+  onBroken(reason: string, point: BreakPoint): void;
   /** 101: from here on `onBody` brings the other protocol's bytes. */
   onUpgraded(head: ResponseHead): void;
   /** More may be written. */
@@ -49,8 +56,8 @@ export interface ClientStream {
   begin(sink: AnswerSink, request: OutgoingRequest): boolean;
   /** Bytes of the body, in whatever framing the head has announced; after an upgrade, of the other protocol. @returns false: wait for `onDrain` */
   body(chunk: Buffer): boolean;
-  /** The body is whole. */
-  finish(): void;
+  /** The body is whole. Trailers go on over HTTP/2 only. */
+  finish(trailers?: HeaderFields): void;
   /** After an upgrade: no more from our side. */
   end(): void;
   pause(): void;

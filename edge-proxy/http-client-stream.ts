@@ -134,6 +134,6 @@ export class HttpClientStream implements ClientStream {
     const untouched = this.#decoder.untouched;
     this.#stream.destroy();
     this.#home.drop(this);
-    sink.onBroken(reason, untouched);
+    sink.onBroken(reason, untouched ? 'untouched' : 'begun');
   }
 }

@@ -347,7 +347,7 @@ test('an answer that is on its way to a slow reader is not taken back when the c
     stream,
     { sweep, serving: new Set(), draining: () => false },
     60_000,
-    {
+    () => ({
       onRequest: () => server.error({ status: 400, code: 'SLV-4011', reason: 'no' }, undefined),
       onRequestBody() {},
       onRequestWhole() {},
@@ -356,7 +356,7 @@ test('an answer that is on its way to a slow reader is not taken back when the c
       onAnswerDrain() {},
       onAnswered() {},
       onClosed() {},
-    },
+    }),
   );
   stream.handlers.onData(Buffer.from(get('/', closing)));
   nowMs = 5_000;

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import { type ByteStream, withRest } from './byte-stream.ts';
 import { encodeError } from './http1/error-response.ts';
 import type { Refusal } from './http1/fault.ts';
@@ -27,6 +28,7 @@ const callerGone = 499;
  * end. Who answers, and whether at all, is its sink's business.
  */
 export class HttpServerStream implements ServerStream {
+  readonly version = 1;
   readonly #stream: ByteStream;
   readonly #context: ServingContext;
   readonly #sink: RequestSink;
@@ -47,17 +49,19 @@ export class HttpServerStream implements ServerStream {
   #last = false;
   #callerEnded = false;
 
-  /** @param limits where they are not those of every request */
+  /**
+   * @param serve  who serves its requests
+   * @param limits where they are not those of every request
+   */
   constructor(
     stream: ByteStream,
     context: ServingContext,
     idleTimeoutMs: number,
-    sink: RequestSink,
+    serve: (server: ServerStream) => RequestSink,
     limits: Partial<Http1Limits> = {},
   ) {
     this.#stream = stream;
     this.#context = context;
-    this.#sink = sink;
     this.#idleTimeoutMs = idleTimeoutMs;
     this.#writer = new MessageWriter(stream);
     const handlers: RequestHandlers = {
@@ -85,6 +89,7 @@ export class HttpServerStream implements ServerStream {
       },
       onClose: () => this.#onClose(),
     };
+    this.#sink = serve(this);
   }
 
   /** The request that is not wholly answered. */
@@ -214,7 +219,7 @@ export class HttpServerStream implements ServerStream {
   }
 
   /** Breaks the connection: half an answer has gone down, and only that tells the caller so. */
-  cut(reason: string, decision?: string): void {
+  cut(_code: ErrorCode, reason: string, decision?: string): void {
     if (this.#phase === 'http' && this.#request !== undefined)
       this.#answered(this.#status || callerGone, reason, decision);
     this.#request = undefined;
@@ -247,7 +252,7 @@ export class HttpServerStream implements ServerStream {
     this.#last = true;
     const decision = this.#sink.onRequestRefused(refusal);
     if (this.#status === 0) this.error(refusal, decision);
-    else this.cut(refusal.reason, decision);
+    else this.cut(refusal.code, refusal.reason, decision);
   }
 
   /** After an answer: the next request of this stream, or its end. */

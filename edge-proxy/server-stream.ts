@@ -1,6 +1,8 @@
+import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import type { Refusal } from './http1/fault.ts';
 import type { RequestHead, ResponseHead } from './http1/message.ts';
 import type { IdleSweep } from './idle-sweep.ts';
+import type { HeaderFields } from './tunnel/tunnel-stream.ts';
 
 /** Who serves the requests of a stream, one after the other: the next comes when the last has been answered. */
 export interface RequestSink {
@@ -8,7 +10,8 @@ export interface RequestSink {
   onRequest(head: RequestHead): void;
   /** Bytes of its body; after an upgrade, of the other protocol. Not called once the request has been answered. */
   onRequestBody(chunk: Buffer): void;
-  onRequestWhole(): void;
+  /** @param trailers of HTTP/2; those of HTTP/1.1 are dropped */
+  onRequestWhole(trailers?: HeaderFields): void;
   /** The request broke the rules, or off: let go of what is under way for it. @returns the decision id that the answer is to carry */
   onRequestRefused(refusal: Refusal): string;
   /** After an upgrade: the caller sends no more. */
@@ -23,6 +26,8 @@ export interface RequestSink {
 
 /** The server's side of HTTP, of whatever version, on one stream: hands requests to a sink and takes their answers. */
 export interface ServerStream {
+  /** Of HTTP: with 1 a stream is a connection that carries one request after the other, with 2 a stream is one request. */
+  readonly version: 1 | 2;
   /** The request that is not wholly answered. */
   readonly request: RequestHead | undefined;
   /** All of the request has come. */
@@ -43,13 +48,13 @@ export interface ServerStream {
   /** What came at once has been written. */
   flush(): void;
   /** The answer is whole; or, after an upgrade, the other side has ended. */
-  complete(): void;
+  complete(trailers?: HeaderFields): void;
   /** An answer of our own. */
   error(refusal: Refusal, decision: string | undefined, headers?: readonly string[]): void;
   /** 101: from here on bytes go both ways as they are. HTTP/1.1 only. */
   upgrade(head: ResponseHead, headers: readonly string[]): void;
-  /** Half an answer has gone down, and only breaking off tells the caller so. */
-  cut(reason: string, decision?: string): void;
+  /** Half an answer has gone down, and only breaking off tells the caller so; but gRPC, which has a status at the end for `code`. */
+  cut(code: ErrorCode, reason: string, decision?: string): void;
 }
 
 /** Something that ends once nothing is under way on it. */

@@ -76,7 +76,7 @@ export class Sidecar {
     this.#world = world;
     this.#cache = cache;
     this.svid = world.identity.svid(config.service);
-    this.application = config.local === undefined ? undefined : new LocalApplication(config.local);
+    this.application = config.local === undefined ? undefined : new LocalApplication(config.local, world.process.clock);
     this.#upstreams = new UpstreamSet({
       view,
       configured: config.upstreams.map(({ service }) => service),

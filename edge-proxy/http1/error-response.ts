@@ -20,6 +20,21 @@ export interface ErrorResponseOptions {
  * @param decisionId by which the decision is found in log and audit; also sent as the header `selvedge-decision`
  */
 export function encodeError(refusal: Refusal, decisionId?: string, options: ErrorResponseOptions = {}): Buffer {
+  const body = errorBody(refusal, decisionId);
+  const headers = errorHeaders(decisionId, options.headers);
+  const head = encodeResponseHead(
+    refusal.status,
+    STATUS_CODES[refusal.status] ?? 'Error',
+    headers,
+    { kind: 'length', bytes: body.length },
+    options.keepAlive === true ? undefined : 'close',
+  );
+  const headBytes = Buffer.from(head, 'latin1');
+  return options.headRequest === true ? headBytes : Buffer.concat([headBytes, body]);
+}
+
+/** RFC 9457 problem details in the form of runtime/problem.ts. */
+export function errorBody(refusal: Refusal, decisionId?: string): Buffer {
   const { title, fix } = errorCatalogue[refusal.code];
   const problem = {
     type: `urn:selvedge:error:${refusal.code}`,
@@ -30,7 +45,11 @@ export function encodeError(refusal: Refusal, decisionId?: string, options: Erro
     fix,
     ...(decisionId === undefined ? {} : { context: { decision: decisionId } }),
   };
-  const body = Buffer.from(`${JSON.stringify(problem)}\n`, 'utf8');
+  return Buffer.from(`${JSON.stringify(problem)}\n`, 'utf8');
+}
+
+/** The headers that stand before that body, and `more`, flat. */
+export function errorHeaders(decisionId: string | undefined, more: readonly string[] = []): string[] {
   const headers = [
     'Content-Type',
     'application/problem+json',
@@ -40,15 +59,6 @@ export function encodeError(refusal: Refusal, decisionId?: string, options: Erro
     'no-store',
   ];
   if (decisionId !== undefined) pushHeader(headers, 'selvedge-decision', decisionId);
-  for (let at = 0; at + 1 < (options.headers?.length ?? 0); at += 2)
-    pushHeader(headers, options.headers?.[at] ?? '', options.headers?.[at + 1] ?? '');
-  const head = encodeResponseHead(
-    refusal.status,
-    STATUS_CODES[refusal.status] ?? 'Error',
-    headers,
-    { kind: 'length', bytes: body.length },
-    options.keepAlive === true ? undefined : 'close',
-  );
-  const headBytes = Buffer.from(head, 'latin1');
-  return options.headRequest === true ? headBytes : Buffer.concat([headBytes, body]);
+  for (let at = 0; at + 1 < more.length; at += 2) pushHeader(headers, more[at] ?? '', more[at + 1] ?? '');
+  return headers;
 }

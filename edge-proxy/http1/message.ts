@@ -12,6 +12,14 @@ export const chunkedBody: Framing = { kind: 'chunked' };
 /** A body that ends with the connection: answers only. */
 export const untilClose: Framing = { kind: 'until-close' };
 
+/** What only a request of HTTP/2 has. */
+export interface Http2Traits {
+  /** It says `te: trailers`. */
+  readonly takesTrailers: boolean;
+  /** It is a gRPC call: refusals are a `grpc-status`, and that is what counts as success. */
+  readonly grpc: boolean;
+}
+
 /** The head of a request that every strict parser reads in the same way. */
 export interface RequestHead {
   /** A token, case as sent: `get` is not `GET`. */
@@ -32,6 +40,8 @@ export interface RequestHead {
   readonly upgrade: string | undefined;
   /** Headers that Connection names, lower case: not to be forwarded. */
   readonly connectionOptions: readonly string[];
+  /** Absent: it is of HTTP/1. */
+  readonly http2?: Http2Traits;
 }
 
 /** The head of an answer. */

@@ -1,21 +1,28 @@
 import { connect } from 'node:net';
+import type { Clock } from '#runtime/clock.ts';
 import type { SocketAddress } from '#runtime/socket-address.ts';
 import { type ByteStream, socketStream } from '../byte-stream.ts';
+import type { ClientStream, OutgoingRequest } from '../client-stream.ts';
 import { HttpClientStream } from '../http-client-stream.ts';
+import { Http2ClientStream } from '../http2-client-stream.ts';
+import { TunnelPool } from '../tunnel-pool.ts';
+import { dialApplication } from './dial-application.ts';
 
 /** Connections kept open for the next request; a service under load needs about as many as requests are in flight. */
 const maxFree = 256;
 
-/** The local application behind an inbound listener: raw connections for TCP, kept-alive ones for HTTP. */
+/** The local application behind an inbound listener: raw connections for TCP, kept-alive ones for HTTP/1.1, multiplexed ones for HTTP/2. */
 export class LocalApplication {
   readonly address: SocketAddress;
   readonly #connectTimeoutMs: number;
   readonly #free: HttpClientStream[] = [];
   readonly #all = new Set<HttpClientStream>();
+  readonly #http2: TunnelPool;
 
-  constructor(address: SocketAddress, connectTimeoutMs = 5_000) {
+  constructor(address: SocketAddress, clock: Clock, connectTimeoutMs = 5_000) {
     this.address = address;
     this.#connectTimeoutMs = connectTimeoutMs;
+    this.#http2 = new TunnelPool({ dial: dialApplication(address, connectTimeoutMs), clock });
   }
 
   /**
@@ -45,13 +52,25 @@ export class LocalApplication {
     return () => fail('given up');
   }
 
-  /** A kept-alive HTTP connection, when there is one. */
-  takeFree(): HttpClientStream | undefined {
-    return this.#free.pop();
+  /** A kept-alive connection, or a stream of one, that is ready for this request now. */
+  takeFree(request: OutgoingRequest): ClientStream | undefined {
+    if (request.http2 === undefined) return this.#free.pop();
+    const tunnel = this.#http2.take();
+    return tunnel === undefined ? undefined : new Http2ClientStream(tunnel);
   }
 
-  /** A fresh HTTP connection; callbacks as in `connect`. */
-  openHttp(onStream: (stream: HttpClientStream) => void, onFailure: (reason: string) => void): () => void {
+  /** A fresh connection, or a stream of one, for this request, which begins in that call; callbacks as in `connect`. */
+  openHttp(
+    request: OutgoingRequest,
+    onStream: (stream: ClientStream) => void,
+    onFailure: (reason: string) => void,
+  ): () => void {
+    if (request.http2 !== undefined) {
+      return this.#http2.lease(
+        (tunnel) => onStream(new Http2ClientStream(tunnel)),
+        ({ reason }) => onFailure(reason),
+      );
+    }
     return this.connect((bytes) => {
       const stream = new HttpClientStream(bytes, {
         give: (free) => {
@@ -71,5 +90,6 @@ export class LocalApplication {
 
   close(): void {
     for (const stream of [...this.#all]) stream.discard();
+    this.#http2.close();
   }
 }

@@ -171,21 +171,6 @@ describe('connections', () => {
     assert.ok(mesh.decisions.some(({ reason }) => reason.includes('set Protocol http')));
   });
 
-  test('L7 rules of a service that speaks HTTP/2 can’t be asked of its bytes, so they deny', async (t) => {
-    const rules = permissions(
-      { action: 'deny', http: { pathPrefix: '/admin' } },
-      { action: 'allow', http: { pathPrefix: '/' } },
-    );
-    const mesh = await startMesh(t, { applications: [talking()], protocol: 'http2', intentions: rules });
-    const client = mesh.dial().send('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-    await client.untilEnded();
-    assert.equal(mesh.applicationConnections, 0);
-    const { peer } = await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current);
-    mesh.keep(peer).send('anything');
-    await peer.untilEnded();
-    assert.equal(mesh.applicationConnections, 0);
-  });
-
   for (const way of ['through a tunnel', 'by plain mTLS'] as const) {
     test(`what is denied while it still connects to the application is not let in (${way})`, async (t) => {
       const mesh = await startMesh(t, tcp(talking()));

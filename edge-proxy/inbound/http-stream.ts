@@ -1,9 +1,7 @@
 import { canonicaliseTarget } from '#policies/canonical-request.ts';
 import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
 import type { RequestFacts, Verdict } from '#policies/intention-decision.ts';
-import type { ByteStream } from '../byte-stream.ts';
-import type { AnswerSink, ClientStream, OutgoingRequest } from '../client-stream.ts';
-import { HttpServerStream } from '../http-server-stream.ts';
+import type { AnswerSink, BreakPoint, ClientStream, OutgoingRequest } from '../client-stream.ts';
 import type { Refusal } from '../http1/fault.ts';
 import { forwardableHeaders, headerValues } from '../http1/forwardable-headers.ts';
 import { pushHost } from '../http1/head-encoder.ts';
@@ -11,6 +9,8 @@ import type { RequestHead, ResponseHead } from '../http1/message.ts';
 import { isIdempotent } from '../resilience/idempotency.ts';
 import type { RequestSink, ServerStream } from '../server-stream.ts';
 import type { EdgeTraffic } from '../traffic.ts';
+import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
+import { wireOf } from '../wire-protocol.ts';
 import type { Caller } from './caller.ts';
 import type { InboundContext } from './inbound-context.ts';
 import type { LiveStream } from './live-streams.ts';
@@ -19,8 +19,8 @@ import type { LiveStream } from './live-streams.ts';
 const maxWaitingBytes = 65_536;
 
 /**
- * One byte stream of a verified caller that speaks HTTP/1.1: a tunnel's stream or a plain mTLS connection. Every request is brought to its canonical form,
- * judged, and only then forwarded, in that form, with the caller's identity set by us. It trusts nothing that the other proxy did.
+ * One byte stream of a verified caller that speaks HTTP/1.1 (a tunnel's stream or a plain mTLS connection), or one request of HTTP/2. Every request is brought
+ * to its canonical form, judged, and only then forwarded, in that form, with the caller's identity set by us. It trusts nothing that the other proxy did.
  */
 export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   readonly #server: ServerStream;
@@ -32,6 +32,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   /** What the request under way was let in with. */
   #facts: RequestFacts | undefined;
   #path = '';
+  #trailers: HeaderFields | undefined;
   /** The request under way as it goes on to the application. */
   #request: OutgoingRequest | undefined;
   #application: ClientStream | undefined;
@@ -40,14 +41,15 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
 
-  constructor(stream: ByteStream, caller: Caller, context: InboundContext) {
+  constructor(server: ServerStream, caller: Caller, context: InboundContext) {
+    this.#server = server;
     this.#caller = caller;
     this.#context = context;
     this.#identity = context.identityOf(caller.peer.spiffeId);
     this.#edge = context.traffic.edge('inbound', caller.label, context.view.service);
+    if (server.version === 2) return;
     this.#edge.openConnections.value += 1;
     this.#edge.connections.value += 1;
-    this.#server = new HttpServerStream(stream, context, context.idleTimeoutMs, this);
   }
 
   // LiveStream: while a request is under way.
@@ -63,7 +65,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     const decision = this.#recordDenial(verdict);
     this.#letGo();
     // As long as nothing has gone down, the caller can be told. A 403 is not retried, and no breaker counts it; a reset would be both.
-    if (this.#server.answering) this.#server.cut(`cut: ${verdict.reason}`, decision);
+    if (this.#server.answering) this.#server.cut('SLV-4001', `cut: ${verdict.reason}`, decision);
     else this.#server.error(refusalOf('SLV-4001', verdict.reason), decision);
   }
 
@@ -77,6 +79,18 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
       return;
     }
     this.#path = target.path;
+    const { view, nothingKnown } = this.#context;
+    if (this.#server.version === 2) {
+      // A stream for HTTP/1.1 was told so when it was opened; a request of HTTP/2 is a stream.
+      if (view.inbound === undefined) {
+        this.#refuse('SLV-4008', nothingKnown.rule, nothingKnown.reason, notReached);
+        return;
+      }
+      if (wireOf(view.inbound.protocol) !== 'HTTP/2') {
+        this.#refuse('SLV-4014', 'protocol', `${view.service} is of protocol ${view.inbound.protocol}`, notReached);
+        return;
+      }
+    }
     const facts: RequestFacts = {
       method: head.method,
       path: target.path,
@@ -100,9 +114,10 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
       headers,
       framing: head.framing,
       upgrade: head.upgrade,
+      http2: head.http2,
     };
     if (head.expectContinue) this.#server.sendContinue();
-    const free = this.#context.application.takeFree();
+    const free = this.#context.application.takeFree(this.#request);
     if (free === undefined) this.#openApplication();
     else this.#send(free);
   }
@@ -118,14 +133,15 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     if (this.#waitingBytes >= maxWaitingBytes) this.#server.pauseRequest();
   }
 
-  onRequestWhole(): void {
-    this.#application?.finish();
+  onRequestWhole(trailers?: HeaderFields): void {
+    this.#trailers = trailers;
+    this.#application?.finish(trailers);
   }
 
   onRequestRefused(refusal: Refusal): string {
     this.#letGo();
     if (this.#server.request === undefined) this.#path = '';
-    return this.#record(refusal.code, 'HTTP/1.1', refusal.reason);
+    return this.#record(refusal.code, `HTTP/${this.#server.version}`, refusal.reason);
   }
 
   onUpgradedEnd(): void {
@@ -157,7 +173,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
 
   onClosed(): void {
     this.#settle();
-    this.#edge.openConnections.value -= 1;
+    if (this.#server.version === 1) this.#edge.openConnections.value -= 1;
     this.#letGo();
   }
 
@@ -180,27 +196,27 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     this.#server.flush();
   }
 
-  onComplete(): void {
+  onComplete(trailers?: HeaderFields): void {
     const application = this.#application;
     this.#application = undefined;
     // A request that the application did not read to its end can't be followed by another.
     if (this.#server.requestWhole) application?.release();
     else application?.discard();
     this.#settle();
-    this.#server.complete();
+    this.#server.complete(trailers);
   }
 
-  onBroken(reason: string, untouched: boolean): void {
+  onBroken(reason: string, point: BreakPoint): void {
     const application = this.#application;
     this.#application = undefined;
     if (this.#server.answering) {
-      this.#server.cut(reason);
+      this.#server.cut('SLV-4005', reason);
       return;
     }
     const request = this.#server.request;
     // A kept-alive connection that the application closed while we sent: not its answer, so an idempotent request without a body goes again, on a fresh one.
     if (
-      untouched &&
+      point !== 'begun' &&
       (application?.exchanges ?? 0) > 1 &&
       request !== undefined &&
       isIdempotent(request.method) &&
@@ -223,7 +239,10 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   // Inside.
 
   #openApplication(): void {
+    const request = this.#request;
+    if (request === undefined) return;
     this.#cancelOpen = this.#context.application.openHttp(
+      request,
       (application) => {
         this.#cancelOpen = undefined;
         this.#send(application);
@@ -245,7 +264,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     this.#application = application;
     let more = application.begin(this, this.#request);
     for (const piece of this.#waiting) more = application.body(piece);
-    if (this.#server.requestWhole) application.finish();
+    if (this.#server.requestWhole) application.finish(this.#trailers);
     this.#waiting = [];
     this.#waitingBytes = 0;
     if (more) this.#server.resumeRequest();

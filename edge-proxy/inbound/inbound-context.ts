@@ -30,10 +30,13 @@ export const sourceHeader = 'Selvedge-Source';
  * @param own SPIFFE ID of the local service
  */
 export function identityHeaders(own: SpiffeId): InboundContext['identityOf'] {
+  let last: { readonly peer: SpiffeId; readonly headers: readonly string[] } | undefined;
   return (peer) => {
+    if (last?.peer === peer) return last.headers;
     const headers: string[] = [];
     pushHeader(headers, sourceHeader, peer);
     pushHeader(headers, 'X-Forwarded-Client-Cert', `By=${own};URI=${peer}`);
+    last = { peer, headers };
     return headers;
   };
 }

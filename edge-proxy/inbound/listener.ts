@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
+import { errorCatalogue } from '#policies/errors/catalogue.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { SpiffeId } from '#policies/spiffe-id.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
@@ -8,11 +9,15 @@ import type { SvidSource } from '#runtime/svid/svid.ts';
 import type { TrustSource } from '#runtime/svid/trust.ts';
 import { secureContextOptions, serverTlsOptions } from '#runtime/tls-identity.ts';
 import { TlsPeers } from '#runtime/tls-peers.ts';
-import { socketStream, tunnelByteStream } from '../byte-stream.ts';
+import { type ByteStream, socketStream, tunnelByteStream } from '../byte-stream.ts';
+import { HttpServerStream } from '../http-server-stream.ts';
+import { Http2ServerConnection } from '../http2-connection.ts';
+import { Http2ServerStream } from '../http2-server-stream.ts';
 import { listenAt } from '../listen-at.ts';
 import { acceptTunnel } from '../tunnel/socket-tunnel.ts';
-import type { Tunnel } from '../tunnel/tunnel.ts';
+import type { Tunnel, TunnelRequest } from '../tunnel/tunnel.ts';
 import type { InboundTunnelStream } from '../tunnel/tunnel-stream.ts';
+import { wireOf } from '../wire-protocol.ts';
 import { Caller } from './caller.ts';
 import { InboundHttpStream } from './http-stream.ts';
 import type { InboundContext } from './inbound-context.ts';
@@ -132,8 +137,12 @@ export class InboundListener {
   #acceptTunnel(socket: TLSSocket, caller: Caller): void {
     const tunnel = acceptTunnel({
       socket,
+      requests: true,
       handlers: {
-        onStream: (stream) => this.#onStream(stream, caller),
+        onStream: (stream, request) => {
+          if (request.method === 'CONNECT') this.#onConnect(stream, caller);
+          else this.#onRequest(stream, request, caller);
+        },
         onClose: (reason) => {
           this.#tunnels.delete(tunnel);
           if (reason !== undefined)
@@ -148,16 +157,65 @@ export class InboundListener {
     this.#plain.add(socket);
     socket.once('close', () => this.#plain.delete(socket));
     const bytes = socketStream(socket);
-    if (this.#context.view.inbound?.protocol === 'http') {
-      new InboundHttpStream(bytes, caller, this.#context);
-      return;
+    switch (wireOf(this.#context.view.inbound?.protocol ?? 'tcp')) {
+      case 'HTTP/1.1':
+        this.#serveHttp(bytes, caller);
+        return;
+      case 'HTTP/2':
+        this.#serveHttp2(bytes, caller);
+        return;
+      case 'bytes':
+        bytes.pause();
+        serveTcp({ bytes, accept() {}, refuse: () => socket.destroy() }, caller, this.#context);
     }
-    bytes.pause();
-    serveTcp({ bytes, accept() {}, refuse: () => socket.destroy() }, caller, this.#context);
+  }
+
+  #serveHttp(bytes: ByteStream, caller: Caller): void {
+    const context = this.#context;
+    new HttpServerStream(
+      bytes,
+      context,
+      context.idleTimeoutMs,
+      (server) => new InboundHttpStream(server, caller, context),
+    );
+  }
+
+  /** HTTP/2 that does not come by ALPN: from a plain peer with prior knowledge, or within a CONNECT stream. */
+  #serveHttp2(bytes: ByteStream, caller: Caller): void {
+    const { view, traffic } = this.#context;
+    new Http2ServerConnection(bytes, this.#context, {
+      onRequest: (stream, request) => this.#onRequest(stream, request, caller),
+      onOther: () => {
+        const code = 'SLV-4014';
+        const reason = `${view.service} is of protocol ${view.inbound?.protocol}: it is spoken to in HTTP/2`;
+        const { id } = traffic.refuse({
+          direction: 'inbound',
+          source: caller.peer.spiffeId,
+          destination: view.service,
+          code,
+          rule: 'protocol',
+          reason,
+        });
+        return { refusal: { status: errorCatalogue[code].status, code, reason }, decision: id };
+      },
+      onClosed() {},
+    });
+  }
+
+  /** A request of HTTP/2: of another proxy of ours, or of any other client that proved who it is. */
+  #onRequest(stream: InboundTunnelStream, request: TunnelRequest, caller: Caller): void {
+    const context = this.#context;
+    new Http2ServerStream(
+      stream,
+      request,
+      context,
+      context.idleTimeoutMs,
+      (server) => new InboundHttpStream(server, caller, context),
+    );
   }
 
   /** A stream of a tunnel: the caller asks for a connection to the local service, whatever its `:authority` says. */
-  #onStream(stream: InboundTunnelStream, caller: Caller): void {
+  #onConnect(stream: InboundTunnelStream, caller: Caller): void {
     const { view, nothingKnown, traffic } = this.#context;
     const policy = caller.policy;
     if (policy === undefined) {
@@ -174,13 +232,15 @@ export class InboundListener {
     }
     const bytes = tunnelByteStream(stream);
     const accept = (): void => stream.accept();
-    if (view.inbound?.protocol !== 'http') {
+    const wire = wireOf(view.inbound?.protocol ?? 'tcp');
+    if (wire === 'bytes') {
       serveTcp({ bytes, accept, refuse: (status, fields) => stream.refuse(status, fields) }, caller, this.#context);
     } else if (policy.connection !== 'per-request' && !policy.connection.allowed) {
       const decision = recordDenial(policy.connection, caller, this.#context);
       stream.refuse(403, denialFields(decision, policy.connection.reason));
     } else {
-      new InboundHttpStream(bytes, caller, this.#context);
+      if (wire === 'HTTP/1.1') this.#serveHttp(bytes, caller);
+      else this.#serveHttp2(bytes, caller);
       accept();
     }
   }

@@ -8,7 +8,7 @@ import type { TrustSource } from '#runtime/svid/trust.ts';
 import { type VerifiedPeer, verifySocket } from '#runtime/svid/verify-peer.ts';
 import { dialTls } from '#runtime/tls-identity.ts';
 import { openTunnel } from '../tunnel/socket-tunnel.ts';
-import type { DialEndpoint } from './endpoint-tunnels.ts';
+import type { DialTunnel } from '../tunnel-pool.ts';
 
 /** Whom to dial and who must answer. */
 export interface DialTarget {
@@ -28,7 +28,7 @@ export function endpointDialer(options: {
   trust: TrustSource;
   process: ProcessContext;
   onVerified(peer: VerifiedPeer): void;
-}): DialEndpoint {
+}): DialTunnel {
   const { target, svid, trust, process } = options;
   return (events) => {
     const giveUp = new AbortController();

@@ -2,7 +2,9 @@ import type { SpiffeId } from '#policies/spiffe-id.ts';
 import { parseSpiffeId } from '#policies/spiffe-id.ts';
 import type { FeedEndpoint } from '#policies/wire/feed.ts';
 import { tunnelByteStream } from '../byte-stream.ts';
+import type { ClientStream, OutgoingRequest } from '../client-stream.ts';
 import { HttpClientStream } from '../http-client-stream.ts';
+import { Http2ClientStream } from '../http2-client-stream.ts';
 import type { Breaker } from '../resilience/breaker.ts';
 import type { EndpointTunnels, OpenFailure } from './endpoint-tunnels.ts';
 
@@ -45,17 +47,22 @@ export class Endpoint {
     return this.host === other.address && this.port === other.port && this.spiffeId === other.spiffeId;
   }
 
-  /** An open stream without an exchange, when there is one. */
-  takeFree(): HttpClientStream | undefined {
-    return this.#free.pop();
+  /** A stream that is ready for this request now, when there is one. */
+  takeFree(request: OutgoingRequest): ClientStream | undefined {
+    if (request.http2 === undefined) return this.#free.pop();
+    const tunnel = this.tunnels.take();
+    return tunnel === undefined ? undefined : new Http2ClientStream(tunnel);
   }
 
-  /** A fresh stream for HTTP exchanges; callbacks as EndpointTunnels.open. */
+  /** A fresh stream for this request, which begins in that call; callbacks as EndpointTunnels.open. */
   openStream(
+    request: OutgoingRequest,
     timeoutMs: number,
-    onStream: (stream: HttpClientStream) => void,
+    onStream: (stream: ClientStream) => void,
     onFailure: (failure: OpenFailure) => void,
   ): () => void {
+    if (request.http2 !== undefined)
+      return this.tunnels.lease(timeoutMs, (tunnel) => onStream(new Http2ClientStream(tunnel)), onFailure);
     return this.tunnels.open(
       timeoutMs,
       (tunnelStream) => {

@@ -1,13 +1,13 @@
 import { canonicaliseTarget } from '#policies/canonical-request.ts';
 import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
-import type { ByteStream } from '../byte-stream.ts';
-import { HttpServerStream } from '../http-server-stream.ts';
 import type { Refusal } from '../http1/fault.ts';
 import { forwardableHeaders, headerValues } from '../http1/forwardable-headers.ts';
 import { pushHost } from '../http1/head-encoder.ts';
 import type { RequestHead, ResponseHead } from '../http1/message.ts';
 import type { RequestSink, ServerStream, ServingContext } from '../server-stream.ts';
 import type { EdgeTraffic, Traffic } from '../traffic.ts';
+import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
+import { wireOf } from '../wire-protocol.ts';
 import { type ExchangeFailure, type ExchangeOwner, HttpExchange } from './http-exchange.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -20,8 +20,8 @@ export interface OutboundContext extends ServingContext {
 }
 
 /**
- * One connection of the local application to an upstream that speaks HTTP/1.1: has each of its requests exchanged. Nothing of the mesh is visible to the
- * application but the refusals.
+ * One connection of HTTP/1.1, or one request of HTTP/2, of the local application to an upstream: has each of its requests exchanged. Nothing of the mesh is
+ * visible to the application but the refusals.
  */
 export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
   readonly #server: ServerStream;
@@ -29,15 +29,14 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
   #path = '';
   #exchange: HttpExchange | undefined;
 
-  /** @param client its connection; or one whose requests are read already, of which some are meant for this upstream */
-  constructor(client: ByteStream | HttpServerStream, context: OutboundContext) {
+  /** @param server whose requests, or some of them, are meant for this upstream */
+  constructor(server: ServerStream, context: OutboundContext) {
     this.#context = context;
-    context.edge.openConnections.value += 1;
-    context.edge.connections.value += 1;
-    this.#server =
-      client instanceof HttpServerStream
-        ? client
-        : new HttpServerStream(client, context, context.upstream.policy.idleTimeoutMs, this);
+    this.#server = server;
+    if (server.version === 1) {
+      context.edge.openConnections.value += 1;
+      context.edge.connections.value += 1;
+    }
   }
 
   // RequestSink: what the local application sends.
@@ -51,6 +50,10 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
       return;
     }
     this.#path = target.path;
+    if ((wireOf(upstream.protocol) === 'HTTP/2') !== (this.#server.version === 2)) {
+      this.#refuse('SLV-4014', 'protocol', `${upstream.name} is of protocol ${upstream.protocol}`);
+      return;
+    }
     const headers = forwardableHeaders(head);
     pushHost(headers, head, upstream.name);
     const exchange = new HttpExchange(
@@ -61,6 +64,7 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
         headers,
         framing: head.framing,
         upgrade: head.upgrade,
+        http2: head.http2,
       },
       this,
     );
@@ -75,8 +79,8 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
     if (this.#exchange?.sendBody(chunk) === false) this.#server.pauseRequest();
   }
 
-  onRequestWhole(): void {
-    this.#exchange?.endBody();
+  onRequestWhole(trailers?: HeaderFields): void {
+    this.#exchange?.endBody(trailers);
   }
 
   onRequestRefused(refusal: Refusal): string {
@@ -84,7 +88,7 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
     this.#exchange?.cancel();
     this.#exchange = undefined;
     if (this.#server.request === undefined) this.#path = '';
-    return this.#record(refusal.code, 'HTTP/1.1', refusal.reason);
+    return this.#record(refusal.code, `HTTP/${this.#server.version}`, refusal.reason);
   }
 
   onUpgradedEnd(): void {
@@ -117,7 +121,7 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
   }
 
   onClosed(): void {
-    this.#context.edge.openConnections.value -= 1;
+    if (this.#server.version === 1) this.#context.edge.openConnections.value -= 1;
     this.#exchange?.cancel();
     this.#exchange = undefined;
   }
@@ -143,8 +147,8 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
     this.#server.flush();
   }
 
-  answerComplete(): void {
-    this.#server.complete();
+  answerComplete(trailers?: HeaderFields): void {
+    this.#server.complete(trailers);
   }
 
   answerFailed(failure: ExchangeFailure): void {
@@ -153,7 +157,7 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
   }
 
   answerCut(reason: string): void {
-    this.#server.cut(reason);
+    this.#server.cut('SLV-4005', reason);
   }
 
   answerUpgraded(head: ResponseHead): void {

@@ -1,8 +1,9 @@
 import type { ErrorCode } from '#policies/errors/catalogue.ts';
-import { type AnswerSink, type ClientStream, noSink, type OutgoingRequest } from '../client-stream.ts';
+import { type AnswerSink, type BreakPoint, type ClientStream, noSink, type OutgoingRequest } from '../client-stream.ts';
 import type { ResponseHead } from '../http1/message.ts';
 import type { BreakerTicket } from '../resilience/breaker.ts';
 import type { FailedTry } from '../resilience/retry-decision.ts';
+import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { OpenFailure } from './endpoint-tunnels.ts';
 import type { Upstream } from './upstream.ts';
@@ -23,7 +24,7 @@ export interface ExchangeOwner {
   /** What came at once of the answer has been told. */
   answerFlush(): void;
   /** The answer is whole; after an upgrade: the other side has ended. */
-  answerComplete(): void;
+  answerComplete(trailers?: HeaderFields): void;
   /** Nothing has been sent to the caller yet: tell it why. */
   answerFailed(failure: ExchangeFailure): void;
   /** The answer broke after its head went down: all that is left is to cut the connection. */
@@ -63,6 +64,7 @@ export class HttpExchange implements AnswerSink {
   #kept: Buffer[] | undefined = [];
   #keptBytes = 0;
   #requestWhole: boolean;
+  #trailers: HeaderFields | undefined;
 
   constructor(upstream: Upstream, request: OutgoingRequest, owner: ExchangeOwner) {
     this.#upstream = upstream;
@@ -109,9 +111,10 @@ export class HttpExchange implements AnswerSink {
   }
 
   /** All of the body has been sent. */
-  endBody(): void {
+  endBody(trailers?: HeaderFields): void {
     this.#requestWhole = true;
-    this.#stream?.finish();
+    this.#trailers = trailers;
+    this.#stream?.finish(trailers);
   }
 
   /** The caller went away: nobody waits for the answer, and nobody is to blame. */
@@ -171,12 +174,12 @@ export class HttpExchange implements AnswerSink {
     if (this.#phase === 'answering') this.#owner.answerFlush();
   }
 
-  onComplete(): void {
+  onComplete(trailers?: HeaderFields): void {
     const stream = this.#stream;
     this.#finish();
     if (this.#requestWhole) stream?.release();
     else stream?.discard();
-    this.#owner.answerComplete();
+    this.#owner.answerComplete(trailers);
   }
 
   onUpgraded(head: ResponseHead): void {
@@ -189,7 +192,7 @@ export class HttpExchange implements AnswerSink {
     this.#owner.answerUpgraded(head);
   }
 
-  onBroken(reason: string, untouched: boolean): void {
+  onBroken(reason: string, point: BreakPoint): void {
     if (this.#phase === 'answering') {
       this.#finish();
       this.#owner.answerCut(reason);
@@ -198,8 +201,8 @@ export class HttpExchange implements AnswerSink {
     this.#settle(false);
     // A stream that closed before a byte of an answer may still have delivered the request: only idempotent requests go again.
     this.#failTry(
-      { kind: 'reset' },
-      { code: 'SLV-4005', reason: untouched ? reason : `${reason} within the answer's head` },
+      { kind: point === 'refused' ? 'refused' : 'reset' },
+      { code: 'SLV-4005', reason: point === 'begun' ? `${reason} within the answer's head` : reason },
     );
   }
 
@@ -228,12 +231,13 @@ export class HttpExchange implements AnswerSink {
       () => this.#onTimeout(),
       Math.max(1, Math.min(left, this.#upstream.policy.perTryTimeoutMs)),
     );
-    const free = endpoint.takeFree();
+    const free = endpoint.takeFree(this.#request);
     if (free !== undefined) {
       this.#send(free);
       return;
     }
     this.#cancelOpen = endpoint.openStream(
+      this.#request,
       this.#upstream.policy.connectTimeoutMs,
       (stream) => {
         this.#cancelOpen = undefined;
@@ -251,7 +255,7 @@ export class HttpExchange implements AnswerSink {
     this.#phase = 'waiting';
     let more = stream.begin(this, this.#request);
     for (const data of this.#kept ?? []) more = stream.body(data);
-    if (this.#requestWhole) stream.finish();
+    if (this.#requestWhole) stream.finish(this.#trailers);
     if (this.#keptBytes > this.#upstream.policy.retries.maxBodyBytes) this.#kept = undefined;
     if (more) this.#owner.requestDrained();
   }

@@ -47,7 +47,7 @@ export class NamedConnection implements RequestSink {
   constructor(client: ByteStream, context: NamedContext) {
     this.#context = context;
     const { idleTimeoutMs } = defaultResiliencePolicy;
-    this.#server = new HttpServerStream(client, context, idleTimeoutMs, this, { allowConnect: true });
+    this.#server = new HttpServerStream(client, context, idleTimeoutMs, () => this, { allowConnect: true });
   }
 
   onRequest(head: RequestHead): void {

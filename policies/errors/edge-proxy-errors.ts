@@ -55,6 +55,11 @@ export const edgeProxyErrors = {
     title: 'Service not known yet',
     fix: 'The first call of a service asks the catalog for it. Check that the catalog is reachable (/status at the admin address) and call again; or name the service by --upstream, then it is known from the start.',
   },
+  'SLV-4014': {
+    status: 400,
+    title: 'Wrong protocol',
+    fix: 'Speak the protocol that the service has: HTTP/2 by prior knowledge (no TLS, no upgrade) to one of http2 or grpc, HTTP/1.1 to one of http. Or set another Protocol in its service-defaults.',
+  },
   'SLV-4101': {
     status: 502,
     title: 'Tunnel broken by its peer',

@@ -1,0 +1,140 @@
+import { type AnswerSink, type ClientStream, noSink, type OutgoingRequest } from './client-stream.ts';
+import { readAnswer } from './http2/answer-rules.ts';
+import { passedTrailers, requestFields } from './http2/wire-fields.ts';
+import { errorCode } from './tunnel/http2.ts';
+import type { OriginTunnel } from './tunnel/tunnel.ts';
+import type { HeaderFields, TunnelStream, TunnelStreamHandlers } from './tunnel/tunnel-stream.ts';
+
+/** The client's side of one HTTP/2 request: a stream of its own, towards another proxy or to the local application. */
+export class Http2ClientStream implements ClientStream, TunnelStreamHandlers {
+  sink: AnswerSink = noSink;
+  /** Streams are not used again. */
+  readonly exchanges = 1;
+  readonly #tunnel: OriginTunnel;
+  #stream: TunnelStream | undefined;
+  #phase: 'waiting' | 'answering' | 'done' = 'waiting';
+  #requestWhole = false;
+  #headRequest = false;
+  /** Bytes of the answer's body that are still to come; undefined: it was not said how many. */
+  #left: number | undefined;
+  #trailers: HeaderFields | undefined;
+
+  /** @param tunnel with a stream available until `begin`, in this tick */
+  constructor(tunnel: OriginTunnel) {
+    this.#tunnel = tunnel;
+  }
+
+  begin(sink: AnswerSink, request: OutgoingRequest): boolean {
+    this.sink = sink;
+    this.#requestWhole = request.framing.kind === 'none';
+    this.#headRequest = request.method === 'HEAD';
+    this.#stream = this.#tunnel.request(requestFields(request), this.#requestWhole, (status, headers, ends) =>
+      this.#onAnswer(status, headers, ends),
+    );
+    this.#stream.handlers = this;
+    return true;
+  }
+
+  body(chunk: Buffer): boolean {
+    return this.#stream?.write(chunk) ?? true;
+  }
+
+  finish(trailers?: HeaderFields): void {
+    if (this.#requestWhole) return;
+    this.#requestWhole = true;
+    this.#stream?.end(trailers === undefined ? undefined : passedTrailers(trailers));
+  }
+
+  end(): void {
+    this.finish();
+  }
+
+  pause(): void {
+    this.#stream?.pause();
+  }
+
+  resume(): void {
+    this.#stream?.resume();
+  }
+
+  release(): void {
+    this.discard();
+  }
+
+  discard(): void {
+    this.sink = noSink;
+    if (this.#phase === 'done' && this.#requestWhole) return;
+    this.#phase = 'done';
+    this.#stream?.reset('cancel');
+  }
+
+  // TunnelStreamHandlers.
+
+  onData(chunk: Buffer): void {
+    if (this.#left !== undefined) {
+      this.#left -= chunk.length;
+      if (this.#left < 0) {
+        this.#malformed('the body is longer than announced');
+        return;
+      }
+    }
+    this.sink.onBody(chunk);
+  }
+
+  onTrailers(fields: HeaderFields): void {
+    this.#trailers = passedTrailers(fields);
+  }
+
+  onEnd(): void {
+    if (this.#phase === 'done') return;
+    if (this.#left !== undefined && this.#left > 0) {
+      this.#malformed('the body is shorter than announced');
+      return;
+    }
+    this.#phase = 'done';
+    this.sink.onComplete(this.#trailers);
+  }
+
+  onDrain(): void {
+    this.sink.onDrain();
+  }
+
+  onReset(code: number, remote: boolean): void {
+    const words = remote ? `stream reset (${code})` : `the tunnel broke (${code})`;
+    this.#break(words, code === errorCode.refusedStream ? 'refused' : undefined);
+  }
+
+  // Inside.
+
+  #onAnswer(status: number, fields: HeaderFields, ends: boolean): void {
+    const head = readAnswer(status, fields, ends);
+    if (head === undefined) {
+      this.#malformed('Content-Length is not one number of bytes');
+      return;
+    }
+    if (status < 200) {
+      this.sink.onInformational(head);
+      return;
+    }
+    this.#phase = 'answering';
+    // A 204 or 304, and what answers HEAD, have no content whatever they announce (RFC 9110 6.4.1).
+    const without = ends || this.#headRequest || status === 204 || status === 304;
+    this.#left = without ? 0 : head.contentLength;
+    this.sink.onHead(head);
+    if (!ends) this.sink.onFlush();
+  }
+
+  #malformed(reason: string): void {
+    this.#stream?.reset('protocol');
+    this.#break(reason);
+  }
+
+  #break(reason: string, point: 'refused' | undefined = undefined): void {
+    if (this.#phase === 'done') return;
+    const untouched = this.#phase === 'waiting';
+    this.#phase = 'done';
+    const sink = this.sink;
+    this.sink = noSink;
+    sink.onBroken(reason, point ?? (untouched ? 'untouched' : 'begun'));
+  }
+}

@@ -1,0 +1,259 @@
+import type { ErrorCode } from '#policies/errors/catalogue.ts';
+import { errorBody, errorHeaders } from './http1/error-response.ts';
+import { type Refusal, refuseRequest } from './http1/fault.ts';
+import type { RequestHead, ResponseHead } from './http1/message.ts';
+import { grpcMessage, grpcStatusOf, httpStatusOf } from './http2/grpc.ts';
+import { looksLikeGrpc, readRequest } from './http2/request-rules.ts';
+import { answerFields, passedTrailers } from './http2/wire-fields.ts';
+import type { IdleGuard } from './idle-sweep.ts';
+import type { RequestSink, ServerStream, ServingContext } from './server-stream.ts';
+import type { TunnelRequest } from './tunnel/tunnel.ts';
+import type { HeaderFields, InboundTunnelStream, TunnelStreamHandlers } from './tunnel/tunnel-stream.ts';
+
+/** What a caller that went away is counted as (nginx). */
+const callerGone = 499;
+
+/**
+ * The server's side of one HTTP/2 request: strict heads in, the answer out, with back-pressure and trailers. A refusal of a gRPC call is a `grpc-status`. Who
+ * answers, and whether at all, is its sink's business.
+ */
+export class Http2ServerStream implements ServerStream, TunnelStreamHandlers {
+  readonly version = 2;
+  request: RequestHead | undefined;
+  requestWhole = false;
+  readonly #stream: InboundTunnelStream;
+  readonly #context: ServingContext;
+  readonly #sink: RequestSink;
+  readonly #guard: IdleGuard;
+  readonly #grpc: boolean;
+  readonly #startedMs = performance.now();
+  /** `ending`: answered, and not all of it sent; `over`: nothing more is called. */
+  #phase: 'open' | 'ending' | 'over' = 'open';
+  #paused = false;
+  /** Of the head that went down; 0: none yet. */
+  #status = 0;
+  /** A head without a body: it waits for `complete`, to be the whole answer. */
+  #wholeHead: HeaderFields | undefined;
+  #grpcStatus: string | undefined;
+  /** Bytes of the request's body that are still to come; undefined: it was not said how many. */
+  #left: number | undefined;
+  #trailers: HeaderFields | undefined;
+
+  /** @param serve who serves it */
+  constructor(
+    stream: InboundTunnelStream,
+    offered: TunnelRequest,
+    context: ServingContext,
+    idleTimeoutMs: number,
+    serve: (server: ServerStream) => RequestSink,
+  ) {
+    this.#stream = stream;
+    this.#context = context;
+    this.#grpc = looksLikeGrpc(offered.headers);
+    this.#guard = context.sweep.guard(idleTimeoutMs, () => this.#giveUp());
+    this.#sink = serve(this);
+    stream.handlers = this;
+    const head = readRequest(offered);
+    if ('reason' in head) {
+      this.refuse(refuseRequest(head));
+      return;
+    }
+    this.request = head;
+    this.#left = head.framing.kind === 'length' ? head.framing.bytes : undefined;
+    this.#sink.onRequest(head);
+    // What its sink paused meanwhile stays so.
+    if (this.#phase === 'open' && !this.#paused) stream.resume();
+  }
+
+  get answering(): boolean {
+    return this.#status !== 0;
+  }
+
+  /** Refuses it before, or while, it is served: it breaks a rule. */
+  refuse(refusal: Refusal): void {
+    const decision = this.#sink.onRequestRefused(refusal);
+    if (this.answering) this.cut(refusal.code, refusal.reason, decision);
+    else this.error(refusal, decision);
+  }
+
+  pauseRequest(): void {
+    if (this.requestWhole) return;
+    this.#paused = true;
+    this.#stream.pause();
+  }
+
+  resumeRequest(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#stream.resume();
+  }
+
+  sendContinue(): void {
+    this.#stream.inform(100, []);
+  }
+
+  informational(head: ResponseHead, headers: readonly string[]): void {
+    if (head.status !== 100) this.#stream.inform(head.status, answerFields(headers));
+  }
+
+  head(head: ResponseHead, headers: readonly string[]): void {
+    if (this.#phase !== 'open') return;
+    this.#status = head.status;
+    const fields = answerFields(headers, head.contentLength);
+    if (this.#grpc) this.#grpcStatus = fieldOf(fields, 'grpc-status');
+    if (head.framing.kind === 'none') this.#wholeHead = fields;
+    else this.#stream.answer(head.status, fields);
+  }
+
+  body(chunk: Buffer): boolean {
+    this.#guard.touched = true;
+    return this.#stream.write(chunk);
+  }
+
+  flush(): void {}
+
+  complete(trailers?: HeaderFields): void {
+    if (this.#phase !== 'open') return;
+    const passed = trailers === undefined ? undefined : passedTrailers(trailers);
+    if (this.#grpc && passed !== undefined) this.#grpcStatus = fieldOf(passed, 'grpc-status') ?? this.#grpcStatus;
+    const status = this.#grpcStatus === undefined ? this.#status : httpStatusOf(this.#grpcStatus);
+    if (this.#wholeHead === undefined) this.#finish(status, () => this.#stream.end(passed));
+    else this.#close(status, () => this.#stream.refuse(this.#status, this.#wholeHead));
+  }
+
+  error(refusal: Refusal, decision: string | undefined, headers: readonly string[] = []): void {
+    if (this.#phase !== 'open') return;
+    const { status, reason } = refusal;
+    if (this.#grpc) {
+      const fields = [contentTypeOfGrpc, ...this.#grpcFields(refusal.code, reason, decision), ...answerFields(headers)];
+      this.#close(status, () => this.#stream.refuse(200, fields), reason, decision);
+      return;
+    }
+    const body = errorBody(refusal, decision);
+    const fields = answerFields(errorHeaders(decision, headers), body.length);
+    if (this.request?.method === 'HEAD') {
+      this.#close(status, () => this.#stream.refuse(status, fields), reason, decision);
+      return;
+    }
+    this.#stream.answer(status, fields);
+    this.#stream.write(body);
+    this.#finish(status, () => this.#stream.end(), reason, decision);
+  }
+
+  upgrade(): void {
+    throw new RangeError('HTTP/2 has no upgrade');
+  }
+
+  cut(code: ErrorCode, reason: string, decision?: string): void {
+    if (this.#phase !== 'open') return;
+    this.#close(
+      this.#status || callerGone,
+      () => {
+        if (this.#grpc && this.answering) this.#stream.breakOff(this.#grpcFields(code, reason, decision));
+        else this.#stream.reset('internal');
+      },
+      reason,
+      decision,
+    );
+  }
+
+  // TunnelStreamHandlers: what the caller sends.
+
+  onData(chunk: Buffer): void {
+    this.#guard.touched = true;
+    if (this.#phase !== 'open') return;
+    if (this.#left !== undefined) {
+      this.#left -= chunk.length;
+      if (this.#left < 0) {
+        this.#malformed('the body is longer than announced');
+        return;
+      }
+    }
+    this.#sink.onRequestBody(chunk);
+  }
+
+  onTrailers(fields: HeaderFields): void {
+    this.#trailers = passedTrailers(fields);
+  }
+
+  onEnd(): void {
+    if (this.#phase === 'open' && this.#left !== undefined && this.#left > 0) {
+      this.#malformed('the body is shorter than announced');
+      return;
+    }
+    this.requestWhole = true;
+    if (this.#phase === 'open') this.#sink.onRequestWhole(this.#trailers);
+  }
+
+  onDrain(): void {
+    this.#guard.touched = true;
+    if (this.#phase === 'open') this.#sink.onAnswerDrain();
+  }
+
+  onFinish(): void {
+    // The rest of the request is read by nobody: the caller is told so, without blame (RFC 9113 8.1).
+    if (!this.requestWhole) this.#stream.reset('answered');
+    this.#release();
+  }
+
+  onReset(): void {
+    if (this.#phase === 'open') this.#answered(this.#status || callerGone, 'the caller went away');
+    this.#release();
+  }
+
+  // Inside.
+
+  /** RFC 9113 8.1.1: the stream ends with an error, whatever had been said. */
+  #malformed(reason: string): void {
+    const refusal = refuseRequest({ kind: 'framing', reason });
+    const decision = this.#sink.onRequestRefused(refusal);
+    this.#close(refusal.status, () => this.#stream.reset('protocol'), reason, decision);
+  }
+
+  #grpcFields(code: ErrorCode, reason: string, decision: string | undefined): (readonly [string, string])[] {
+    return [
+      ['grpc-status', String(grpcStatusOf(code))],
+      ['grpc-message', grpcMessage(`${code}: ${reason}`)],
+      ...(decision === undefined ? [] : [['selvedge-decision', decision] as const]),
+    ];
+  }
+
+  #giveUp(): void {
+    if (this.#phase === 'open') this.#answered(this.#status || callerGone, 'idle timeout');
+    this.#stream.reset('cancel');
+    this.#release();
+  }
+
+  /** Answered; what waits is still to be sent. */
+  #finish(status: number, send: () => void, reason?: string, decision?: string): void {
+    this.#phase = 'ending';
+    send();
+    this.#answered(status, reason, decision);
+  }
+
+  /** Answered, and over. */
+  #close(status: number, send: () => void, reason?: string, decision?: string): void {
+    this.#phase = 'ending';
+    send();
+    this.#answered(status, reason, decision);
+    this.#release();
+  }
+
+  #answered(status: number, reason?: string, decision?: string): void {
+    if (this.#phase === 'open') this.#phase = 'ending';
+    this.#sink.onAnswered(status, performance.now() - this.#startedMs, reason, decision);
+    this.request = undefined;
+    this.#sink.onClosed();
+  }
+
+  #release(): void {
+    this.#phase = 'over';
+    this.#context.sweep.release(this.#guard);
+  }
+}
+
+const contentTypeOfGrpc = ['content-type', 'application/grpc'] as const;
+
+function fieldOf(fields: HeaderFields, name: string): string | undefined {
+  return fields.find(([other]) => other === name)?.[1];
+}

@@ -1,0 +1,101 @@
+import { allOf, DIGIT } from '../http1/byte-classes.ts';
+import type { Fault } from '../http1/fault.ts';
+import { CONTENT_LENGTH, EXPECT, HOST, headerKind, sameName } from '../http1/header-kind.ts';
+import { isHost } from '../http1/host.ts';
+import { requestLimits } from '../http1/limits.ts';
+import { chunkedBody, type Framing, noBody, type RequestHead } from '../http1/message.ts';
+import type { TunnelRequest } from '../tunnel/tunnel.ts';
+import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
+import { isGrpc } from './grpc.ts';
+
+const noOptions: readonly string[] = [];
+
+/**
+ * Reads a request of HTTP/2 as strictly as one of HTTP/1.1 is read, into the same form: `Host` stands first among its headers, cookies are one header (RFC 9113
+ * 8.2.3). What RFC 9113 calls malformed, the connection has refused before; here is what two readers could take differently.
+ */
+export function readRequest(request: TunnelRequest): RequestHead | Fault {
+  const { method, path } = request;
+  if (method.length > requestLimits.maxMethodBytes) return longMethod;
+  if (method === 'CONNECT') return connectMethod;
+  if (method === 'TRACE') return traceMethod;
+  if (path.length > requestLimits.maxTargetBytes) return longTarget;
+  if (path.charCodeAt(0) !== 0x2f && !(path === '*' && method === 'OPTIONS')) return badPath;
+  let host = request.authority === '' ? undefined : request.authority;
+  let length: number | undefined;
+  let expect: string | undefined;
+  let takesTrailers = false;
+  let cookie: string | undefined;
+  let grpc = false;
+  const headers = ['host', ''];
+  for (const [name, value] of request.headers) {
+    if (name.includes('_')) return underscore;
+    switch (headerKind(name)) {
+      case HOST:
+        if (host !== undefined && host !== value) return otherHost;
+        host = value;
+        continue;
+      case CONTENT_LENGTH:
+        if (length !== undefined || !isLength(value)) return badLength;
+        length = Number(value);
+        break;
+      case EXPECT:
+        if (expect !== undefined || value.length !== 12 || !sameName(value, '100-continue')) return otherExpectation;
+        expect = value;
+        break;
+      default:
+        if (name === 'te') takesTrailers = true;
+        else if (name === 'cookie') {
+          cookie = cookie === undefined ? value : `${cookie}; ${value}`;
+          continue;
+        } else if (name === 'content-type') grpc ||= isGrpc(value);
+    }
+    headers.push(name, value);
+  }
+  if (host === undefined) return missingHost;
+  if (!isHost(host)) return badHost;
+  headers[1] = host;
+  if (cookie !== undefined) headers.push('cookie', cookie);
+  if (request.whole && (length ?? 0) > 0) return shortBody;
+  return {
+    method,
+    target: path,
+    minorVersion: 1,
+    headers,
+    host,
+    framing: framingOf(request.whole, length),
+    keepAlive: true,
+    expectContinue: expect !== undefined && !request.whole,
+    upgrade: undefined,
+    connectionOptions: noOptions,
+    http2: { takesTrailers, grpc },
+  };
+}
+
+/** Whether a request that was not taken is a gRPC call, and so is told in gRPC's words. */
+export function looksLikeGrpc(headers: HeaderFields): boolean {
+  return headers.some(([name, value]) => name === 'content-type' && isGrpc(value));
+}
+
+/** A length in digits that a number holds exactly. */
+export function isLength(text: string): boolean {
+  return text.length > 0 && text.length <= 15 && allOf(DIGIT, text, 0, text.length);
+}
+
+function framingOf(whole: boolean, length: number | undefined): Framing {
+  if (length !== undefined) return { kind: 'length', bytes: length };
+  return whole ? noBody : chunkedBody;
+}
+
+const longMethod: Fault = { kind: 'method', reason: 'the method name is too long' };
+const connectMethod: Fault = { kind: 'method', reason: 'CONNECT is not offered' };
+const traceMethod: Fault = { kind: 'method', reason: 'TRACE is not offered' };
+const longTarget: Fault = { kind: 'target-size', reason: 'the path is too long' };
+const badPath: Fault = { kind: 'start-line', reason: ':path is neither a path nor `*` with OPTIONS' };
+const underscore: Fault = { kind: 'header', reason: 'a header name holds an underscore' };
+const missingHost: Fault = { kind: 'host', reason: 'neither :authority nor Host' };
+const badHost: Fault = { kind: 'host', reason: ':authority is not a host name or address with an optional port' };
+const otherHost: Fault = { kind: 'host', reason: 'Host is not :authority, or there is more than one' };
+const badLength: Fault = { kind: 'framing', reason: 'Content-Length is not one number of bytes in digits' };
+const shortBody: Fault = { kind: 'framing', reason: 'Content-Length announces a body that does not come' };
+const otherExpectation: Fault = { kind: 'expect', reason: 'an expectation other than 100-continue' };
