@@ -1,6 +1,7 @@
 import { DnsMetrics } from '#runtime/dns/dns-metrics.ts';
 import { type CounterCell, createMetrics, type Metrics } from '#runtime/metrics.ts';
 import type { FeedHub } from './feed/feed-hub.ts';
+import type { KeyFetcher } from './jwt/key-fetcher.ts';
 import type { CatalogParts } from './parts.ts';
 
 /** What requests are counted under: never a name that came from outside. */
@@ -16,7 +17,7 @@ export class CatalogMetrics {
   /** Counts of the DNS server. */
   readonly dns = new DnsMetrics(this.#metrics, 'selvedge_catalog');
 
-  constructor(parts: CatalogParts, hub: FeedHub) {
+  constructor(parts: CatalogParts, hub: FeedHub, keyFetcher: KeyFetcher) {
     const { state } = parts;
     const gauge = (name: string, help: string, read: () => number): void =>
       this.#metrics.gauge(`selvedge_catalog_${name}`, help, [], () => [[{}, read()]]);
@@ -28,6 +29,17 @@ export class CatalogMetrics {
     gauge('intentions', 'Intentions written.', () => state.intentions.size);
     gauge('blocking_queries', 'Reads that wait for a change.', () => state.topics.waiting);
     gauge('feeds', 'Feeds of proxies that are open.', () => hub.size);
+    this.#metrics.gauge(
+      'selvedge_catalog_jwks_age_seconds',
+      'Since the issuer of a remote jwt-provider last confirmed its keys to this catalog; absent until it does.',
+      ['provider'],
+      () =>
+        state.config.list('jwt-provider').flatMap(({ record: { Name } }) => {
+          const confirmedAtMs = keyFetcher.stateOf(Name)?.confirmedAtMs;
+          if (confirmedAtMs === undefined) return [];
+          return [[{ provider: Name }, (parts.context.clock() - confirmedAtMs) / 1_000] as const];
+        }),
+    );
     this.#metrics.gauge('selvedge_catalog_default_allow', '1 where no intention means allow.', [], () => [
       [{}, Number(parts.defaultAction === 'allow')],
     ]);

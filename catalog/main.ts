@@ -27,6 +27,7 @@ import { serveCatalogDns } from './dns/catalog-dns.ts';
 import { FeedHub, type SignedBundle } from './feed/feed-hub.ts';
 import { Decisions } from './intentions/decisions.ts';
 import { ExpirySweep } from './intentions/expiry-sweep.ts';
+import { KeyFetcher } from './jwt/key-fetcher.ts';
 import type { CatalogParts } from './parts.ts';
 import { CatalogState } from './state/catalog-state.ts';
 import { CatalogWriter } from './state/catalog-writer.ts';
@@ -128,17 +129,19 @@ export async function startCatalog(
   }
   const decisions = new Decisions(parts);
   const sweep = new ExpirySweep(parts);
+  const keyFetcher = new KeyFetcher(parts);
   const hub = new FeedHub(parts, {
     bundle: config.signedBundle,
     keepAliveMs: config.feedKeepAliveMs ?? defaultKeepAliveMs,
   });
   const address = { host: config.host, port: config.port };
-  const metrics = new CatalogMetrics(parts, hub);
+  const metrics = new CatalogMetrics(parts, hub, keyFetcher);
   const app = catalogApp({
     parts,
     hub,
     metrics,
     decisions,
+    keyFetcher,
     agentApp: config.agentApp,
     ca: config.signedBundle === undefined ? undefined : new ConsulCa(config.signedBundle),
     address: () => formatSocketAddress(address),
@@ -179,14 +182,17 @@ export async function startCatalog(
         await dns?.close();
         await served.close(graceMs);
         await sweep.close();
+        await keyFetcher.close();
         sessions.close();
         await follower.close();
         await audit.close();
       },
     };
   } catch (error) {
+    stopping.abort();
     hub.close();
     await sweep.close();
+    await keyFetcher.close();
     await dns?.close();
     sessions.close();
     await follower.close();

@@ -1,6 +1,7 @@
 import type { Intention, IntentionAction, ServiceProtocol } from './intention.ts';
 import { inForce } from './intention-expiry.ts';
 import { appliesTo, compareIntentions, consultedIntention, isGuard } from './intention-precedence.ts';
+import { compileJwtRule, type TokenSource } from './jwt-rule.ts';
 import { PathReadings, type ReadingName } from './path-readings.ts';
 import { compilePermission, type PermissionRule } from './permission-rule.ts';
 
@@ -23,7 +24,7 @@ export interface Verdict {
 export type ObservedDenial = Pick<Verdict, 'rule' | 'reason' | 'reading'>;
 
 /** What rules may look at. */
-export interface RequestFacts {
+export interface RequestFacts extends TokenSource {
   /** As sent; methods are case-sensitive. */
   readonly method: string;
   /** Canonical (canonical-request.ts), without query. */
@@ -75,6 +76,8 @@ const maxCachedSources = 1_024;
  * What an intention in observe mode would deny, by a rule of its own or because none of them matches, is allowed and told in the verdict. As such an
  * intention denies nothing, a guard in observe mode decides nothing, and whatever else denies still does.
  *
+ * A token that the destination asks for (JWT) is needed besides, whatever lets the request in: identity and token, never one for the other (CVE-2023-3518).
+ *
  * Permissions at a destination whose protocol is tcp deny everything, as nothing can be matched. So does anything that is not understood, and any error.
  * Never throws.
  */
@@ -111,12 +114,57 @@ function compileSource(input: IntentionInput, ordered: readonly Intention[], sou
       .filter((intention) => isGuard(intention) && appliesTo(intention, source, destination))
       .flatMap((guard) => compileRules(guard, revision).filter((rule) => rule.permission.action === 'deny'));
     const enforced = denies.filter((rule) => rule.denies.observed === undefined);
-    const policy = compilePolicy(input, source, consulted, enforced);
+    const policy = asking(compilePolicy(input, source, consulted, enforced), input, source, consulted);
     const watching = denies.filter((rule) => rule.denies.observed !== undefined);
     return watching.length === 0 ? policy : observing(policy, watching, input);
   } catch (error) {
     return settled(failure(`${source} -> ${destination}`, error, revision));
   }
+}
+
+/** A token that is asked for by the destination, of every request to it; by what lets in to all destinations, of what that lets in. */
+function asking(
+  policy: SourcePolicy,
+  input: IntentionInput,
+  source: string,
+  consulted: Intention | undefined,
+): SourcePolicy {
+  const { destination, revision, protocol } = input;
+  const own = input.intentions.find((one) => one.destination === destination && one.jwt !== undefined);
+  const asked = [own, consulted?.destination === destination ? undefined : consulted].flatMap((one) =>
+    one?.jwt === undefined ? [] : [{ name: `${one.destination} JWT`, rule: compileJwtRule(one.jwt) }],
+  );
+  const [first] = asked;
+  if (first === undefined || (policy.connection !== 'per-request' && !policy.connection.allowed)) return policy;
+  const refused = (name: string, reason: string): Verdict => {
+    const verdict = { allowed: false, rule: `${name} (deny)`, reason, revision };
+    return consulted?.observe === true ? observed(consulted, verdict) : verdict;
+  };
+  if (protocol === 'tcp') {
+    return settled(
+      refused(
+        first.name,
+        `It asks for a token, and ${destination} is of protocol tcp: set Protocol http in its service-defaults.`,
+      ),
+    );
+  }
+  return {
+    connection: 'per-request',
+    request(facts) {
+      const verdict = policy.request(facts);
+      if (!verdict.allowed) return verdict;
+      try {
+        for (const { name, rule } of asked) {
+          const standing = rule(facts);
+          if (standing.kind !== 'met')
+            return refused(name, `${source} -> ${destination} needs a token: ${standing.flaw}.`);
+        }
+        return verdict;
+      } catch (error) {
+        return failure(first.name, error, revision);
+      }
+    },
+  };
 }
 
 function compilePolicy(
@@ -232,6 +280,24 @@ function decide(
     } else if (rule.permission.permits(facts, readings)) {
       return rule.allows;
     }
+  }
+  return withTokenFlaw(permissions, otherwise, facts, readings);
+}
+
+/** What nothing let in may have lacked a token only: then that is what its caller has to know. */
+function withTokenFlaw(
+  permissions: readonly Rule[],
+  otherwise: Verdict,
+  facts: RequestFacts,
+  readings: PathReadings,
+): Verdict {
+  if (otherwise.allowed && otherwise.observed === undefined) return otherwise;
+  for (const { name, permission } of permissions) {
+    const flaw = permission.action === 'allow' ? permission.misses(facts, readings) : undefined;
+    if (flaw === undefined) continue;
+    const told = ` ${name} needs a token: ${flaw}.`;
+    if (otherwise.observed === undefined) return { ...otherwise, reason: otherwise.reason + told };
+    return { ...otherwise, observed: { ...otherwise.observed, reason: otherwise.observed.reason + told } };
   }
   return otherwise;
 }

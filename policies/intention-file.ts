@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { invalidIntention } from './consul-object.ts';
 import { MeshError } from './errors/mesh-error.ts';
-import type { Intention } from './intention.ts';
+import type { Intention, JwtRequirement } from './intention.ts';
 import { type IntentionDraft, judgeMeta, judgeName } from './intention-form.ts';
 import { compareIntentions } from './intention-precedence.ts';
+import { jwtRequirementSchema } from './jwt-form.ts';
 import {
   formatMeshIntention,
   type MeshIntention,
@@ -17,7 +18,7 @@ const meta = z.record(z.string(), z.string());
 
 /**
  * All intentions as one file, in the spelling of our own API. What the store adds (times, revisions) is no part of it, so the same policy is always the same
- * file. Meta belongs to a destination (Consul).
+ * file. Meta and JWT belong to a destination (Consul).
  */
 export const intentionFileSchema = z.strictObject({
   kind: z.literal('selvedge-intentions'),
@@ -28,6 +29,8 @@ export const intentionFileSchema = z.strictObject({
     )
     .max(maxIntentions),
   meta: z.record(z.string().max(256), meta).optional(),
+  /** By destination: the token that is asked of every request to it. */
+  jwt: z.record(z.string().max(256), jwtRequirementSchema).optional(),
 });
 export type IntentionFile = z.infer<typeof intentionFileSchema>;
 
@@ -37,6 +40,7 @@ export interface FiledDestination {
   readonly drafts: readonly IntentionDraft[];
   /** Undefined: the file has no word on it. */
   readonly meta: Readonly<Record<string, string>> | undefined;
+  readonly jwt: JwtRequirement | undefined;
 }
 
 /** What a file says, judged. */
@@ -51,6 +55,7 @@ export function formatIntentionFile(intentions: readonly Intention[]): Intention
   const ordered = intentions.toSorted((a, b) =>
     a.destination < b.destination ? -1 : a.destination > b.destination ? 1 : compareIntentions(a, b),
   );
+  const jwts = ordered.flatMap((one) => (one.jwt === undefined ? [] : [[one.destination, one.jwt] as const]));
   const metas = ordered.flatMap((one) => (one.meta === undefined ? [] : [[one.destination, one.meta] as const]));
   return {
     kind: 'selvedge-intentions',
@@ -61,6 +66,7 @@ export function formatIntentionFile(intentions: readonly Intention[]): Intention
       ...formatMeshIntention(intention),
     })),
     ...(metas.length === 0 ? {} : { meta: Object.fromEntries(metas) }),
+    ...(jwts.length === 0 ? {} : { jwt: Object.fromEntries(jwts) as NonNullable<IntentionFile['jwt']> }),
   };
 }
 
@@ -90,10 +96,15 @@ export function parseIntentionFile(file: IntentionFile, nowMs: number): FiledInt
     if (!byDestination.has(destination))
       throw invalidIntention(`meta of ${destination}, of which there are no intentions`);
   }
+  for (const destination of Object.keys(file.jwt ?? {})) {
+    if (!byDestination.has(destination))
+      throw invalidIntention(`jwt of ${destination}, of which there are no intentions`);
+  }
   const destinations = [...byDestination].map(([destination, drafts]) => ({
     destination,
     drafts,
     meta: file.meta?.[destination],
+    jwt: file.jwt?.[destination] as JwtRequirement | undefined,
   }));
   return { destinations, ended };
 }

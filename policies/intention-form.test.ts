@@ -137,7 +137,19 @@ const refusals: readonly (readonly [object | null, string])[] = [
     "Sources[0].Permissions[0].Action must be set to 'allow' or 'deny'",
   ],
   [{ Permissions: [{ Action: 'deny' }] }, 'Sources[0].Permissions[0].HTTP is required'],
-  [{ Permissions: [{ Action: 'deny', HTTP: { PathExact: '/a' }, JWT: {} }] }, 'Permissions[0]: unknown field "JWT"'],
+  [
+    { Permissions: [{ Action: 'deny', HTTP: { PathExact: '/a' }, JWT: {} }] },
+    'Permissions[0].JWT.Providers: at least one provider is required',
+  ],
+  [{ Action: 'allow', JWT: { Providers: [{}] } }, 'JWT.Providers[0]: JWT provider name is required'],
+  [
+    { Action: 'allow', JWT: { Providers: [{ Name: 'okta', VerifyClaims: [{ Value: 'x' }] }] } },
+    'JWT.Providers[0].VerifyClaims[0].Path is required',
+  ],
+  [
+    { Action: 'allow', JWT: { Providers: [{ Name: 'okta', Issuer: 'x' }] } },
+    'JWT.Providers[0]: unknown field "Issuer"',
+  ],
   [{ Permissions: Array.from({ length: 129 }, () => permitting({ PathExact: '/a' }).Permissions[0]) }, 'Permissions: '],
   [permitting({}), 'Sources[0].Permissions[0].HTTP should not be empty'],
   [permitting({ PathExact: 'a' }), "Sources[0].Permissions[0].HTTP.PathExact doesn't start with '/': \"a\""],
@@ -253,7 +265,7 @@ test("a config entry is judged in Consul's words", () => {
     [{ Name: 'db', Sources: [web, web] }, 'Sources[1] defines "web" more than once'],
     [{ Name: 'db', Sources: [{ ...web, LegacyMeta: { a: 'b' } }] }, 'Sources[0].LegacyMeta must be omitted'],
     [{ Name: 'db', Sources: [{ ...web, Acton: 'x' }] }, 'Sources[0]: unknown field "Acton"'],
-    [{ Name: 'db', Sources: [web], JWT: {} }, 'unknown field "JWT"'],
+    [{ Name: 'db', Sources: [web], JWT: {} }, 'JWT.Providers: at least one provider is required'],
     [{ Kind: 'mesh', Name: 'db', Sources: [web] }, "Kind must be 'service-intentions'"],
   ] as const) {
     assert.throws(

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { consulObject, invalidIntention, parseConsul } from './consul-object.ts';
 import type { Intention, IntentionAction, Permission } from './intention.ts';
 import { precedenceOf, wildcard } from './intention-precedence.ts';
+import { consulJwtSchema, formatJwtRequirement, parseJwtRequirement } from './jwt-form.ts';
 import { formatPermissions, parsePermissions, permissionsSchema } from './permission-form.ts';
 import { quote } from './quote.ts';
 import { isServiceName } from './service-name.ts';
@@ -40,6 +41,7 @@ export const intentionSchema = consulObject({
   SourceType: text,
   Action: text,
   Permissions: permissionsSchema.exactOptional(),
+  JWT: consulJwtSchema.exactOptional(),
   Meta: meta,
   DefaultAddr: readOnly,
   DefaultPort: readOnly,
@@ -95,7 +97,11 @@ export function parseIntention(body: unknown, names?: { source: string; destinat
     0,
     destination,
   );
-  return given.Meta === undefined || Object.keys(given.Meta).length === 0 ? source : { ...source, meta: given.Meta };
+  return {
+    ...source,
+    ...(given.Meta === undefined || Object.keys(given.Meta).length === 0 ? {} : { meta: given.Meta }),
+    ...(given.JWT === undefined ? {} : { jwt: parseJwtRequirement(given.JWT, 'JWT') }),
+  };
 }
 
 /** Source fields as both forms have them. */
@@ -206,6 +212,7 @@ export function formatIntention(intention: Intention): object {
     ...(intention.permissions === undefined
       ? { Action: intention.action }
       : { Permissions: formatPermissions(intention.permissions) }),
+    ...(intention.jwt === undefined ? {} : { JWT: formatJwtRequirement(intention.jwt) }),
     Meta: intention.meta ?? {},
     Precedence: intention.precedence,
     CreatedAt: new Date(intention.createdAtMs).toISOString(),

@@ -127,7 +127,12 @@ function cutByGuards(intention: LintedIntention, all: readonly LintedIntention[]
 
 /** Whether `first` matches every request, plainly spelled, that `second` matches. False where that is not certain. */
 function covers(first: Permission, second: Permission): boolean {
-  return coversMethods(first, second) && coversPath(first, second) && coversHeaders(first, second);
+  return (
+    coversMethods(first, second) &&
+    coversPath(first, second) &&
+    coversHeaders(first, second) &&
+    (first.jwt === undefined || JSON.stringify(first.jwt) === JSON.stringify(second.jwt))
+  );
 }
 
 function coversMethods({ http: { methods: first = [] } }: Permission, { http: { methods: second = [] } }: Permission) {
@@ -170,11 +175,11 @@ function coversHeaders({ http: { headers: first = [] } }: Permission, { http: { 
   );
 }
 
-function coversEverything({ http }: Permission): boolean {
+function coversEverything({ http, jwt }: Permission): boolean {
   const any =
     http.pathPrefix === '/' ||
     (http.pathExact === undefined && http.pathPrefix === undefined && http.pathRegex === undefined);
-  return any && (http.methods ?? []).length === 0 && (http.headers ?? []).length === 0;
+  return any && jwt === undefined && (http.methods ?? []).length === 0 && (http.headers ?? []).length === 0;
 }
 
 /** Whether a deny names a part of the paths that an allow names by path. Only such an overlap surprises: an allow of everything is meant to have exceptions. */

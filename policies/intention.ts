@@ -31,10 +31,29 @@ export interface HttpMatch {
   readonly methods?: readonly string[];
 }
 
+/** A claim that a token must make: the value at a path of nested objects is this text, or a list that has it. Consul: `VerifyClaims[]`. */
+export interface ClaimMatch {
+  readonly path: readonly string[];
+  readonly value: string;
+}
+
+/** A token of a provider (`jwt-provider` config entry), with claims. */
+export interface TokenMatch {
+  readonly name: string;
+  readonly verifyClaims?: readonly ClaimMatch[];
+}
+
+/** A JSON Web Token that a request must carry, of any of the providers. Consul: `JWT`. */
+export interface JwtRequirement {
+  readonly providers: readonly TokenMatch[];
+}
+
 /** One L7 rule. Rules are tried in order, the first that matches decides (Consul). */
 export interface Permission {
   readonly action: IntentionAction;
   readonly http: HttpMatch;
+  /** Of requests that match, those with such a token. */
+  readonly jwt?: JwtRequirement;
 }
 
 /**
@@ -52,6 +71,8 @@ export interface Intention {
   /** From then on it has no effect, ms since the epoch. Absent: it stays. */
   readonly expiresAtMs?: number;
   readonly meta?: Readonly<Record<string, string>>;
+  /** Asked of every request to the destination: of all its intentions the same (Consul keeps it at the entry). */
+  readonly jwt?: JwtRequirement;
   /** Consul's precedence, computed: 9 name to name, 8 `*` to name, 6 name to `*`, 5 `*` to `*`. */
   readonly precedence: number;
   readonly createdAtMs: number;

@@ -1,8 +1,8 @@
 import { z } from 'zod';
+import { decodeJwsPart, splitCompactJws } from './compact-jws.ts';
 import { MeshError } from './errors/mesh-error.ts';
 import { quote } from './quote.ts';
 import { parseSpiffeId, type SpiffeId } from './spiffe-id.ts';
-import { parseStrictJson } from './strict-json.ts';
 
 /** What a JWT-SVID says. Read and held against every rule of JWT-SVID but its signature, which runtime/svid/jwt-svid.ts verifies. */
 export interface JwtSvidFacts {
@@ -55,8 +55,6 @@ export const maxJwtSvidLength = 16_384;
 /** How far clocks may differ. */
 const skewMs = 60_000;
 
-const part = /^[A-Za-z0-9_-]+$/;
-const utf8 = new TextDecoder('utf-8', { fatal: true });
 const numericDate = z.number().min(0).max(253_402_300_799);
 const claimsSchema = z.looseObject({
   sub: z.string(),
@@ -79,11 +77,11 @@ export function readJwtSvid(
 ): JwtSvidFacts {
   if (token.length > maxJwtSvidLength)
     throw refusedJwtSvid('too-large', `it is longer than ${maxJwtSvidLength} characters`);
-  const parts = token.split('.');
-  const [header, payload] = parts;
-  if (parts.length !== 3 || header === undefined || payload === undefined || !parts.every(isCanonical)) {
+  const parts = splitCompactJws(token);
+  if (parts === undefined) {
     throw refusedJwtSvid('not-compact', 'it is not three parts of base64url, as a compact JWS is');
   }
+  const { header, payload } = parts;
   const { alg, kid } = readHeader(header);
   const claims = claimsSchema.safeParse(decode(payload, 'malformed-claims'));
   if (!claims.success) throw flawOfClaims(claims.error);
@@ -103,11 +101,6 @@ export function readJwtSvid(
 /** A refusal of a JWT-SVID. */
 export function refusedJwtSvid(rule: JwtSvidFlaw, what: string, cause?: unknown): MeshError {
   return new MeshError('SLV-2195', `The JWT-SVID is refused: ${what}.`, { detail: { rule }, cause });
-}
-
-/** Base64url without padding and without stray bits: one token has one spelling. */
-function isCanonical(text: string): boolean {
-  return part.test(text) && Buffer.from(text, 'base64url').toString('base64url') === text;
 }
 
 function readHeader(encoded: string): { alg: JwtSvidAlgorithm; kid: string } {
@@ -130,7 +123,7 @@ function isAlgorithm(alg: unknown): alg is JwtSvidAlgorithm {
 
 function decode(encoded: string, rule: 'malformed-header' | 'malformed-claims'): unknown {
   try {
-    return parseStrictJson(utf8.decode(Buffer.from(encoded, 'base64url')));
+    return decodeJwsPart(encoded);
   } catch (cause) {
     const where = rule === 'malformed-header' ? 'its header is' : 'its claims are';
     throw refusedJwtSvid(rule, `${where} not JSON in UTF-8 that has one meaning`, cause);

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { invalidIntention, parseConsul } from './consul-object.ts';
 import type { Intention, Permission } from './intention.ts';
 import { type IntentionDraft, judgeName, parseSource } from './intention-form.ts';
+import { jwtRequirementSchema } from './jwt-form.ts';
 import { formatPermissions, maxPermissions, permissionsSchema } from './permission-form.ts';
 
 const text = z.string().max(1_024);
@@ -30,7 +31,11 @@ const action = z.enum(['allow', 'deny']);
 /** What our own API says of a pair: the model of policies/intention.ts, where Consul's API has its PascalCase. Meanings are judged by parseMeshIntention. */
 export const meshIntentionSchema = z.strictObject({
   action: action.optional(),
-  permissions: z.array(z.strictObject({ action, http })).min(1).max(maxPermissions).optional(),
+  permissions: z
+    .array(z.strictObject({ action, http, jwt: jwtRequirementSchema.optional() }))
+    .min(1)
+    .max(maxPermissions)
+    .optional(),
   description: text.optional(),
   /** What it would deny it lets through and counts. */
   observe: z.boolean().optional(),

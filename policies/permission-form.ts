@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { consulObject, invalidIntention } from './consul-object.ts';
 import { compileHeaderRule } from './header-rule.ts';
 import type { HeaderMatch, HttpMatch, Permission } from './intention.ts';
+import { consulJwtSchema, formatJwtRequirement, parseJwtRequirement } from './jwt-form.ts';
 import { canonicalRulePath, canonicalRulePrefix } from './path-rule.ts';
 import { compileRegularExpression } from './regular-expression.ts';
 
@@ -33,7 +34,13 @@ const httpSchema = consulObject({
 
 /** Consul's `Permissions[]`, shapes only; what the fields say is judged by parsePermissions. */
 export const permissionsSchema = z
-  .array(consulObject({ Action: text.exactOptional(), HTTP: httpSchema.exactOptional() }))
+  .array(
+    consulObject({
+      Action: text.exactOptional(),
+      HTTP: httpSchema.exactOptional(),
+      JWT: consulJwtSchema.exactOptional(),
+    }),
+  )
   .max(maxPermissions);
 
 type ConsulPermissions = z.output<typeof permissionsSchema>;
@@ -67,7 +74,9 @@ export function parsePermissions(permissions: ConsulPermissions, place: string):
       throw invalidIntention(`${at}.Action must be set to 'allow' or 'deny'`);
     }
     if (permission.HTTP === undefined) throw invalidIntention(`${at}.HTTP is required`);
-    return { action, http: parseHttp(permission.HTTP, `${at}.HTTP`) };
+    const http = parseHttp(permission.HTTP, `${at}.HTTP`);
+    if (permission.JWT === undefined) return { action, http };
+    return { action, http, jwt: parseJwtRequirement(permission.JWT, `${at}.JWT`) };
   });
 }
 
@@ -152,7 +161,7 @@ function check(at: string, compile: () => unknown): void {
 
 /** Permissions as Consul's JSON. */
 export function formatPermissions(permissions: readonly Permission[]): readonly object[] {
-  return permissions.map(({ action, http }) => ({
+  return permissions.map(({ action, http, jwt }) => ({
     Action: action,
     HTTP: {
       ...(http.pathExact === undefined ? {} : { PathExact: http.pathExact }),
@@ -161,6 +170,7 @@ export function formatPermissions(permissions: readonly Permission[]): readonly 
       ...(http.headers === undefined ? {} : { Header: http.headers.map(formatHeader) }),
       ...(http.methods === undefined ? {} : { Methods: http.methods }),
     },
+    ...(jwt === undefined ? {} : { JWT: formatJwtRequirement(jwt) }),
   }));
 }
 

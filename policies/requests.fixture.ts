@@ -16,7 +16,7 @@ export interface Request {
 export function intention(
   source: string,
   destination: string,
-  rule: Pick<Intention, 'action' | 'permissions' | 'observe' | 'expiresAtMs'>,
+  rule: Pick<Intention, 'action' | 'permissions' | 'observe' | 'expiresAtMs' | 'jwt'>,
 ): Intention {
   const precedence = precedenceOf(source, destination);
   return { source, destination, ...rule, precedence, createdAtMs: 0, updatedAtMs: 0, createIndex: 1, modifyIndex: 1 };

@@ -10,6 +10,7 @@ import {
   sourceSchema,
 } from './intention-form.ts';
 import { compareIntentions } from './intention-precedence.ts';
+import { consulJwtSchema, formatJwtRequirement, parseJwtRequirement } from './jwt-form.ts';
 import { formatPermissions } from './permission-form.ts';
 import { quote } from './quote.ts';
 
@@ -25,6 +26,7 @@ export const serviceIntentionsSchema = consulObject({
   Namespace: text,
   Partition: text,
   Sources: z.array(sourceSchema).max(maxSources).exactOptional(),
+  JWT: consulJwtSchema.exactOptional(),
   Meta: z.record(z.string(), z.string()).exactOptional(),
   Hash: readOnly,
   CreateIndex: readOnly,
@@ -32,7 +34,7 @@ export const serviceIntentionsSchema = consulObject({
 });
 
 /**
- * Reads a service-intentions config entry: the same truth as a list of intentions with one destination. Its Meta is shown on each (Consul's ToIntention).
+ * Reads a service-intentions config entry: the same truth as a list of intentions with one destination. Its Meta and JWT are shown on each (Consul's ToIntention).
  * @throws MeshError SLV-5004 naming the field, in Consul's words
  */
 export function parseServiceIntentions(entry: unknown): { destination: string; intentions: readonly IntentionDraft[] } {
@@ -47,6 +49,7 @@ export function parseServiceIntentions(entry: unknown): { destination: string; i
   requireDefault('Namespace', given.Namespace);
   requireDefault('Partition', given.Partition);
   judgeMeta(given.Meta);
+  const jwt = given.JWT === undefined ? undefined : parseJwtRequirement(given.JWT, 'JWT');
   if (Sources.length === 0) throw invalidIntention('At least one source is required');
   const seen = new Set<string>();
   const intentions = Sources.map((source, index) => {
@@ -54,7 +57,11 @@ export function parseServiceIntentions(entry: unknown): { destination: string; i
     if (seen.has(draft.source))
       throw invalidIntention(`Sources[${index}] defines ${quote(draft.source)} more than once`);
     seen.add(draft.source);
-    return given.Meta === undefined ? draft : { ...draft, meta: given.Meta };
+    return {
+      ...draft,
+      ...(given.Meta === undefined ? {} : { meta: given.Meta }),
+      ...(jwt === undefined ? {} : { jwt }),
+    };
   });
   return { destination, intentions };
 }
@@ -68,9 +75,11 @@ export function formatServiceIntentions(intentions: readonly Intention[]): objec
   const [first] = ordered;
   if (first === undefined) return undefined;
   const meta = ordered.find((intention) => intention.meta !== undefined)?.meta;
+  const jwt = first.jwt;
   return {
     Kind: 'service-intentions',
     Name: first.destination,
+    ...(jwt === undefined ? {} : { JWT: formatJwtRequirement(jwt) }),
     Sources: ordered.map((intention) => ({
       Name: intention.source,
       ...(intention.permissions === undefined

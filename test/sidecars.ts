@@ -10,7 +10,7 @@ import { Sidecar } from '#edge-proxy/sidecar.ts';
 import { Traffic } from '#edge-proxy/traffic.ts';
 import type { Intention, ServiceProtocol } from '#policies/intention.ts';
 import { type SpiffeId, serviceSpiffeId } from '#policies/spiffe-id.ts';
-import type { FeedEndpoint } from '#policies/wire/feed.ts';
+import type { FeedEndpoint, FeedJwtProvider } from '#policies/wire/feed.ts';
 import { createMetrics } from '#runtime/metrics.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { systemContext } from '#runtime/process-context.ts';
@@ -25,9 +25,9 @@ import { waitFor } from './wait-for.ts';
 
 /** One intention with what a test does not care about filled in. */
 export function intention(
-  rule: Pick<Intention, 'source' | 'action' | 'permissions'> & { destination?: string },
+  rule: Pick<Intention, 'source' | 'action' | 'permissions' | 'jwt'> & { destination?: string },
 ): Intention {
-  const { source, destination = 'db', action, permissions } = rule;
+  const { source, destination = 'db', action, permissions, jwt } = rule;
   return {
     source,
     destination,
@@ -38,6 +38,7 @@ export function intention(
     modifyIndex: 1,
     ...(action === undefined ? {} : { action }),
     ...(permissions === undefined ? {} : { permissions }),
+    ...(jwt === undefined ? {} : { jwt }),
   };
 }
 
@@ -57,6 +58,8 @@ export interface MeshOptions {
   readonly protocol?: ServiceProtocol;
   /** Default `web -> db` allowed; undefined by `'unknown'`. */
   readonly intentions?: readonly Intention[] | 'unknown';
+  /** Whose tokens the intentions ask for. */
+  readonly jwtProviders?: readonly FeedJwtProvider[];
   /** Partial policy of the upstream. */
   readonly resilience?: object;
   /** `web` has `db` not configured, but a port for all services (`httpProxyPort`). */
@@ -170,7 +173,11 @@ export class Mesh {
   }
 
   /** Hands all `db`s their intentions, as the feed would. */
-  feedIntentions(intentions: readonly Intention[] | 'unknown', protocol = this.#options.protocol ?? 'http'): void {
+  feedIntentions(
+    intentions: readonly Intention[] | 'unknown',
+    protocol = this.#options.protocol ?? 'http',
+    jwtProviders = this.#options.jwtProviders,
+  ): void {
     if (intentions === 'unknown') return;
     const resource = {
       kind: 'intentions',
@@ -178,6 +185,7 @@ export class Mesh {
       protocol,
       defaultAction: 'deny',
       intentions,
+      ...(jwtProviders === undefined ? {} : { jwtProviders }),
     } as Resources[number];
     for (const { sidecar } of this.instances) this.feed(sidecar, [resource]);
   }

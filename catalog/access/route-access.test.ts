@@ -212,6 +212,7 @@ const rows: Readonly<Record<string, readonly Probe[]>> = {
     ask('who db concerns', '/v1/mesh/intentions/check', { source: 'a', destination: 'db' }),
   ],
   'GET /v1/mesh/intentions': [ask('readers of policy', '/v1/mesh/intentions')],
+  'GET /v1/mesh/jwt-providers': [ask('readers of policy', '/v1/mesh/jwt-providers')],
   'GET /v1/mesh/intentions/lint': [ask('readers of policy', '/v1/mesh/intentions/lint')],
   'GET /v1/mesh/intentions/export': [ask('readers of policy', '/v1/mesh/intentions/export')],
   'POST /v1/mesh/intentions/import': [

@@ -2,6 +2,7 @@ import { fieldsWithoutEffect, type KeptEntry } from '#policies/config-entries/co
 import { protocolSaid } from '#policies/config-entries/service-defaults.ts';
 import type { Written } from '../intentions/plan.ts';
 import { protocolWarning } from '../intentions/warning.ts';
+import { keysOf, remoteFlaw } from '../jwt/providers.ts';
 import type { CatalogState } from '../state/catalog-state.ts';
 import { unchanged, type WritePlan } from '../state/catalog-writer.ts';
 import { encode } from '../state/indexed.ts';
@@ -13,7 +14,9 @@ export function planConfigEntry(state: CatalogState, record: KeptEntry): WritePl
   const key = keyOf('config', Kind, Name);
   const before = state.config.get(Kind, Name);
   const same = before !== undefined && JSON.stringify(before.record) === JSON.stringify(record);
-  const warnings = [protocolWarningOf(state, record), effectWarning(record)].filter((one) => one !== undefined);
+  const warnings = [protocolWarningOf(state, record), effectWarning(record), keysWarning(state, record)].filter(
+    (one) => one !== undefined,
+  );
   return {
     compare: [unchanged(key, before?.modifyIndex)],
     operations: same ? [] : [{ kind: 'put', key, value: encode(record) }],
@@ -25,6 +28,15 @@ export function planConfigEntry(state: CatalogState, record: KeptEntry): WritePl
 function protocolWarningOf(state: CatalogState, record: KeptEntry): string | undefined {
   if (record.Kind !== 'service-defaults' || protocolSaid(record.Protocol) !== 'tcp') return undefined;
   return protocolWarning({ protocolOf: () => 'tcp' }, record.Name, state.intentions.ofDestination(record.Name));
+}
+
+/** Without keys, all that asks for tokens of the provider is refused. */
+function keysWarning(state: CatalogState, record: KeptEntry): string | undefined {
+  if (record.Kind !== 'jwt-provider') return undefined;
+  const uri = record.JSONWebKeySet?.Remote?.URI;
+  if (uri !== undefined && remoteFlaw(uri) === undefined) return undefined; // is fetched soon
+  const keys = keysOf(state, record);
+  return 'flaw' in keys ? `tokens of ${record.Name} are refused: ${keys.flaw}` : undefined;
 }
 
 function effectWarning(record: KeptEntry): string | undefined {

@@ -108,7 +108,8 @@ function decideIntentions(
   writer: { readonly force: boolean; readonly by: string },
 ): EntryDecision {
   const { destination, intentions } = parseServiceIntentions(body);
-  const written = { drafts: intentions, meta: intentions[0]?.meta ?? {} };
+  const [{ meta = {}, jwt } = {}] = intentions;
+  const written = { drafts: intentions, meta, jwt };
   const { defaultAction, context } = parts;
   const rules = { defaultAction, ...writer, how: 'written', consulForm: true, nowMs: context.clock() } as const;
   return { name: destination, plan: () => planIntentions(parts.state, destination, written, rules) };

@@ -113,14 +113,14 @@ async function remove(c: CatalogRequest, parts: CatalogParts): Promise<Response>
 
 /** What the deprecated API can say: an action for a pair. */
 function readDraft(body: unknown): IntentionDraft {
-  const { meta, ...draft } = parseIntention(body);
+  const { meta, jwt, ...draft } = parseIntention(body);
   if (draft.permissions !== undefined) {
     throw new ConsulError(400, 'Permissions cannot be set here: PUT /v1/connect/intentions/exact or /v1/config');
   }
-  if (meta === undefined) return draft;
+  if (meta === undefined && jwt === undefined) return draft;
   throw new ConsulError(
     400,
-    'Meta cannot be set here: it belongs to the service-intentions config entry (PUT /v1/config)',
+    `${meta === undefined ? 'JWT' : 'Meta'} cannot be set here: it belongs to the service-intentions config entry (PUT /v1/config)`,
   );
 }
 

@@ -62,11 +62,11 @@ async function putExact(c: CatalogRequest, parts: CatalogParts): Promise<Respons
   const pair = pairOf(query);
   denied(mayEditIntentions(c.var.caller, pair.destination));
   refuseUnsupported(c.req.raw, parts.datacenter);
-  const { meta, ...draft } = parseIntention(parseJson(await bodyOf(c)), pair);
-  if (meta !== undefined) {
+  const { meta, jwt, ...draft } = parseIntention(parseJson(await bodyOf(c)), pair);
+  if (meta !== undefined || jwt !== undefined) {
     throw new ConsulError(
       400,
-      'Meta cannot be set here: it belongs to the service-intentions config entry (PUT /v1/config)',
+      `${meta === undefined ? 'JWT' : 'Meta'} cannot be set here: it belongs to the service-intentions config entry (PUT /v1/config)`,
     );
   }
   const rules = {

@@ -1,5 +1,7 @@
+import type { Intention } from '#policies/intention.ts';
 import { parseResiliencePolicy } from '#policies/resilience-form.ts';
 import type { FeedIntentions, FeedMeshNames, FeedUpstream } from '#policies/wire/feed.ts';
+import { jwtProvidersOf } from '../jwt/providers.ts';
 import type { CatalogParts } from '../parts.ts';
 import type { Topic } from '../state/topics.ts';
 import { endpointsOf } from './endpoints.ts';
@@ -90,7 +92,15 @@ export class FeedResources {
   intentions(name: string): FeedIntentions {
     const { state, defaultAction } = this.#parts;
     const deciding = state.intentions.deciding(name) as FeedIntentions['intentions'];
-    return { kind: 'intentions', name, protocol: state.protocolOf(name), defaultAction, intentions: deciding };
+    const jwtProviders = jwtProvidersOf(state, deciding as readonly Intention[]);
+    return {
+      kind: 'intentions',
+      name,
+      protocol: state.protocolOf(name),
+      defaultAction,
+      intentions: deciding,
+      ...(jwtProviders.length === 0 ? {} : { jwtProviders }),
+    };
   }
 
   /** Services with an instance in the mesh and a port at which an application could be called. */

@@ -9,6 +9,8 @@ export interface HypotheticalRequest {
   /** As a client would send it, with or without query. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string | readonly string[]>>;
+  /** Claims of verified tokens, by provider. */
+  readonly tokens?: Readonly<Record<string, Readonly<Record<string, unknown>>>> | undefined;
 }
 
 /** Whether a connection may be made: decided, or left to its requests. */
@@ -51,6 +53,10 @@ export class Decisions {
       method: request.method,
       path: target.path,
       headerValues: (name) => headers.get(name) ?? [],
+      token: (provider) => {
+        const claims = new Map(Object.entries(request.tokens ?? {})).get(provider);
+        return claims === undefined ? { valid: false, flaw: 'the request carries no token' } : { valid: true, claims };
+      },
     });
     return { ...verdict, path: target.path };
   }

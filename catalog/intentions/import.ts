@@ -1,9 +1,11 @@
 import { MeshError } from '#policies/errors/mesh-error.ts';
+import type { JwtRequirement } from '#policies/intention.ts';
 import { diffIntentions } from '#policies/intention-diff.ts';
 import { inForce, isExpired } from '#policies/intention-expiry.ts';
 import type { FiledDestination, FiledIntentions } from '#policies/intention-file.ts';
 import type { IntentionDraft } from '#policies/intention-form.ts';
 import { precedenceOf, wildcard } from '#policies/intention-precedence.ts';
+import { refuseUnknownProviders } from '../jwt/providers.ts';
 import type { CatalogState } from '../state/catalog-state.ts';
 import type { CatalogWriter, WritePlan } from '../state/catalog-writer.ts';
 import type { StoredIntention } from '../state/config-entries.ts';
@@ -34,7 +36,7 @@ export interface ImportPlan {
   readonly changes: readonly ImportedChange[];
   /** Pairs of the file that are stored as it says. */
   readonly unchanged: number;
-  /** Destinations whose Meta becomes another. */
+  /** Destinations whose Meta, or the token that they ask for, becomes another. */
   readonly meta: readonly string[];
   readonly warnings: readonly string[];
   /** Destinations that are written, all or some of which make a step. */
@@ -50,6 +52,7 @@ interface After {
   readonly destination: string;
   readonly drafts: readonly IntentionDraft[];
   readonly meta: Readonly<Record<string, string>>;
+  readonly jwt: JwtRequirement | undefined;
 }
 
 /**
@@ -159,16 +162,17 @@ function afterImport(state: CatalogState, file: FiledIntentions, { prune, keepMo
   const named = file.destinations.map((filed): After => {
     const before = entryOf(state, filed.destination);
     const meta = filed.meta ?? (prune ? {} : (before?.Meta ?? {}));
+    const jwt = filed.jwt ?? (prune ? undefined : before?.JWT);
     const stored = (before?.intentions ?? []).filter((one) => !isExpired(one, nowMs));
     const drafts = keepModes ? filed.drafts.map((draft) => withModeOf(draft, stored)) : filed.drafts;
-    return { destination: filed.destination, drafts: prune ? drafts : merged(stored, { ...filed, drafts }), meta };
+    return { destination: filed.destination, drafts: prune ? drafts : merged(stored, { ...filed, drafts }), meta, jwt };
   });
   if (!prune) return named;
   const filed = new Set(named.map(({ destination }) => destination));
   const gone = state.config
     .list('service-intentions')
     .filter(({ record }) => !filed.has(record.Name))
-    .map(({ record }): After => ({ destination: record.Name, drafts: [], meta: {} }));
+    .map(({ record }): After => ({ destination: record.Name, drafts: [], meta: {}, jwt: undefined }));
   return [...named, ...gone];
 }
 
@@ -201,7 +205,7 @@ function changesOf(state: CatalogState, after: After): ImportedChange[] {
   });
 }
 
-/** @throws MeshError SLV-3005, SLV-3011 */
+/** @throws MeshError SLV-3005, SLV-3011, SLV-5004 */
 function assess(state: CatalogState, file: FiledIntentions, rules: ImportRules) {
   const targets = afterImport(state, file, rules);
   const changes = targets.flatMap((after) => changesOf(state, after));
@@ -216,6 +220,10 @@ function assess(state: CatalogState, file: FiledIntentions, rules: ImportRules) 
     ...before.filter(({ destination }) => !replaced.has(destination)),
     ...targets.flatMap(({ drafts }) => drafts.map(withPrecedence)),
   ];
+  refuseUnknownProviders(
+    state,
+    targets.flatMap(({ drafts, jwt }) => [...drafts, ...(jwt === undefined ? [] : [{ jwt }])]),
+  );
   for (const draft of written) {
     if (!rules.everywhere) refuseEverywhere(draft);
     if (rules.force) continue;
@@ -230,18 +238,18 @@ function withPrecedence(draft: IntentionDraft): IntentionDraft & { readonly prec
 }
 
 function planDestination(state: CatalogState, after: After, rules: ImportRules): WritePlan<unknown> {
-  const { destination, drafts, meta } = after;
+  const { destination, drafts, meta, jwt } = after;
   const write = { ...rules, how: 'imported', judged: true } as const;
   return drafts.length === 0
     ? planIntentionEnd(state, destination, write)
-    : planIntentions(state, destination, { drafts, meta }, write);
+    : planIntentions(state, destination, { drafts, meta, jwt }, write);
 }
 
-function metaChanges(state: CatalogState, { destination, drafts, meta }: After): boolean {
-  const before = entryOf(state, destination)?.Meta ?? {};
-  return (
-    drafts.length > 0 && JSON.stringify(Object.entries(before).sort()) !== JSON.stringify(Object.entries(meta).sort())
-  );
+function metaChanges(state: CatalogState, { destination, drafts, meta, jwt }: After): boolean {
+  const before = entryOf(state, destination);
+  const said = (of: Readonly<Record<string, string>>, token: JwtRequirement | undefined) =>
+    JSON.stringify([Object.entries(of).sort(), token]);
+  return drafts.length > 0 && said(before?.Meta ?? {}, before?.JWT) !== said(meta, jwt);
 }
 
 function entryOf(state: CatalogState, destination: string) {

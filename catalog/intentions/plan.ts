@@ -1,7 +1,8 @@
-import type { IntentionAction } from '#policies/intention.ts';
+import type { IntentionAction, JwtRequirement } from '#policies/intention.ts';
 import { inForce, isExpired } from '#policies/intention-expiry.ts';
 import type { IntentionDraft } from '#policies/intention-form.ts';
 import { precedenceOf } from '#policies/intention-precedence.ts';
+import { refuseUnknownProviders } from '../jwt/providers.ts';
 import type { CatalogState } from '../state/catalog-state.ts';
 import { unchanged, type WritePlan } from '../state/catalog-writer.ts';
 import type { StoredIntention } from '../state/config-entries.ts';
@@ -22,6 +23,12 @@ export interface WriteRules extends Change {
   readonly judged?: true;
 }
 
+/** What belongs to a destination, with its intentions in one form or another. */
+type EntryOf<Intentions> = Intentions & {
+  readonly meta: Readonly<Record<string, string>>;
+  readonly jwt: JwtRequirement | undefined;
+};
+
 /** What a write came to. */
 export interface Written {
   /** What the writer should think about, a sentence each. */
@@ -39,7 +46,8 @@ export function planIntention(state: CatalogState, draft: IntentionDraft, rules:
   const at = before.findIndex(({ source }) => source === draft.source);
   const stored = toStored(draft, before[at], rules);
   const intentions = at < 0 ? [...before, stored] : before.with(at, stored);
-  return planEntry(state, destination, { intentions, meta: entry?.record.Meta ?? {} }, [draft.source], rules);
+  const { Meta: meta = {}, JWT: jwt } = entry?.record ?? {};
+  return planEntry(state, destination, { intentions, meta, jwt }, [draft.source], rules);
 }
 
 /**
@@ -73,7 +81,7 @@ export function planIntentionEnd(
 export function planIntentions(
   state: CatalogState,
   destination: string,
-  written: { readonly drafts: readonly IntentionDraft[]; readonly meta: Readonly<Record<string, string>> },
+  written: EntryOf<{ readonly drafts: readonly IntentionDraft[] }>,
   rules: WriteRules,
 ): WritePlan<Written> {
   const before = entryOf(state, destination)?.record.intentions ?? [];
@@ -85,23 +93,30 @@ export function planIntentions(
     ),
   );
   const sources = written.drafts.map(({ source }) => source);
-  return planEntry(state, destination, { intentions, meta: written.meta }, sources, rules);
+  return planEntry(state, destination, { intentions, meta: written.meta, jwt: written.jwt }, sources, rules);
 }
 
 function planEntry(
   state: CatalogState,
   destination: string,
-  after: { readonly intentions: readonly StoredIntention[]; readonly meta: Readonly<Record<string, string>> },
+  after: EntryOf<{ readonly intentions: readonly StoredIntention[] }>,
   changedSources: readonly string[],
   rules: WriteRules,
 ): WritePlan<Written> {
-  const asRules = (stored: StoredIntention): Rules => ({ ...stored, destination });
+  const said = after.jwt === undefined ? { destination } : { destination, jwt: after.jwt };
+  const asRules = (stored: StoredIntention): Rules => ({ ...stored, ...said });
   const changed = after.intentions.filter(({ source }) => changedSources.includes(source)).map(asRules);
   const warnings =
     rules.judged === true ? [] : judge(state, destination, changed, after.intentions.map(asRules), rules);
   const key = keyOf('config', 'service-intentions', destination);
   const entry = entryOf(state, destination);
-  const record = { Kind: 'service-intentions', Name: destination, Meta: after.meta, intentions: after.intentions };
+  const record = {
+    Kind: 'service-intentions',
+    Name: destination,
+    Meta: after.meta,
+    ...(after.jwt === undefined ? {} : { JWT: after.jwt }),
+    intentions: after.intentions,
+  };
   const same = entry !== undefined && JSON.stringify(entry.record) === JSON.stringify(record);
   const history = planHistory(state, destination, entry?.record.intentions ?? [], after.intentions, rules);
   return {
@@ -111,7 +126,7 @@ function planEntry(
   };
 }
 
-/** @returns what the writer should know. @throws MeshError SLV-3005 */
+/** @returns what the writer should know. @throws MeshError SLV-3005, SLV-5004 */
 function judge(
   state: CatalogState,
   destination: string,
@@ -120,6 +135,7 @@ function judge(
   rules: WriteRules,
 ): string[] {
   const before = inForce(state.intentions.list(), rules.nowMs).intentions;
+  refuseUnknownProviders(state, changed);
   const everything = [...before.filter((one) => one.destination !== destination), ...after];
   for (const intention of rules.force ? [] : changed) {
     refuseShadowing(intention, everything, rules.defaultAction);

@@ -4,7 +4,10 @@ import { inForce } from '#policies/intention-expiry.ts';
 import { compareIntentions, consultedIntention, wildcard } from '#policies/intention-precedence.ts';
 
 /** What of an intention its effect depends on. */
-export type Rules = Pick<Intention, 'source' | 'destination' | 'action' | 'permissions' | 'precedence' | 'observe'>;
+export type Rules = Pick<
+  Intention,
+  'source' | 'destination' | 'action' | 'permissions' | 'precedence' | 'observe' | 'jwt'
+>;
 
 /**
  * Under default allow, permissions let through whatever none of them matches. Written over a wider deny they would so open what was shut, even when

@@ -10,14 +10,15 @@ export function protocolWarning(
   destination: string,
   rules: Iterable<Rules>,
 ): string | undefined {
-  const [first] = [...rules].filter(({ permissions }) => permissions !== undefined);
+  const [first] = [...rules].filter(({ permissions, jwt }) => permissions !== undefined || jwt !== undefined);
   if (first === undefined) return undefined;
+  const has = first.permissions === undefined ? 'asks for a token' : 'has HTTP permissions';
   const name = `${first.source} -> ${destination}`;
   if (destination === '*') {
-    return `${name} has HTTP permissions: services whose Protocol is tcp (the default) refuse its sources everything; set Protocol http in their service-defaults`;
+    return `${name} ${has}: services whose Protocol is tcp (the default) refuse its sources everything; set Protocol http in their service-defaults`;
   }
   if (state.protocolOf(destination) !== 'tcp') return undefined;
-  return `${name} has HTTP permissions and ${destination} is of protocol tcp: everything is denied until Protocol is http (service-defaults ${destination})`;
+  return `${name} ${has} and ${destination} is of protocol tcp: everything is denied until Protocol is http (service-defaults ${destination})`;
 }
 
 /**

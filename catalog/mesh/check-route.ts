@@ -20,6 +20,8 @@ const questionSchema = z
     /** As a client would send it. Absent: may the source connect at all? */
     path: z.string().min(1).max(8_192).optional(),
     headers: z.record(headerName, z.union([headerValue, z.array(headerValue).max(64)])).optional(),
+    /** Claims of the tokens that it would carry, by jwt-provider; they count as verified. */
+    tokens: z.record(headerName, z.record(z.string().max(256), z.unknown())).optional(),
   })
   .openapi('IntentionQuestion');
 
@@ -66,16 +68,17 @@ export function mountCheckRoute(app: OpenAPIHono<CatalogEnv>, parts: CatalogPart
 }
 
 function ask(decisions: Decisions, question: z.infer<typeof questionSchema>): Verdict & { readonly path?: string } {
-  const { source, destination, method, path, headers = {} } = question;
-  if (path !== undefined || method !== undefined || Object.keys(headers).length > 0) {
-    return decisions.request(source, destination, { method: method ?? 'GET', path: path ?? '/', headers });
+  const { source, destination, method, path, headers = {}, tokens } = question;
+  if (path !== undefined || method !== undefined || Object.keys(headers).length > 0 || tokens !== undefined) {
+    return decisions.request(source, destination, { method: method ?? 'GET', path: path ?? '/', headers, tokens });
   }
   const decision = decisions.connection(source, destination);
   if (decision.layer === 'connection') return decision.verdict;
   return {
     allowed: false,
     rule: 'per request',
-    reason: 'The intention has permissions: each request is decided by itself. Give a method and a path.',
+    reason:
+      'Each request is decided by itself: there are permissions, or a token is asked for. Give a method and a path.',
     revision: decision.revision,
   };
 }

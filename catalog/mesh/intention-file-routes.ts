@@ -25,7 +25,7 @@ const importedSchema = z
     ),
     /** Intentions of the file that are stored as it says. */
     unchanged: z.number(),
-    /** Destinations whose Meta becomes another. */
+    /** Destinations whose Meta, or the token that they ask for, becomes another. */
     meta: z.array(z.string()),
     /** Intentions of the file whose end is past; they are passed over. */
     ended: z.array(z.object({ source: z.string(), destination: z.string() })),

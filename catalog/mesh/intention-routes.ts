@@ -1,6 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { Intention } from '#policies/intention.ts';
+import { jwtRequirementSchema } from '#policies/jwt-form.ts';
 import { formatMeshIntention, meshIntentionSchema, parseMeshIntention } from '#policies/mesh-intention-form.ts';
 import { nameOf } from '../access/caller.ts';
 import { mayEditIntentions, policyReaderOnly } from '../access/permissions.ts';
@@ -27,6 +28,8 @@ export const intentionViewSchema = meshIntentionSchema
     revision: z.number(),
     /** For If-Match. */
     etag: z.string(),
+    /** The token that is asked of every request to the destination, whichever its source; written as a service-intentions entry. */
+    jwt: jwtRequirementSchema.optional(),
   })
   .openapi('Intention');
 
@@ -153,6 +156,7 @@ export function intentionView(intention: Intention): z.infer<typeof intentionVie
     updatedAt: new Date(intention.updatedAtMs).toISOString(),
     revision: intention.modifyIndex,
     etag: entityTag(intention),
+    ...(intention.jwt === undefined ? {} : { jwt: intention.jwt as z.infer<typeof jwtRequirementSchema> }),
   };
 }
 

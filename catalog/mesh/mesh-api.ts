@@ -5,6 +5,7 @@ import { knownOnly } from '../access/permissions.ts';
 import type { CatalogEnv } from '../consul/route-table.ts';
 import type { FeedHub } from '../feed/feed-hub.ts';
 import type { Decisions } from '../intentions/decisions.ts';
+import type { KeyFetcher } from '../jwt/key-fetcher.ts';
 import type { CatalogParts } from '../parts.ts';
 import { permit } from './access.ts';
 import { mountBackupRoute } from './backup-route.ts';
@@ -15,12 +16,18 @@ import { mountIntentionFileRoutes } from './intention-file-routes.ts';
 import { mountIntentionHistoryRoutes } from './intention-history-routes.ts';
 import { mountIntentionLintRoute } from './intention-lint-route.ts';
 import { mountIntentionRoutes } from './intention-routes.ts';
+import { mountJwtProvidersRoute } from './jwt-providers-route.ts';
 import { mountProxiesRoute } from './proxies-route.ts';
 import { mountResilienceRoutes } from './resilience-routes.ts';
 import { mountTokenRoutes } from './token-routes.ts';
 
 /** Our own API under /v1/mesh/: what Consul does not have. One set of schemas validates it and describes it in GET /openapi.json. */
-export function meshApi(parts: CatalogParts, hub: FeedHub, decisions: Decisions): OpenAPIHono<CatalogEnv> {
+export function meshApi(
+  parts: CatalogParts,
+  hub: FeedHub,
+  decisions: Decisions,
+  keyFetcher: KeyFetcher,
+): OpenAPIHono<CatalogEnv> {
   const app = new OpenAPIHono<CatalogEnv>({
     defaultHook: (result) => {
       if (result.success) return;
@@ -39,6 +46,7 @@ export function meshApi(parts: CatalogParts, hub: FeedHub, decisions: Decisions)
   mountIntentionHistoryRoutes(app, parts);
   mountIntentionLintRoute(app, parts);
   mountIntentionRoutes(app, parts);
+  mountJwtProvidersRoute(app, parts, keyFetcher);
   mountProxiesRoute(app, parts, hub);
   mountFeedRoutes(app, hub);
   mountDnsFactsRoute(app, parts);

@@ -7,6 +7,7 @@ import { ConfigEntries } from './config-entries.ts';
 import { Events } from './events.ts';
 import { IntentionHistory } from './intention-history.ts';
 import { Intentions } from './intentions.ts';
+import { KeySets } from './key-sets.ts';
 import { KeyValues } from './key-values.ts';
 import { nounOf } from './keys.ts';
 import { MeshAddresses } from './mesh-addresses.ts';
@@ -31,6 +32,7 @@ export class CatalogState {
   readonly intentions = new Intentions();
   readonly intentionHistory = new IntentionHistory();
   readonly resilience = new ResiliencePolicies();
+  readonly keySets = new KeySets();
   readonly meshAddresses = new MeshAddresses();
   readonly kv = new KeyValues();
   readonly events = new Events();
@@ -87,6 +89,7 @@ export class CatalogState {
       this.config,
       this.intentionHistory,
       this.resilience,
+      this.keySets,
       this.meshAddresses,
       this.kv,
       this.events,
@@ -142,6 +145,10 @@ export class CatalogState {
       case 'resilience':
         if (event.kind === 'put') this.resilience.put(event.kv, touch);
         else this.resilience.delete(key, touch);
+        break;
+      case 'jwks':
+        if (event.kind === 'put') this.keySets.put(event.kv, touch);
+        else this.keySets.delete(key, touch);
         break;
       case 'mesh-addresses':
         if (event.kind === 'put') this.meshAddresses.put(event.kv);

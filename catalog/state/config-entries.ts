@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type EntriesByKind, entryKinds, type KeptEntry } from '#policies/config-entries/config-entry.ts';
 import type { Intention } from '#policies/intention.ts';
+import { jwtRequirementSchema } from '#policies/jwt-form.ts';
 import { feedIntentionSchema } from '#policies/wire/feed.ts';
 import type { KeyValue } from '#store/contract.ts';
 import { decode, type Indexed } from './indexed.ts';
@@ -8,10 +9,10 @@ import { keyOf } from './keys.ts';
 import type { Touch } from './topics.ts';
 
 /** An intention within its destination's entry, which has the rest. */
-export type StoredIntention = Omit<Intention, 'destination' | 'meta' | 'createIndex' | 'modifyIndex'>;
+export type StoredIntention = Omit<Intention, 'destination' | 'meta' | 'jwt' | 'createIndex' | 'modifyIndex'>;
 /** What comes out of JSON has no undefined fields, so it is as exact as the model. */
 export const storedIntentionSchema = feedIntentionSchema
-  .omit({ destination: true, meta: true, createIndex: true, modifyIndex: true })
+  .omit({ destination: true, meta: true, jwt: true, createIndex: true, modifyIndex: true })
   .transform((stored) => stored as StoredIntention);
 
 const meta = z.record(z.string(), z.string());
@@ -22,6 +23,8 @@ const serviceIntentionsSchema = z.object({
   /** The destination; `*` for all. */
   Name: z.string(),
   Meta: meta,
+  /** Asked of every request to the destination. */
+  JWT: jwtRequirementSchema.exactOptional(),
   /** In the order in which they were written. */
   intentions: z.array(storedIntentionSchema),
 });
@@ -88,6 +91,7 @@ export class ConfigEntries {
     touch(`kind/${Kind}`);
     touch(`entry/${Kind}/${Name}`);
     if (Kind === 'service-intentions') touch(`destination/${Name}`);
+    if (Kind === 'jwt-provider') touch('destination/*'); // whoever asks for its tokens
     if (Kind !== 'service-defaults' && Kind !== 'proxy-defaults') return;
     const services = Kind === 'service-defaults' ? Name : '*';
     touch(`upstream/${services}`);

@@ -54,6 +54,7 @@ export class Intentions {
         ...stored,
         destination: record.Name,
         ...(Object.keys(record.Meta).length > 0 ? { meta: record.Meta } : {}),
+        ...(record.JWT === undefined ? {} : { jwt: record.JWT }),
         createIndex,
         modifyIndex,
       })),

@@ -7,6 +7,7 @@
  *     catalog/checks/<node>/<check id>
  *     catalog/config/<kind>/<name>            config entries; service-intentions are the truth of all intentions
  *     catalog/intention-history/<destination>/<number>   a write of intentions: what it replaced (intention-history.ts)
+ *     catalog/jwks/<jwt-provider>             the key set that was fetched last, where it is remote
  *     catalog/resilience/<service>            the partial policy as it was written
  *     catalog/kv/<key>                        Consul's KV; the slashes of a key stay as they are, so a folder is a prefix (key-values.ts)
  *     catalog/events/<number modulo 256>      the last events that were fired
@@ -25,6 +26,7 @@ export const nouns = [
   'config',
   'intention-history',
   'resilience',
+  'jwks',
   'mesh-addresses',
   'kv',
   'events',

@@ -76,7 +76,7 @@ export function printImported(imported: z.infer<typeof importedSchema>): void {
     process.stdout.write(`${source} -> ${destination}\n`);
     for (const line of diff) process.stdout.write(`    ${line}\n`);
   }
-  for (const destination of imported.meta) process.stdout.write(`Meta of ${destination}\n`);
+  for (const destination of imported.meta) process.stdout.write(`${destination}: Meta or JWT\n`);
   for (const { source, destination } of imported.ended) say(`${source} -> ${destination} has ended: passed over`);
   for (const warning of imported.warnings) say(`warning: ${warning}`);
   const counts = `${imported.changes.length} intentions ${imported.applied ? 'changed' : 'would change'}, ${imported.unchanged} are as they should be`;

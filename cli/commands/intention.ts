@@ -209,6 +209,12 @@ export function defineIntentionCommands(program: Command): void {
       method: { parse: text, placeholder: 'method', description: 'of the HTTP request' },
       path: { parse: text, placeholder: 'path', description: 'of the HTTP request' },
       header: { parse: header, placeholder: 'name=value', repeatable: true, description: 'of the HTTP request' },
+      claims: {
+        parse: claims,
+        placeholder: 'provider=json',
+        repeatable: true,
+        description: 'of a token that the request carries, as if it were verified',
+      },
       output,
     },
     async run(options, [source = '', destination = '']) {
@@ -220,6 +226,7 @@ export function defineIntentionCommands(program: Command): void {
         ...(options.method === undefined ? {} : { method: options.method }),
         ...(options.path === undefined ? {} : { path: options.path }),
         ...(options.header.length === 0 ? {} : { headers }),
+        ...(options.claims.length === 0 ? {} : { tokens: Object.fromEntries(options.claims) }),
       });
       if (options.output === 'json') printJson(verdict);
       else printVerdict(verdict);
@@ -243,6 +250,17 @@ function header(value: string): { name: string; value: string } {
   if (separator < 1)
     throw new MeshError('SLV-1002', `"${value.slice(0, 80)}" is not a header; it takes the form name=value`);
   return { name: value.slice(0, separator).toLowerCase(), value: value.slice(separator + 1) };
+}
+
+function claims(value: string): [provider: string, claims: unknown] {
+  const separator = value.indexOf('=');
+  try {
+    return [value.slice(0, separator), z.looseObject({}).parse(JSON.parse(value.slice(separator + 1)))];
+  } catch (cause) {
+    throw new MeshError('SLV-1002', `"${value.slice(0, 80)}" has no claims; it takes the form okta={"role":"admin"}`, {
+      cause,
+    });
+  }
 }
 
 function readPermissions(file: string): unknown {

@@ -8,6 +8,7 @@ import { pushHost } from '../http1/head-encoder.ts';
 import type { RequestHead, ResponseHead } from '../http1/message.ts';
 import { isIdempotent } from '../resilience/idempotency.ts';
 import type { RequestSink, ServerStream } from '../server-stream.ts';
+import { RequestTokens } from '../tokens/request-tokens.ts';
 import type { EdgeTraffic } from '../traffic.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
 import { wireOf } from '../wire-protocol.ts';
@@ -91,10 +92,15 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
         return;
       }
     }
+    const tokens =
+      view.inbound === undefined || view.inbound.tokens.size === 0
+        ? undefined
+        : new RequestTokens(() => view.inbound?.tokens, { headers: head.headers, query: target.query });
     const facts: RequestFacts = {
       method: head.method,
       path: target.path,
       headerValues: (name) => headerValues(head.headers, name),
+      token: tokens?.token,
     };
     const verdict = this.#caller.policy?.request(facts) ?? this.#context.nothingKnown;
     if (!verdict.allowed) {
@@ -105,8 +111,9 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     if (verdict.observed !== undefined) this.#recordObserved(verdict);
     this.#facts = facts;
     this.#context.live.add(this);
-    const headers = forwardableHeaders(head);
-    pushHost(headers, head, this.#context.view.service);
+    const forwardable = forwardableHeaders(head);
+    const headers = tokens === undefined ? forwardable : tokens.forward(forwardable);
+    pushHost(headers, head, view.service);
     headers.push(...this.#identity);
     this.#request = {
       method: head.method,

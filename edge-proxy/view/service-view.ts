@@ -16,6 +16,7 @@ import {
 } from '#policies/wire/feed.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { listenable, type MeshName } from './mesh-names.ts';
+import { TokenProvider } from '../tokens/token-provider.ts';
 
 /** What a local service knows of one upstream. */
 export interface UpstreamView {
@@ -29,6 +30,8 @@ export interface UpstreamView {
 export interface InboundView {
   readonly protocol: ServiceProtocol;
   readonly intentions: CompiledIntentions;
+  /** Whose tokens the intentions ask for, by name. */
+  readonly tokens: ReadonlyMap<string, TokenProvider>;
 }
 
 /** A resource that was refused, and why: told to the catalog in the acknowledgement. */
@@ -64,6 +67,8 @@ export class ServiceView {
   /** The resources as received, for the cache on disk. */
   readonly #resources = new Map<string, FeedResource>();
   readonly #clock: Clock;
+  /** By what they were made of. */
+  #tokens: ReadonlyMap<string, TokenProvider> = new Map();
   /** What `inbound` was made of, and of which revision. */
   #intentions: { readonly resource: FeedIntentions; readonly revision: number } | undefined;
 
@@ -158,6 +163,7 @@ export class ServiceView {
     this.#intentions = source;
     this.inbound = {
       protocol: resource.protocol,
+      tokens: this.#tokenProviders(resource),
       intentions: compileIntentions({
         destination: resource.name,
         protocol: resource.protocol,
@@ -169,6 +175,18 @@ export class ServiceView {
       }),
     };
     for (const listener of this.#inboundListeners) listener();
+  }
+
+  /** Those that say what they said before stay, with what they have verified. */
+  #tokenProviders({ jwtProviders = [] }: FeedIntentions): ReadonlyMap<string, TokenProvider> {
+    const kept = this.#tokens;
+    this.#tokens = new Map(
+      jwtProviders.map((provider) => {
+        const text = JSON.stringify(provider);
+        return [text, kept.get(text) ?? new TokenProvider(provider, this.#clock)];
+      }),
+    );
+    return new Map([...this.#tokens.values()].map((provider) => [provider.name, provider]));
   }
 
   #applyUpstream(resource: FeedUpstream): void {

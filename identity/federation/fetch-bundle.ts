@@ -5,8 +5,8 @@ import type { TrustBundle } from '#policies/trust-bundle.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { meshRequest } from '#runtime/mesh-http.ts';
 import type { TrustSource } from '#runtime/svid/trust.ts';
+import { type WebAnswer, webRequest } from '#runtime/web-request.ts';
 import { type EndpointProfile, parseEndpointUrl, type Relationship, readForeignBundle } from './relationship.ts';
-import { type WebAnswer, webRequest } from './web-request.ts';
 
 /** What fetching needs of the world. */
 export interface FetchWorld {

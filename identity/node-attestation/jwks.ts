@@ -6,7 +6,7 @@ import { parseStrictJson } from '#policies/strict-json.ts';
 import { readFileBounded } from '#runtime/atomic-file.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/logging.ts';
-import { webRequest } from '../federation/web-request.ts';
+import { webRequest } from '#runtime/web-request.ts';
 import { httpsUrl, type KeySource } from './attestation-config.ts';
 
 /** Keys are asked for again after this long, */

@@ -8,9 +8,9 @@ import { pino } from 'pino';
 import { toPem } from '#policies/der-writer.ts';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { makeKeyPair } from '#runtime/svid/node-key.ts';
+import { issuerKey, JwtIssuer } from '#test/jwt-issuer.ts';
 import { makeCa } from '#test/mini-ca.ts';
 import { attest, codeOf, startAttesting } from '../testing/attesting.ts';
-import { issuerKey, JwtIssuer } from '../testing/jwt-issuer.ts';
 import type { RunningService } from '../testing/running-service.ts';
 import { IssuerKeys } from './jwks.ts';
 

@@ -56,6 +56,15 @@ export function parseConfigEntry<Kind extends EntryKind>(kind: Kind, body: unkno
 /** What the proxies of the mesh act on, by kind; all else is kept, shown, and without effect on traffic. */
 const actedOn: { readonly [Kind in EntryKind]?: readonly string[] } = {
   'service-defaults': ['Protocol'],
+  'jwt-provider': [
+    'JSONWebKeySet',
+    'Issuer',
+    'Audiences',
+    'Locations',
+    'Forwarding',
+    'ClockSkewSeconds',
+    'CacheConfig',
+  ],
 };
 /** Says nothing of traffic. */
 const descriptive: readonly string[] = ['Kind', 'Name', 'Meta'];

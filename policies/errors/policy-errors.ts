@@ -40,4 +40,9 @@ export const policyErrors = {
     title: 'Not JSON that has one meaning',
     fix: 'Send valid JSON in which no object names a key twice.',
   },
+  'SLV-5010': {
+    status: 400,
+    title: 'Not a usable JSON Web Key Set',
+    fix: 'A key set is {"keys": [...]} of at most 64 KiB with public keys for signatures: EC P-256, P-384 or P-521, RSA from 2048 bits, Ed25519. In a jwt-provider entry it stands base64-encoded in JSONWebKeySet.Local.JWKS, or JSONWebKeySet.Remote.URI says where it is.',
+  },
 } as const;

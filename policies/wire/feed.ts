@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { jwtRequirementSchema } from '../jwt-form.ts';
 
 /**
  * The contract between the catalog and the edge proxies.
@@ -36,16 +37,63 @@ export const feedIntentionSchema = z.strictObject({
   source: z.string(),
   destination: z.string(),
   action: action.exactOptional(),
-  permissions: z.array(z.strictObject({ action, http: httpMatch })).exactOptional(),
+  permissions: z
+    .array(z.strictObject({ action, http: httpMatch, jwt: jwtRequirementSchema.exactOptional() }))
+    .exactOptional(),
   description: z.string().exactOptional(),
   observe: z.literal(true).exactOptional(),
   expiresAtMs: z.number().exactOptional(),
   meta: z.record(z.string(), z.string()).exactOptional(),
+  jwt: jwtRequirementSchema.exactOptional(),
   precedence: z.number(),
   createdAtMs: z.number(),
   updatedAtMs: z.number(),
   createIndex: z.number(),
   modifyIndex: z.number(),
+});
+
+const base64url = z.string().regex(/^[A-Za-z0-9_-]{1,1400}$/);
+/** A public key of an issuer of tokens: policies/jwks.ts. */
+export const issuerKeySchema = z.strictObject({
+  kid: z.string().exactOptional(),
+  alg: z.string().exactOptional(),
+  jwk: z.discriminatedUnion('kty', [
+    z.strictObject({ kty: z.literal('EC'), crv: z.string(), x: base64url, y: base64url }),
+    z.strictObject({ kty: z.literal('RSA'), n: base64url, e: base64url }),
+    z.strictObject({ kty: z.literal('OKP'), crv: z.literal('Ed25519'), x: base64url }),
+  ]),
+});
+
+/** Where a token stands in a request; exactly one is set. */
+export const tokenLocationSchema = z.union([
+  z.strictObject({
+    header: z.strictObject({
+      /** Lower case. */
+      name: z.string(),
+      valuePrefix: z.string(),
+      /** The header goes on to the application. */
+      forward: z.boolean(),
+    }),
+  }),
+  z.strictObject({ queryParam: z.string() }),
+  z.strictObject({ cookie: z.string() }),
+]);
+
+/** Whose tokens the intentions ask for, with what verifies them. */
+export const feedJwtProviderSchema = z.strictObject({
+  name: z.string(),
+  issuer: z.string().exactOptional(),
+  /** One of them; [] any. */
+  audiences: z.array(z.string()),
+  locations: z.array(tokenLocationSchema),
+  /** The application gets the claims in this header. */
+  forwarding: z.strictObject({ headerName: z.string(), pad: z.boolean() }).exactOptional(),
+  clockSkewSeconds: z.number(),
+  /** Verified tokens that are remembered. */
+  cacheSize: z.number(),
+  keys: z.array(issuerKeySchema),
+  /** Why there are no keys: then every token of it is refused. */
+  flaw: z.string().exactOptional(),
 });
 
 const protocol = z.enum(['tcp', 'http', 'http2', 'grpc']);
@@ -59,6 +107,8 @@ export const feedIntentionsSchema = z.strictObject({
   defaultAction: action,
   /** All whose destination is `name` or `*`, in no particular order. */
   intentions: z.array(feedIntentionSchema),
+  /** All that the intentions name and that there are; absent where they name none. */
+  jwtProviders: z.array(feedJwtProviderSchema).exactOptional(),
 });
 
 /** One instance of an upstream: where its edge proxy listens and who must answer there. */
@@ -130,6 +180,8 @@ export const feedAckSchema = z.strictObject({
   bundleSequence: z.number(),
 });
 
+export type FeedJwtProvider = z.infer<typeof feedJwtProviderSchema>;
+export type TokenLocation = z.infer<typeof tokenLocationSchema>;
 export type FeedIntentions = z.infer<typeof feedIntentionsSchema>;
 export type FeedEndpoint = z.infer<typeof feedEndpointSchema>;
 export type FeedUpstream = z.infer<typeof feedUpstreamSchema>;

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { after, test } from 'node:test';
-import { issuerKey, JwtIssuer } from '#identity/testing/jwt-issuer.ts';
 import { toPem } from '#policies/der-writer.ts';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import type { NodeView } from '#policies/wire/identity-api.ts';
@@ -10,6 +9,7 @@ import { makeCsr } from '#runtime/svid/csr.ts';
 import { IdentityClient } from '#runtime/svid/identity-client.ts';
 import { makeKeyPair } from '#runtime/svid/node-key.ts';
 import { openNodeState } from '#runtime/svid/node-state.ts';
+import { issuerKey, JwtIssuer } from '#test/jwt-issuer.ts';
 import { makeCa } from '#test/mini-ca.ts';
 import { startHttpApplication } from './application.ts';
 import { httpCall } from './http-call.ts';

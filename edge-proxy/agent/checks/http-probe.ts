@@ -1,7 +1,7 @@
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { resolveProbeHost } from '#runtime/probe-address.ts';
 import type { Probe, ProbeLimits, ProbeTls } from './probe.ts';
-import { resolveProbeHost } from './probe-address.ts';
 import { sniOf } from './probe-socket.ts';
 
 /** A request over HTTP/1.1, plain or TLS. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { resolveProbeHost } from '#runtime/probe-address.ts';
 import { parseHostPort } from './host-port.ts';
 import { clip } from './probe.ts';
-import { resolveProbeHost } from './probe-address.ts';
 
 const running = new AbortController().signal;
 

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { resolveProbeHost } from '#runtime/probe-address.ts';
 import type { HostPort } from './host-port.ts';
 import type { ProbeTls } from './probe.ts';
-import { resolveProbeHost } from './probe-address.ts';
 
 /**
  * A connection to a target, ready to be written to; with `tls` after its handshake. The caller destroys it.

@@ -1,7 +1,7 @@
 import { createSocket } from 'node:dgram';
+import { resolveProbeHost } from '#runtime/probe-address.ts';
 import { formatHostPort, type HostPort } from './host-port.ts';
 import type { Probe, ProbeLimits } from './probe.ts';
-import { resolveProbeHost } from './probe-address.ts';
 
 /** A datagram. */
 export interface UdpTarget extends HostPort {

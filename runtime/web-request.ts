@@ -1,6 +1,8 @@
 import { request } from 'node:https';
+import type { LookupFunction } from 'node:net';
 import { rootCertificates } from 'node:tls';
 import { MeshError } from '#policies/errors/mesh-error.ts';
+import { resolveProbeHost } from './probe-address.ts';
 
 /** What came back. */
 export interface WebAnswer {
@@ -14,13 +16,15 @@ export interface WebAnswer {
  *
  * @param options.roots PEM; more roots to trust, beside those of the platform
  * @param options.onlyThose trust `roots` and no others
+ * @param options.refuseMetadata the address is somebody's who need not be trusted with what only this machine can reach: link-local and metadata addresses are refused
  * @throws MeshError SLV-1006
  */
-export function webRequest(
+export async function webRequest(
   url: URL,
   options: {
     readonly roots: string | undefined;
     readonly onlyThose?: boolean;
+    readonly refuseMetadata?: boolean;
     readonly timeoutMs: number;
     readonly maxBytes: number;
     readonly signal: AbortSignal;
@@ -30,8 +34,10 @@ export function webRequest(
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(options.timeoutMs)]);
   const { promise, resolve, reject } = Promise.withResolvers<WebAnswer>();
   const fail = (cause: Error): void => reject(unreachable(url, reasonOf(cause), cause));
+  const lookup = options.refuseMetadata === true ? await judgedLookup(url, signal) : undefined;
   const sent = request(url, {
     agent: false,
+    ...(lookup === undefined ? {} : { lookup }),
     minVersion: 'TLSv1.2',
     ...(roots === undefined ? {} : { ca: options.onlyThose ? [roots] : [...rootCertificates, roots] }),
     headers: { accept: 'application/json' },
@@ -57,6 +63,19 @@ export function webRequest(
   });
   sent.end();
   return promise;
+}
+
+/** Connects to the address that was judged, so that no second answer of DNS can slip in. @throws MeshError SLV-1006 */
+async function judgedLookup(url: URL, signal: AbortSignal): Promise<LookupFunction> {
+  try {
+    const { address, family } = await resolveProbeHost(url.hostname.replace(/^\[(.*)\]$/, '$1'), signal);
+    return (_host, { all }, found) => {
+      if (all === true) found(null, [{ address, family }]);
+      else found(null, address, family);
+    };
+  } catch (cause) {
+    throw unreachable(url, cause instanceof Error ? reasonOf(cause) : 'unknown', cause);
+  }
 }
 
 function reasonOf(cause: Error): string {

@@ -4,7 +4,7 @@ import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, type JWTPayload, SignJWT } from 'jose';
 import { toPem } from '#policies/der-writer.ts';
-import { makeCa } from '#test/mini-ca.ts';
+import { makeCa } from './mini-ca.ts';
 
 /** A key of an issuer of a test. */
 export interface IssuerKey {
@@ -33,6 +33,8 @@ export class JwtIssuer implements AsyncDisposable {
   fetched = 0;
   /** Answers this instead of the keys. */
   failWith: number | undefined;
+  /** Answers this body instead of the keys. */
+  answerWith: string | undefined;
   /** Claims to be another issuer in its discovery document. */
   posesAs: string | undefined;
   readonly #server: ReturnType<typeof createServer>;
@@ -54,7 +56,7 @@ export class JwtIssuer implements AsyncDisposable {
     const issuer = new JwtIssuer(server, caFile, keys);
     server.on('request', (request, response) => {
       issuer.#answer(request.url ?? '').then(
-        ({ status, body }) => response.writeHead(status).end(body),
+        ({ status, body }) => response.writeHead(status, { location: '/elsewhere' }).end(body),
         (error: unknown) => response.destroy(error as Error),
       );
     });
@@ -68,7 +70,8 @@ export class JwtIssuer implements AsyncDisposable {
     }
     if (path !== '/jwks') return { status: 404, body: '' };
     this.fetched += 1;
-    return this.failWith === undefined ? { status: 200, body: await this.jwks() } : { status: this.failWith, body: '' };
+    if (this.failWith !== undefined) return { status: this.failWith, body: '' };
+    return { status: 200, body: this.answerWith ?? (await this.jwks()) };
   }
 
   /** The public keys. */
