@@ -99,15 +99,16 @@ describe('requests', () => {
   }
 
   test('what is still allowed goes on', async (t) => {
-    let answer = () => {};
+    let answer: (() => void) | undefined;
     const server = createServer((_, response) => {
       answer = () => void response.end('through');
     });
     const mesh = await startMesh(t, { applications: [server] });
     const client = mesh.dial().send(`GET /long HTTP/1.1\r\nHost: db\r\n${closing}\r\n`);
-    await waitFor('the request', () => mesh.db.sidecar.live.size === 1, 3_000);
+    // Let in, and with the application.
+    await waitFor('the request', () => mesh.db.sidecar.live.size === 1 && answer !== undefined, 3_000);
     mesh.feedIntentions(permissions({ action: 'allow', http: { pathPrefix: '/long' } }));
-    answer();
+    answer?.();
     await client.untilEnded();
     assert.match(client.text, /through/);
   });

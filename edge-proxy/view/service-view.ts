@@ -15,8 +15,8 @@ import {
   feedUpstreamSchema,
 } from '#policies/wire/feed.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { listenable, type MeshName } from './mesh-names.ts';
 import { TokenProvider } from '../tokens/token-provider.ts';
+import { listenable, type MeshName } from './mesh-names.ts';
 
 /** What a local service knows of one upstream. */
 export interface UpstreamView {
