@@ -1,6 +1,7 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import { HTTPException } from 'hono/http-exception';
 import { MeshError } from '#policies/errors/mesh-error.ts';
+import { jsonBodiesOnly } from '#runtime/json-bodies.ts';
 import { knownOnly } from '../access/permissions.ts';
 import type { CatalogEnv } from '../consul/route-table.ts';
 import type { FeedHub } from '../feed/feed-hub.ts';
@@ -40,6 +41,7 @@ export function meshApi(
       });
     },
   });
+  app.use('/v1/mesh/*', jsonBodiesOnly);
   mountResilienceRoutes(app, parts);
   mountCheckRoute(app, parts, decisions);
   mountIntentionFileRoutes(app, parts);

@@ -29,14 +29,14 @@ const deleteRoute = createRoute({
   path: `${path}/{trustDomain}`,
   summary: 'End a federation: SVIDs of that trust domain are valid no more',
   request: { params },
-  responses: { 204: { description: 'Done.' }, ...problems(401, 404) },
+  responses: { 204: { description: 'Done.' }, ...problems(400, 401, 404) },
 });
 const refreshRoute = createRoute({
   method: 'post',
   path: `${path}/{trustDomain}/refresh`,
   summary: 'Fetch the bundle of that trust domain now',
   request: { params },
-  responses: { 200: view, ...problems(401, 404) },
+  responses: { 200: view, ...problems(400, 401, 404) },
 });
 
 /** `/v1/identity/federation`, for operators only. */

@@ -3,6 +3,7 @@ import { HTTPException } from 'hono/http-exception';
 import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
 import { quote } from '#policies/quote.ts';
 import type { PeerEnv } from '#runtime/http-service.ts';
+import { jsonBodiesOnly } from '#runtime/json-bodies.ts';
 import type { Logger } from '#runtime/logging.ts';
 import { problemResponse } from '#runtime/problem.ts';
 
@@ -19,6 +20,7 @@ export function createApp(log: Logger): IdentityApp {
       if (!result.success) throw malformed(result.error.issues);
     },
   });
+  app.use(jsonBodiesOnly);
   app.onError((error, c) => {
     const known = error instanceof HTTPException ? fromHono(error) : error;
     const response = problemResponse(known, log, c.req.path);

@@ -51,7 +51,7 @@ const withdrawTokenRoute = createRoute({
   path: '/v1/identity/join-tokens/{id}',
   summary: 'Withdraw a join token',
   request: { params: idParameter },
-  responses: { 204: done, ...problems(401, 404) },
+  responses: { 204: done, ...problems(400, 401, 404) },
 });
 const listNodesRoute = createRoute({
   method: 'get',
@@ -64,7 +64,7 @@ const showNodeRoute = createRoute({
   path: '/v1/identity/nodes/{id}',
   summary: 'Show a node: what it may be, and who vouched for it',
   request: { params: idParameter },
-  responses: { 200: answerOf('The node.', nodeSchema), ...problems(401, 404) },
+  responses: { 200: answerOf('The node.', nodeSchema), ...problems(400, 401, 404) },
 });
 const changeGrantRoute = createRoute({
   method: 'put',
@@ -78,14 +78,14 @@ const readmitRoute = createRoute({
   path: '/v1/identity/nodes/{id}/readmit',
   summary: 'Let a node of the name of this revoked one attest itself again, with a new key',
   request: { params: idParameter },
-  responses: { 204: done, ...problems(401, 404) },
+  responses: { 204: done, ...problems(400, 401, 404) },
 });
 const revokeNodeRoute = createRoute({
   method: 'delete',
   path: '/v1/identity/nodes/{id}',
   summary: 'Revoke a node: it gets no more SVIDs, and those that it holds are taken back with the next trust bundle',
   request: { params: idParameter },
-  responses: { 204: done, ...problems(401, 404) },
+  responses: { 204: done, ...problems(400, 401, 404) },
 });
 
 /** `/v1/identity/join-tokens` and `/v1/identity/nodes`, for operators only. */

@@ -44,7 +44,7 @@ const deleteRoute = createRoute({
   path: `${path}/{id}`,
   summary: 'Take a revocation back',
   request: { params: z.object({ id: z.string().min(1).max(128) }) },
-  responses: { 204: { description: 'Done.' }, ...problems(401, 404) },
+  responses: { 204: { description: 'Done.' }, ...problems(400, 401, 404) },
 });
 
 /** `/v1/identity/revocations`, for operators only. */

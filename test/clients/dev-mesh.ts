@@ -14,9 +14,10 @@ export interface DevMesh {
   readonly address: string;
   readonly port: number;
   readonly dnsPort: number;
+  readonly identityUrl: string;
   /** For files of the test; gone after it. */
   readonly directory: string;
-  /** Runs a program until the tests end; its output is shown when one fails. */
+  /** Runs a program until the tests end, in `directory`; its output is shown when one fails. */
   run(name: string, command: string, args: readonly string[]): Child;
   /** A request as curl would send it, for what the client under test does not do itself. @throws Error unless the answer is 200 */
   put(path: string, body?: unknown): Promise<void>;
@@ -27,7 +28,7 @@ export async function startDevMesh(): Promise<DevMesh> {
   const directory = mkdtempSync(join(tmpdir(), 'slv-client-'));
   const children: Child[] = [];
   const run = (name: string, command: string, args: readonly string[]): Child => {
-    const child = new Child(name, command, args, directory);
+    const child = new Child(name, command, args, directory, { cwd: directory });
     children.unshift(child);
     return child;
   };
@@ -49,12 +50,14 @@ export async function startDevMesh(): Promise<DevMesh> {
   ]);
   const url = await dev.fact('catalog');
   const dns = await dev.fact('dns');
+  const identityUrl = await dev.fact('identity');
   await dev.fact('ready');
   return {
     url,
     address: new URL(url).host,
     port: Number(new URL(url).port),
     dnsPort: Number(dns.split(':').at(-1)),
+    identityUrl,
     directory,
     run,
     put: async (path, body) => {
