@@ -10,6 +10,8 @@ import type { ResetReason, TunnelStream } from './tunnel/tunnel-stream.ts';
 export interface ByteStream {
   /** Set by the owner; may change hands when the stream is reused. */
   handlers: ByteStreamHandlers;
+  /** IP address at the other end, where this is a socket of its own. */
+  readonly peerAddress?: string;
   /** Writes bytes, or text as latin1. False: wait for `onDrain` before writing more. A write after the end is dropped. */
   write(data: Buffer | string): boolean;
   /** No more bytes from our side. */
@@ -70,6 +72,10 @@ class SocketStream implements ByteStream {
 
   constructor(socket: Socket) {
     this.#socket = socket;
+  }
+
+  get peerAddress(): string {
+    return this.#socket.remoteAddress ?? '';
   }
 
   read(chunk: Buffer): void {

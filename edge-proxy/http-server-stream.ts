@@ -92,6 +92,11 @@ export class HttpServerStream implements ServerStream {
     this.#sink = serve(this);
   }
 
+  /** IP address of the caller, where it has a connection of its own. */
+  get peerAddress(): string | undefined {
+    return this.#stream.peerAddress;
+  }
+
   /** The request that is not wholly answered. */
   get request(): RequestHead | undefined {
     return this.#request;

@@ -15,6 +15,7 @@ const retries = z
       .max(6)
       .readonly()
       .default(defaults.retries.on),
+    statuses: z.array(status).max(100).readonly().exactOptional(),
     backoffBaseMs: durationMs(1).default(defaults.retries.backoffBaseMs),
     backoffMaxMs: durationMs(1).default(defaults.retries.backoffMaxMs),
     budgetRatio: ratio.default(defaults.retries.budgetRatio),

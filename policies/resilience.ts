@@ -11,6 +11,8 @@ export interface RetryPolicy {
   /** Tries beyond the first; 0 turns retries off. */
   readonly attempts: number;
   readonly on: readonly RetryCondition[];
+  /** Answers that are tried again whatever `on` says; absent: none. */
+  readonly statuses?: readonly number[];
   readonly backoffBaseMs: number;
   readonly backoffMaxMs: number;
   /** Share of requests that may be retries, 0..1 (Envoy's retry budget, 0.2). */

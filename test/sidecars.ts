@@ -11,6 +11,7 @@ import { Traffic } from '#edge-proxy/traffic.ts';
 import type { Intention, ServiceProtocol } from '#policies/intention.ts';
 import { type SpiffeId, serviceSpiffeId } from '#policies/spiffe-id.ts';
 import type { FeedEndpoint, FeedJwtProvider } from '#policies/wire/feed.ts';
+import type { FeedRouting } from '#policies/wire/feed-routing.ts';
 import { createMetrics } from '#runtime/metrics.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { systemContext } from '#runtime/process-context.ts';
@@ -197,6 +198,12 @@ export class Mesh {
     const { protocol = this.#options.protocol ?? 'http', resilience = this.#options.resilience ?? {} } = change;
     const endpoints = change.endpoints ?? this.instances.map(({ inboundPort }, index) => endpoint(index, inboundPort));
     this.feed(this.web, [{ kind: 'upstream', name: 'db', protocol, endpoints: [...endpoints], resilience }]);
+  }
+
+  /** Hands `web` its upstream with routes, as the feed would. */
+  feedRouting(routing: FeedRouting): void {
+    const { protocol = 'http' } = this.#options;
+    this.feed(this.web, [{ kind: 'upstream', name: 'db', protocol, endpoints: [], resilience: {}, routing }]);
   }
 
   feed(sidecar: Sidecar, resources: Resources): void {

@@ -8,17 +8,24 @@ const write = (catalog: RunningCatalog, body: object, query = '') =>
 
 test('an entry of any kind is written, read, listed and deleted; the writer is told what has no effect', async (t) => {
   const catalog = await startTestCatalog(t);
-  const resolver = { Kind: 'service-resolver', Name: 'db', ConnectTimeout: '3s', Failover: { '*': { Service: 'b' } } };
+  const resolver = {
+    Kind: 'service-resolver',
+    Name: 'db',
+    ConnectTimeout: '3s',
+    Failover: { '*': { Service: 'b' } },
+    PrioritizeByLocality: { Mode: 'failover' },
+  };
   const written = await write(catalog, {
     kind: 'service-resolver',
     name: 'db',
     connect_timeout: '3s',
     failover: resolver.Failover,
+    prioritize_by_locality: resolver.PrioritizeByLocality,
   });
   assert.equal(written.text, 'true');
   assert.equal(
     written.headers.get('x-selvedge-warning'),
-    'service-resolver db is stored; the proxies do not act on Failover, ConnectTimeout',
+    'service-resolver db is stored; the proxies do not act on PrioritizeByLocality',
   );
   const read = await send(catalog, 'GET', '/v1/config/service-resolver/db');
   const index = Number(read.headers.get('x-consul-index'));

@@ -13,14 +13,22 @@ export interface IdentityPlace {
 /**
  * Where callers of a service may go: the proxies that stand before it, and its instances that speak mesh themselves. An endpoint is as well as the
  * worst of: the checks of the proxy, of the instance that it stands before, and of the node.
+ *
+ * @param belongs whether an instance is one of those meant
  */
-export function endpointsOf(state: CatalogState, service: string, place: IdentityPlace): FeedEndpoint[] {
+export function endpointsOf(
+  state: CatalogState,
+  service: string,
+  place: IdentityPlace,
+  belongs: (instance: ServiceInstance, status: FeedEndpoint['status']) => boolean = () => true,
+): FeedEndpoint[] {
   const spiffeId = serviceSpiffeId({ ...place, namespace: 'default', service });
   return state.services.inMesh(service).flatMap((instance) => {
     const { record } = instance;
     const node = state.nodes.get(record.Node);
     if (node === undefined) return [];
     const status = statusOf(state, instance);
+    if (!belongs(instance, status)) return [];
     return [
       {
         id: `${record.Node}/${record.ID}`,

@@ -1,10 +1,10 @@
 import type { Intention } from '#policies/intention.ts';
-import { parseResiliencePolicy } from '#policies/resilience-form.ts';
 import type { FeedIntentions, FeedMeshNames, FeedUpstream } from '#policies/wire/feed.ts';
 import { jwtProvidersOf } from '../jwt/providers.ts';
 import type { CatalogParts } from '../parts.ts';
 import type { Topic } from '../state/topics.ts';
 import { endpointsOf } from './endpoints.ts';
+import { resilienceOf, type UpstreamRouting, upstreamRouting } from './upstream-routing.ts';
 
 /** A resource that changes with the store. The trust bundle, which does not, is handled by the hub. */
 export type ResourceKey = `intentions/${string}` | `upstream/${string}` | typeof meshNamesKey;
@@ -17,12 +17,16 @@ const maxPorts = 16;
 interface Rendered {
   readonly json: string;
   readonly revision: number;
+  /** All that it was made of. */
+  readonly topics: readonly Topic[];
 }
 
 /** Resources of the feed as they travel: each is made once per change, however many proxies hold it. */
 export class FeedResources {
   readonly #parts: CatalogParts;
   readonly #rendered = new Map<ResourceKey, Rendered>();
+  /** Which resources a topic concerns. */
+  readonly #dependants = new Map<Topic, Set<ResourceKey>>();
 
   constructor(parts: CatalogParts) {
     this.#parts = parts;
@@ -32,13 +36,15 @@ export class FeedResources {
   get(key: ResourceKey): Rendered {
     const held = this.#rendered.get(key);
     if (held !== undefined) return held;
-    const made = { json: this.#render(key), revision: this.#changedAt(key) };
-    this.#rendered.set(key, made);
+    const { json, topics } = this.#render(key);
+    const made = { json, topics, revision: this.#changedAt(topics) };
+    this.#keep(key, made);
     return made;
   }
 
   /** Nobody holds it any more. */
   forget(key: ResourceKey): void {
+    this.#unlink(key);
     this.#rendered.delete(key);
   }
 
@@ -50,43 +56,51 @@ export class FeedResources {
     const changed: ResourceKey[] = [];
     for (const key of this.#concerned(touched)) {
       const before = this.#rendered.get(key);
-      const json = this.#render(key);
-      if (before === undefined || before.json === json) continue;
-      this.#rendered.set(key, { json, revision });
-      changed.push(key);
+      if (before === undefined) continue;
+      const { json, topics } = this.#render(key);
+      const same = before.json === json;
+      // What it hangs on may have changed all the same.
+      this.#keep(key, { json, topics, revision: same ? before.revision : revision });
+      if (!same) changed.push(key);
     }
     return changed;
   }
 
-  /** An intention for `*` concerns everyone's intentions, proxy-defaults everyone's protocol. */
-  *#concerned(touched: ReadonlySet<Topic>): Iterable<ResourceKey> {
-    const everyIntention = touched.has('destination/*');
-    const everyUpstream = touched.has('upstream/*');
-    for (const key of everyIntention || everyUpstream ? this.#rendered.keys() : []) {
-      if (key.startsWith('intentions/') ? everyIntention : everyUpstream) yield key;
-    }
-    if (touched.has('instances') && this.#rendered.has(meshNamesKey)) yield meshNamesKey;
-    for (const topic of touched) {
-      if (!everyUpstream && topic.startsWith('upstream/')) yield `upstream/${topic.slice('upstream/'.length)}`;
-      if (!everyIntention && topic.startsWith('destination/')) {
-        yield `intentions/${topic.slice('destination/'.length)}`;
-      }
-    }
+  #concerned(touched: ReadonlySet<Topic>): ReadonlySet<ResourceKey> {
+    return new Set([...touched].flatMap((topic) => [...(this.#dependants.get(topic) ?? [])]));
   }
 
   /** Upper bound of the revision that changed a resource that was not followed until now. */
-  #changedAt(key: ResourceKey): number {
-    const { topics } = this.#parts.state;
-    if (key === meshNamesKey) return topics.indexOf('instances');
-    const [kind, name] = split(key);
-    const of = kind === 'upstream' ? 'upstream' : 'destination';
-    return Math.max(topics.indexOf(`${of}/${name}`), topics.indexOf(`${of}/*`));
+  #changedAt(topics: readonly Topic[]): number {
+    return Math.max(...topics.map((topic) => this.#parts.state.topics.indexOf(topic)));
   }
 
-  #render(key: ResourceKey): string {
-    if (key === meshNamesKey) return JSON.stringify(this.meshNames());
+  #keep(key: ResourceKey, rendered: Rendered): void {
+    this.#unlink(key);
+    this.#rendered.set(key, rendered);
+    for (const topic of rendered.topics) {
+      const dependants = this.#dependants.get(topic) ?? new Set();
+      this.#dependants.set(topic, dependants.add(key));
+    }
+  }
+
+  #unlink(key: ResourceKey): void {
+    for (const topic of this.#rendered.get(key)?.topics ?? []) {
+      const dependants = this.#dependants.get(topic);
+      dependants?.delete(key);
+      if (dependants?.size === 0) this.#dependants.delete(topic);
+    }
+  }
+
+  #render(key: ResourceKey): { json: string; topics: readonly Topic[] } {
+    if (key === meshNamesKey) return { json: JSON.stringify(this.meshNames()), topics: ['instances'] };
     const [kind, name] = split(key);
-    return JSON.stringify(kind === 'upstream' ? this.upstream(name) : this.intentions(name));
+    // An intention for `*` concerns everyone's intentions, proxy-defaults everyone's protocol.
+    if (kind === 'intentions') {
+      return { json: JSON.stringify(this.intentions(name)), topics: [`destination/${name}`, 'destination/*'] };
+    }
+    const { routing, topics } = upstreamRouting(this.#parts, name);
+    return { json: JSON.stringify(this.#upstream(name, routing)), topics: [...topics, 'upstream/*'] };
   }
 
   intentions(name: string): FeedIntentions {
@@ -117,15 +131,15 @@ export class FeedResources {
     return { kind: 'mesh-names', name: 'mesh', services: named };
   }
 
-  upstream(name: string): FeedUpstream {
-    const { state } = this.#parts;
-    return {
-      kind: 'upstream',
-      name,
-      protocol: state.protocolOf(name),
-      endpoints: endpointsOf(state, name, this.#parts),
-      resilience: parseResiliencePolicy(state.resilience.get(name)?.record.Policy ?? {}),
-    };
+  /** With entries that can't be compiled nobody is called: the instances at hand may not be those that were meant. */
+  #upstream(name: string, routing: UpstreamRouting['routing']): FeedUpstream {
+    const { state, context } = this.#parts;
+    if (routing === 'flawed')
+      context.log.error({ upstream: name }, 'discovery chain not compiled: its callers are told of no instance');
+    const common = { kind: 'upstream', name, protocol: state.protocolOf(name) } as const;
+    const resilience = resilienceOf(this.#parts, name);
+    if (routing === undefined) return { ...common, endpoints: endpointsOf(state, name, this.#parts), resilience };
+    return { ...common, endpoints: [], resilience, ...(routing === 'flawed' ? {} : { routing }) };
   }
 }
 

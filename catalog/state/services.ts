@@ -102,6 +102,7 @@ export class Services {
     touch(`node/${record.Node}`);
     touch(`service/${record.Service}`);
     touch(`health/${record.Service}`);
+    touch(`upstream/${record.Service}`); // its tags and meta say of which subset its proxy is
     const carried = meshServiceOf(record);
     if (carried === undefined) return;
     touch(`connect/${carried}`);

@@ -22,6 +22,8 @@ export class Endpoint {
   readonly breaker: Breaker;
   status: FeedEndpoint['status'];
   weight: number;
+  /** Until a stream to it must be open. */
+  connectTimeoutMs = 0;
   /** The SPIFFE ID that the peer proved at the last handshake. */
   verified: SpiffeId | undefined;
   /** Requests, or TCP connections, under way. */

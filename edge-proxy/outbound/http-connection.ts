@@ -1,15 +1,20 @@
 import { canonicaliseTarget } from '#policies/canonical-request.ts';
 import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
+import type { ResiliencePolicy } from '#policies/resilience.ts';
+import { rewritePrefix } from '#policies/routing/prefix-rewrite.ts';
 import type { Refusal } from '../http1/fault.ts';
 import { forwardableHeaders, headerValues } from '../http1/forwardable-headers.ts';
 import { pushHost } from '../http1/head-encoder.ts';
 import type { RequestHead, ResponseHead } from '../http1/message.ts';
+import type { IdleGuard } from '../idle-sweep.ts';
 import type { RequestSink, ServerStream, ServingContext } from '../server-stream.ts';
 import type { EdgeTraffic, Traffic } from '../traffic.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
 import { wireOf } from '../wire-protocol.ts';
+import type { Destination } from './destination.ts';
 import { type ExchangeFailure, type ExchangeOwner, HttpExchange } from './http-exchange.ts';
-import type { Upstream } from './upstream.ts';
+import { requestHash } from './request-hash.ts';
+import type { Course, Upstream } from './upstream.ts';
 
 /** What every connection of one outbound listener shares. */
 export interface OutboundContext extends ServingContext {
@@ -28,6 +33,12 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
   readonly #context: OutboundContext;
   #path = '';
   #exchange: HttpExchange | undefined;
+  /** Of the request under way; undefined: the plain one. */
+  #course: Course | undefined;
+  /** To be set with its answer, to hold the caller to one instance. */
+  #cookie: string | undefined;
+  /** Of its route. */
+  #idle: IdleGuard | undefined;
 
   /** @param server whose requests, or some of them, are meant for this upstream */
   constructor(server: ServerStream, context: OutboundContext) {
@@ -56,26 +67,18 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
     }
     const headers = forwardableHeaders(head);
     pushHost(headers, head, upstream.name);
-    const exchange = new HttpExchange(
-      upstream,
-      {
-        method: head.method,
-        target: target.path + target.query,
-        headers,
-        framing: head.framing,
-        upgrade: head.upgrade,
-        http2: head.http2,
-      },
-      this,
-    );
-    this.#exchange = exchange;
-    // The mesh's own word: the application may have a long wait for an answer that the far side would give late.
-    if (head.expectContinue) this.#server.sendContinue();
-    exchange.start();
+    const { plain } = upstream;
+    if (plain === undefined) {
+      this.#route(head, target, headers);
+      return;
+    }
+    this.#course = undefined;
+    this.#exchangeWith(plain, plain.policy, head, target.path + target.query, headers, undefined);
   }
 
   onRequestBody(chunk: Buffer): void {
     this.#context.edge.bytesSent.value += chunk.length;
+    this.#touch();
     if (this.#exchange?.sendBody(chunk) === false) this.#server.pauseRequest();
   }
 
@@ -100,6 +103,7 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
   }
 
   onAnswered(status: number, durationMs: number, reason?: string, decision?: string): void {
+    if (status !== 101) this.#unwatch();
     const { traffic, edge, service, upstream } = this.#context;
     edge.request(status, durationMs);
     if (!traffic.wants(status)) return;
@@ -122,6 +126,7 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
 
   onClosed(): void {
     if (this.#server.version === 1) this.#context.edge.openConnections.value -= 1;
+    this.#unwatch();
     this.#exchange?.cancel();
     this.#exchange = undefined;
   }
@@ -134,12 +139,14 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
 
   answerHead(head: ResponseHead): void {
     const headers = forwardableHeaders(head);
+    if (this.#course !== undefined) this.#editAnswer(this.#course, headers);
     for (const decision of headerValues(head.headers, 'selvedge-decision')) headers.push('selvedge-decision', decision);
     this.#server.head(head, headers);
   }
 
   answerBody(chunk: Buffer): void {
     this.#context.edge.bytesReceived.value += chunk.length;
+    this.#touch();
     if (!this.#server.body(chunk)) this.#exchange?.pauseAnswer();
   }
 
@@ -169,6 +176,80 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
   }
 
   // Inside.
+
+  /** A route may allow a request less silence than the upstream allows a connection. */
+  #watch(idleTimeoutMs: number): void {
+    this.#idle = this.#context.sweep.guard(idleTimeoutMs, () => {
+      this.#idle = undefined;
+      const reason = `no byte either way for ${idleTimeoutMs} ms`;
+      this.#exchange?.cancel();
+      if (this.#server.answering) this.#server.cut('SLV-4004', reason);
+      else this.#refuse('SLV-4004', 'route', reason);
+    });
+  }
+
+  #touch(): void {
+    if (this.#idle !== undefined) this.#idle.touched = true;
+  }
+
+  #unwatch(): void {
+    if (this.#idle !== undefined) this.#context.sweep.release(this.#idle);
+    this.#idle = undefined;
+  }
+
+  #editAnswer(course: Course, headers: string[]): void {
+    course.end.responseEdits?.(headers);
+    if (this.#cookie !== undefined) headers.push('Set-Cookie', this.#cookie);
+  }
+
+  /** The request's route decides where it goes and as what. */
+  #route(head: RequestHead, target: { readonly path: string; readonly query: string }, headers: string[]): void {
+    const { path, query } = target;
+    const course = this.#context.upstream.course({
+      method: head.method,
+      path,
+      query,
+      headerValues: (name) => headerValues(head.headers, name),
+    });
+    const { match = {}, prefixRewrite } = course.route.says;
+    const rewritten = prefixRewrite === undefined ? undefined : rewritePrefix(path, query, match, prefixRewrite);
+    if (rewritten?.ok === false) {
+      this.#refuse('SLV-4011', 'canonical path', `as the route rewrites it: ${rewritten.reason}`);
+      return;
+    }
+    const { path: sentPath, query: sentQuery } = rewritten ?? target;
+    const { destination, policy, end } = course;
+    this.#course = course;
+    this.#cookie = undefined;
+    let hash: number | undefined;
+    if (destination.hashPolicies !== undefined) {
+      const asked = { headers: head.headers, query, sourceIp: this.#server.peerAddress ?? '' };
+      const found = requestHash(destination.hashPolicies, asked, this.#context.upstream.newKey);
+      hash = found.hash;
+      this.#cookie = found.cookie;
+    }
+    end.requestEdits?.(headers);
+    const { idleTimeoutMs } = policy;
+    if (idleTimeoutMs < destination.policy.idleTimeoutMs) this.#watch(idleTimeoutMs);
+    this.#exchangeWith(destination, policy, head, sentPath + sentQuery, headers, hash);
+  }
+
+  #exchangeWith(
+    destination: Destination,
+    policy: ResiliencePolicy,
+    head: RequestHead,
+    target: string,
+    headers: readonly string[],
+    hash: number | undefined,
+  ): void {
+    const { method, framing, upgrade, http2 } = head;
+    const request = { method, target, headers, framing, upgrade, http2 };
+    const exchange = new HttpExchange(destination, policy, request, this, hash);
+    this.#exchange = exchange;
+    // The mesh's own word: the application may have a long wait for an answer that the far side would give late.
+    if (head.expectContinue) this.#server.sendContinue();
+    exchange.start();
+  }
 
   /** @param known the decision of the proxy that refused, where it was another one */
   #refuse(code: ErrorCode, rule: string, reason: string, known?: string): void {

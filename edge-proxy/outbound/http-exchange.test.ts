@@ -401,10 +401,10 @@ describe('time-outs', () => {
     const { server } = application((peer) => {
       void peer.until('\r\n\r\n').then(() => {
         peer.send('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nsl');
-        setTimeout(() => peer.send('ow'), 120);
+        setTimeout(() => peer.send('ow'), 400);
       });
     });
-    const mesh = await startMesh(t, oneDb(server, { perTryTimeoutMs: 60, requestTimeoutMs: 60 }));
+    const mesh = await startMesh(t, oneDb(server, { perTryTimeoutMs: 300, requestTimeoutMs: 300 }));
     assert.match((await mesh.ask(get())).text, /slow$/);
   });
 });

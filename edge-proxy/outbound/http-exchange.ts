@@ -1,12 +1,13 @@
 import type { ErrorCode } from '#policies/errors/catalogue.ts';
+import type { ResiliencePolicy } from '#policies/resilience.ts';
 import { type AnswerSink, type BreakPoint, type ClientStream, noSink, type OutgoingRequest } from '../client-stream.ts';
 import type { ResponseHead } from '../http1/message.ts';
 import type { BreakerTicket } from '../resilience/breaker.ts';
 import type { FailedTry } from '../resilience/retry-decision.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
+import type { Destination } from './destination.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { OpenFailure } from './endpoint-tunnels.ts';
-import type { Upstream } from './upstream.ts';
 
 /** Why an exchange ended without an answer of the application's. */
 export interface ExchangeFailure {
@@ -46,8 +47,10 @@ const copyBelow = 4_096;
  * when the caller goes away.
  */
 export class HttpExchange implements AnswerSink {
-  readonly #upstream: Upstream;
+  readonly #destination: Destination;
+  readonly #policy: ResiliencePolicy;
   readonly #request: OutgoingRequest;
+  readonly #hash: number | undefined;
   readonly #owner: ExchangeOwner;
   readonly #deadlineMs: number;
   #phase: 'opening' | 'waiting' | 'answering' | 'backing-off' | 'done' = 'opening';
@@ -66,12 +69,24 @@ export class HttpExchange implements AnswerSink {
   #requestWhole: boolean;
   #trailers: HeaderFields | undefined;
 
-  constructor(upstream: Upstream, request: OutgoingRequest, owner: ExchangeOwner) {
-    this.#upstream = upstream;
+  /**
+   * @param policy the destination's, or what a route makes of it
+   * @param hash of what holds requests together at one instance
+   */
+  constructor(
+    destination: Destination,
+    policy: ResiliencePolicy,
+    request: OutgoingRequest,
+    owner: ExchangeOwner,
+    hash: number | undefined,
+  ) {
+    this.#hash = hash;
+    this.#destination = destination;
+    this.#policy = policy;
     this.#request = request;
     this.#owner = owner;
     this.#requestWhole = request.framing.kind === 'none';
-    this.#deadlineMs = upstream.now() + upstream.policy.requestTimeoutMs;
+    this.#deadlineMs = destination.now() + policy.requestTimeoutMs;
   }
 
   /** Endpoint that answered or was tried last, for the access log. */
@@ -85,11 +100,11 @@ export class HttpExchange implements AnswerSink {
   }
 
   start(): void {
-    if (!this.#upstream.enter()) {
+    if (!this.#destination.enter()) {
       this.#phase = 'done';
       this.#owner.answerFailed({
         code: 'SLV-4006',
-        reason: `${this.#upstream.policy.maxConcurrent} calls to ${this.#upstream.name} are in flight`,
+        reason: `${this.#destination.policy.maxConcurrent} calls to ${this.#destination.name} are in flight`,
       });
       return;
     }
@@ -103,8 +118,7 @@ export class HttpExchange implements AnswerSink {
       this.#kept.push(data.length < copyBelow ? Buffer.from(data) : data);
       this.#keptBytes += data.length;
       // Without a stream the bytes must be kept whatever their size; they are bounded because the caller pauses.
-      if (this.#stream !== undefined && this.#keptBytes > this.#upstream.policy.retries.maxBodyBytes)
-        this.#kept = undefined;
+      if (this.#stream !== undefined && this.#keptBytes > this.#policy.retries.maxBodyBytes) this.#kept = undefined;
     }
     if (this.#stream !== undefined) return this.#stream.body(data);
     return this.#keptBytes < maxWaitingBytes;
@@ -149,12 +163,12 @@ export class HttpExchange implements AnswerSink {
     const mesh = meshVerdict(head);
     if (mesh === 'denied') {
       this.#ticket?.cancelled(); // an intention's no is neither the application's failure nor its success
-      this.#upstream.edge.denied.value += 1;
+      this.#destination.edge.denied.value += 1;
     } else {
-      this.#settle(mesh !== 'not-reached' && !this.#upstream.isFailure(head.status));
+      this.#settle(mesh !== 'not-reached' && !this.#destination.isFailure(head.status));
       // Which answers are tried again is the retry policy's to say, whatever counts as a failure of the endpoint.
       if (
-        head.status >= 500 &&
+        head.status >= 400 &&
         this.#mayRetry(mesh === 'not-reached' ? refused : { kind: 'status', status: head.status })
       ) {
         this.#retryInstead();
@@ -213,24 +227,21 @@ export class HttpExchange implements AnswerSink {
   #try(): void {
     this.#phase = 'opening';
     this.#attempt += 1;
-    const choice = this.#upstream.choose(this.#tried);
+    const choice = this.#destination.choose(this.#tried, this.#policy.perTryTimeoutMs, this.#hash);
     if (choice.kind === 'none') {
-      this.#fail({ code: 'SLV-4002', reason: `no healthy instance of ${this.#upstream.name} is known` });
+      this.#fail({ code: 'SLV-4002', reason: `no healthy instance of ${this.#destination.name} is known` });
       return;
     }
     if (choice.kind === 'open') {
-      this.#fail({ code: 'SLV-4003', reason: `the breaker of each instance of ${this.#upstream.name} is open` });
+      this.#fail({ code: 'SLV-4003', reason: `the breaker of each instance of ${this.#destination.name} is open` });
       return;
     }
     const { endpoint, ticket } = choice;
     this.#endpoint = endpoint;
     this.#ticket = ticket;
     endpoint.inFlight += 1;
-    const left = this.#deadlineMs - this.#upstream.now();
-    this.#timer = setTimeout(
-      () => this.#onTimeout(),
-      Math.max(1, Math.min(left, this.#upstream.policy.perTryTimeoutMs)),
-    );
+    const left = this.#deadlineMs - this.#destination.now();
+    this.#timer = setTimeout(() => this.#onTimeout(), Math.max(1, Math.min(left, this.#policy.perTryTimeoutMs)));
     const free = endpoint.takeFree(this.#request);
     if (free !== undefined) {
       this.#send(free);
@@ -238,7 +249,7 @@ export class HttpExchange implements AnswerSink {
     }
     this.#cancelOpen = endpoint.openStream(
       this.#request,
-      this.#upstream.policy.connectTimeoutMs,
+      endpoint.connectTimeoutMs,
       (stream) => {
         this.#cancelOpen = undefined;
         this.#send(stream);
@@ -256,7 +267,7 @@ export class HttpExchange implements AnswerSink {
     let more = stream.begin(this, this.#request);
     for (const data of this.#kept ?? []) more = stream.body(data);
     if (this.#requestWhole) stream.finish(this.#trailers);
-    if (this.#keptBytes > this.#upstream.policy.retries.maxBodyBytes) this.#kept = undefined;
+    if (this.#keptBytes > this.#policy.retries.maxBodyBytes) this.#kept = undefined;
     if (more) this.#owner.requestDrained();
   }
 
@@ -280,7 +291,10 @@ export class HttpExchange implements AnswerSink {
     stream?.discard();
     this.#cancelOpen?.();
     this.#cancelOpen = undefined;
-    this.#failTry({ kind: 'timeout' }, { code: 'SLV-4004', reason: `no answer from ${this.#upstream.name} in time` });
+    this.#failTry(
+      { kind: 'timeout' },
+      { code: 'SLV-4004', reason: `no answer from ${this.#destination.name} in time` },
+    );
   }
 
   /** This try failed before anything went down. */
@@ -291,13 +305,13 @@ export class HttpExchange implements AnswerSink {
   }
 
   #mayRetry(failed: FailedTry): boolean {
-    return this.#upstream.mayRetry({
+    return this.#destination.mayRetry(this.#policy.retries, {
       failed,
       answerBegan: this.#answerBegan,
       method: this.#request.method,
       attempt: this.#attempt,
       bodyReplayable: this.#kept !== undefined,
-      remainingMs: this.#deadlineMs - this.#upstream.now(),
+      remainingMs: this.#deadlineMs - this.#destination.now(),
     });
   }
 
@@ -315,7 +329,7 @@ export class HttpExchange implements AnswerSink {
   #scheduleRetry(): void {
     this.#leaveEndpoint();
     this.#phase = 'backing-off';
-    const delayMs = this.#upstream.backoff(this.#attempt);
+    const delayMs = this.#destination.backoff(this.#policy.retries, this.#attempt);
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
@@ -324,7 +338,7 @@ export class HttpExchange implements AnswerSink {
   }
 
   #settle(success: boolean): void {
-    if (this.#endpoint !== undefined) this.#upstream.note(this.#endpoint, success);
+    if (this.#endpoint !== undefined) this.#destination.note(this.#endpoint, success);
     if (success) this.#ticket?.success();
     else this.#ticket?.failure();
     this.#ticket = undefined;
@@ -354,7 +368,7 @@ export class HttpExchange implements AnswerSink {
     this.#ticket = undefined;
     this.#kept = undefined;
     if (this.#endpoint !== undefined) this.#endpoint.inFlight -= 1;
-    this.#upstream.leave();
+    this.#destination.leave();
   }
 }
 

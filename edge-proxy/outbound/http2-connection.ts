@@ -11,7 +11,7 @@ export function serveHttp2(stream: ByteStream, context: OutboundContext): void {
   edge.openConnections.value += 1;
   new Http2ServerConnection(stream, context, {
     onRequest(opened, request) {
-      const { idleTimeoutMs } = upstream.policy;
+      const { idleTimeoutMs } = upstream;
       new Http2ServerStream(
         opened,
         request,

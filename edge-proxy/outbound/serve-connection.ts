@@ -6,18 +6,13 @@ import { OutboundTcpConnection } from './tcp-connection.ts';
 
 /** Serves a connection of the local application to one upstream, in the upstream's protocol as the catalog has it now. A stream that is paused is read on. */
 export function serveConnection(stream: ByteStream, context: OutboundContext): void {
-  const { protocol, policy } = context.upstream;
+  const { protocol, idleTimeoutMs } = context.upstream;
   switch (protocol) {
     case 'tcp':
       new OutboundTcpConnection(stream, context); // reads once somebody takes it
       return;
     case 'http':
-      new HttpServerStream(
-        stream,
-        context,
-        policy.idleTimeoutMs,
-        (server) => new OutboundHttpConnection(server, context),
-      );
+      new HttpServerStream(stream, context, idleTimeoutMs, (server) => new OutboundHttpConnection(server, context));
       stream.resume();
       return;
     case 'http2':

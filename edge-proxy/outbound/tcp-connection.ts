@@ -2,6 +2,7 @@ import { type ByteStream, tunnelByteStream } from '../byte-stream.ts';
 import { relay } from '../relay.ts';
 import type { BreakerTicket } from '../resilience/breaker.ts';
 import type { TunnelStream } from '../tunnel/tunnel-stream.ts';
+import type { Destination } from './destination.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { OpenFailure } from './endpoint-tunnels.ts';
 import type { OutboundContext } from './http-connection.ts';
@@ -23,6 +24,7 @@ export class OutboundTcpConnection {
   readonly #client: ByteStream;
   readonly #context: OutboundContext;
   readonly #caller: OpeningCaller | undefined;
+  readonly #destination: Destination;
   readonly #startedMs = performance.now();
   readonly #deadlineMs: number;
   readonly #tried: Endpoint[] = [];
@@ -39,11 +41,13 @@ export class OutboundTcpConnection {
     this.#client = client;
     this.#context = context;
     this.#caller = caller;
-    this.#deadlineMs = context.upstream.now() + context.upstream.policy.requestTimeoutMs;
     const { upstream, edge } = context;
-    if (!upstream.enter()) {
+    const destination = upstream.forConnection();
+    this.#destination = destination;
+    this.#deadlineMs = destination.now() + destination.policy.requestTimeoutMs;
+    if (!destination.enter()) {
       this.#phase = 'done';
-      const reason = `${upstream.policy.maxConcurrent} connections to ${upstream.name} are open`;
+      const reason = `${destination.policy.maxConcurrent} connections to ${destination.name} are open`;
       this.#refuse({ code: 'SLV-4006', reason });
       return;
     }
@@ -66,37 +70,37 @@ export class OutboundTcpConnection {
   }
 
   #try(): void {
-    const { upstream } = this.#context;
+    const destination = this.#destination;
     this.#phase = 'opening';
     this.#attempt += 1;
-    const choice = upstream.choose(this.#tried);
+    const choice = destination.choose(this.#tried, destination.policy.perTryTimeoutMs, undefined);
     if (choice.kind === 'none') {
-      this.#fail({ code: 'SLV-4002', reason: `no healthy instance of ${upstream.name} is known` });
+      this.#fail({ code: 'SLV-4002', reason: `no healthy instance of ${destination.name} is known` });
       return;
     }
     if (choice.kind === 'open') {
-      this.#fail({ code: 'SLV-4003', reason: `the breaker of each instance of ${upstream.name} is open` });
+      this.#fail({ code: 'SLV-4003', reason: `the breaker of each instance of ${destination.name} is open` });
       return;
     }
     this.#endpoint = choice.endpoint;
     this.#ticket = choice.ticket;
     choice.endpoint.inFlight += 1;
     this.#cancelOpen = choice.endpoint.tunnels.open(
-      upstream.policy.connectTimeoutMs,
+      choice.endpoint.connectTimeoutMs,
       (stream) => this.#join(stream, choice.endpoint),
       (failure) => this.#onOpenFailure(failure, choice.endpoint),
     );
   }
 
   #join(stream: TunnelStream, endpoint: Endpoint): void {
-    const { upstream, edge, sweep } = this.#context;
+    const { edge, sweep } = this.#context;
     this.#cancelOpen = undefined;
     this.#settle(endpoint, true);
     this.#phase = 'joined';
     this.#caller?.joined();
     relay(this.#client, tunnelByteStream(stream), {
       sweep,
-      idleTimeoutMs: upstream.policy.idleTimeoutMs,
+      idleTimeoutMs: this.#destination.policy.idleTimeoutMs,
       forward: edge.bytesSent,
       backward: edge.bytesReceived,
       onDone: (fault) => {
@@ -108,7 +112,7 @@ export class OutboundTcpConnection {
   }
 
   #onOpenFailure(failure: OpenFailure, endpoint: Endpoint): void {
-    const { upstream } = this.#context;
+    const destination = this.#destination;
     this.#cancelOpen = undefined;
     if (failure.kind === 'denied') {
       this.#ticket?.cancelled();
@@ -121,20 +125,21 @@ export class OutboundTcpConnection {
     this.#tried.push(endpoint);
     // No byte of the application's has been sent: as safe to try again as a GET.
     const question = { method: 'GET', attempt: this.#attempt, answerBegan: false, bodyReplayable: true };
-    const remainingMs = this.#deadlineMs - upstream.now();
-    if (!upstream.mayRetry({ ...question, failed: { kind: failure.kind }, remainingMs })) {
+    const remainingMs = this.#deadlineMs - destination.now();
+    const { retries } = destination.policy;
+    if (!destination.mayRetry(retries, { ...question, failed: { kind: failure.kind }, remainingMs })) {
       this.#fail({ code: 'SLV-4005', reason: failure.reason });
       return;
     }
     this.#phase = 'backing-off';
-    this.#backingOff = setTimeout(() => this.#try(), upstream.backoff(this.#attempt));
+    this.#backingOff = setTimeout(() => this.#try(), destination.backoff(retries, this.#attempt));
   }
 
   #settle(endpoint: Endpoint, success: boolean): void {
     if (success) this.#ticket?.success();
     else this.#ticket?.failure();
     this.#ticket = undefined;
-    this.#context.upstream.note(endpoint, success);
+    this.#destination.note(endpoint, success);
   }
 
   #fail(failure: ExchangeFailure): void {
@@ -175,7 +180,7 @@ export class OutboundTcpConnection {
     this.#ticket = undefined;
     this.#leaveEndpoint();
     this.#context.edge.openConnections.value -= 1;
-    this.#context.upstream.leave();
+    this.#destination.leave();
   }
 
   #log(endpoint: Endpoint, fault: string | undefined): void {

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import type { FeedState } from '../view/feed-client.ts';
-import type { ServiceView, UpstreamView } from '../view/service-view.ts';
+import { knowsInstances, type ServiceView, type UpstreamView } from '../view/service-view.ts';
 import type { Upstream } from './upstream.ts';
 
 /** How long the first caller of a service waits until the catalog has told of it. */
@@ -142,7 +142,7 @@ export class UpstreamSet {
   #want(name: string): Learned {
     const { view, make } = this.#options;
     const changed = (next: UpstreamView | undefined): void => {
-      if ((next?.endpoints.length ?? 0) > 0) learned.upstream ??= make(name);
+      if (next !== undefined && knowsInstances(next)) learned.upstream ??= make(name);
       learned.upstream?.update(next);
       // That a name is gone from the view is no answer.
       if (next !== undefined) for (const look of [...learned.waiting]) look();

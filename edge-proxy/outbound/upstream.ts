@@ -1,155 +1,123 @@
+import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { ServiceProtocol } from '#policies/intention.ts';
-import { defaultResiliencePolicy, type ResiliencePolicy } from '#policies/resilience.ts';
-import { parseSpiffeId } from '#policies/spiffe-id.ts';
-import type { FeedEndpoint } from '#policies/wire/feed.ts';
-import type { ProcessContext } from '#runtime/process-context.ts';
-import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
-import type { SvidSource } from '#runtime/svid/svid.ts';
-import { backoffMs } from '../resilience/backoff.ts';
-import { Balancer } from '../resilience/balancer.ts';
-import { Breaker, type BreakerState, type BreakerTicket } from '../resilience/breaker.ts';
-import { Bulkhead } from '../resilience/bulkhead.ts';
-import { OutlierDetector } from '../resilience/outlier.ts';
-import { RetryBudget } from '../resilience/retry-budget.ts';
-import { decideRetry, type RetryQuestion } from '../resilience/retry-decision.ts';
+import type { ResiliencePolicy } from '#policies/resilience.ts';
+import type { RoutedRequest } from '#policies/routing/route-match.ts';
+import type { CompiledRoute, RouteEnd } from '#policies/routing/route-table.ts';
+import { routedPolicy } from '#policies/routing/routed-policy.ts';
+import { SplitSequence } from '#policies/routing/split-sequence.ts';
 import type { EdgeTraffic } from '../traffic.ts';
 import type { UpstreamView } from '../view/service-view.ts';
-import { endpointDialer } from './dial.ts';
-import { Endpoint } from './endpoint.ts';
-import { endpointFlaw } from './endpoint-flaw.ts';
-import { EndpointTunnels } from './endpoint-tunnels.ts';
-
-/** What came of asking for an endpoint. `open`: there are some, but their breakers let nothing through. */
-export type EndpointChoice =
-  | { readonly kind: 'endpoint'; readonly endpoint: Endpoint; readonly ticket: BreakerTicket }
-  | { readonly kind: 'none' }
-  | { readonly kind: 'open' };
+import { Destination } from './destination.ts';
+import type { Endpoint } from './endpoint.ts';
+import { EndpointPool, type EndpointPoolOptions } from './endpoint-pool.ts';
 
 /** What one upstream of a local service needs of the world. */
-export interface UpstreamOptions {
-  readonly name: string;
+export interface UpstreamOptions extends EndpointPoolOptions {
   /** The local service that calls. */
   readonly service: string;
-  readonly svid: SvidSource;
-  readonly identity: MeshIdentity;
-  readonly process: ProcessContext;
   readonly edge: EdgeTraffic;
-  onBreakerChange(upstream: string, endpoint: string, state: BreakerState): void;
+}
+
+/** Where one request goes, and what is done to it on the way. */
+export interface Course {
+  readonly destination: Destination;
+  /** That of the destination, and what the route says over it. */
+  readonly policy: ResiliencePolicy;
+  readonly route: CompiledRoute;
+  readonly end: RouteEnd;
+}
+
+/** Sequences remembered, those of routes that were changed among them. */
+const maxSequences = 1_024;
+
+/** A route, ready to be taken. */
+interface Way {
+  readonly route: CompiledRoute;
+  /** One for each end of the route. */
+  readonly courses: readonly [Course, ...Course[]];
+  /** Undefined: there is one course. */
+  readonly sequence: SplitSequence | undefined;
 }
 
 /**
- * One upstream as one local service sees it: its endpoints with tunnels and breakers, and the policy by which they are called. The policy and the endpoints
- * change live; what is under way goes on.
+ * One upstream as one local service sees it: the destinations that its calls may have, with their endpoints, and the routes that lead there. All of it changes
+ * live; what is under way goes on.
  */
 export class Upstream {
   readonly name: string;
   readonly edge: EdgeTraffic;
-  policy: ResiliencePolicy = defaultResiliencePolicy;
   /** tcp until the catalog says otherwise: bytes pass, nothing is read into them. */
   protocol: ServiceProtocol = 'tcp';
-  endpoints: readonly Endpoint[] = [];
+  /** Where every call goes. Undefined: `course` says where. Almost always there, and then a request costs nothing for routing. */
+  plain: Destination | undefined;
   readonly #options: UpstreamOptions;
-  readonly #balancer: Balancer<Endpoint>;
-  readonly #outlier: OutlierDetector;
-  readonly #budget: RetryBudget;
-  readonly #bulkhead: Bulkhead;
-  readonly #failureStatuses = new Uint8Array(600);
+  readonly #pool: EndpointPool;
+  #destinations = new Map<string, Destination>();
+  #ways: readonly Way[] = [];
+  readonly #sequences = new Map<string, SplitSequence>();
 
   constructor(options: UpstreamOptions) {
-    const { clock, random } = options.process;
     this.name = options.name;
     this.edge = options.edge;
     this.#options = options;
-    this.#outlier = new OutlierDetector(this.policy.outlier, clock);
-    this.#balancer = new Balancer<Endpoint>(this.policy.balancer, random, (id) => this.#outlier.isEjected(id));
-    this.#budget = new RetryBudget(this.policy.retries, clock);
-    this.#bulkhead = new Bulkhead(this.policy.maxConcurrent);
-    this.#setFailureStatuses();
+    this.#pool = new EndpointPool(options);
+    this.plain = this.#destination(options.name);
+    this.#destinations.set(options.name, this.plain);
   }
 
   /** The catalog's newest word; undefined: the upstream is not known any more, so it has no endpoints. */
   update(view: UpstreamView | undefined): void {
-    this.#updatePolicy(view?.resilience ?? this.policy);
     this.protocol = view?.protocol ?? this.protocol;
-    const before = new Map(this.endpoints.map((endpoint) => [endpoint.id, endpoint]));
-    const next: Endpoint[] = [];
-    for (const entry of view?.endpoints ?? []) {
-      const flaw = endpointFlaw(entry, this.name, this.#options.identity.trustDomain);
-      if (flaw !== undefined) {
-        this.#options.process.log.error(
-          { upstream: this.name, endpoint: entry.id, flaw },
-          'instance of the catalog not called',
-        );
-        continue;
-      }
-      const known = before.get(entry.id);
-      if (known?.isAt(entry) === true) {
-        before.delete(entry.id);
-        known.status = entry.status;
-        known.weight = entry.weight;
-        next.push(known);
-      } else {
-        next.push(this.#makeEndpoint(entry));
-      }
+    this.#pool.begin();
+    if (view === undefined) {
+      for (const destination of this.#destinations.values()) destination.forget();
+    } else {
+      this.#destinations = new Map(
+        [...view.destinations].map(([name, its]) => {
+          const destination = this.#destinations.get(name) ?? this.#destination(name);
+          destination.update(its, (target) => this.#pool.of(target));
+          return [name, destination];
+        }),
+      );
+      this.#take(view.routes);
     }
-    this.endpoints = next;
-    this.#outlier.setEndpoints(next.map(({ id }) => id));
-    this.#balancer.setEndpoints(next);
-    for (const gone of before.values()) gone.close();
+    this.#pool.end();
   }
 
-  now(): number {
-    return this.#options.process.clock();
-  }
-
-  /** Begins a call. @returns false: the bulkhead is full; true: `leave` must follow, once */
-  enter(): boolean {
-    if (!this.#bulkhead.enter()) return false;
-    this.#budget.noteRequest();
-    return true;
-  }
-
-  leave(): void {
-    this.#bulkhead.leave();
+  /** Every instance that may be called. */
+  get endpoints(): readonly Endpoint[] {
+    return this.#pool.all;
   }
 
   /** Calls, or TCP connections, under way. */
   get inFlight(): number {
-    return this.#bulkhead.inFlight;
+    let count = 0;
+    for (const destination of this.#destinations.values()) count += destination.inFlight;
+    return count;
   }
 
-  /** The endpoint for the next try, with its breaker's leave. Those tried before come again only when there is no other. */
-  choose(tried: readonly Endpoint[] | undefined): EndpointChoice {
-    return (
-      this.#choose(tried) ??
-      (tried === undefined ? undefined : this.#choose(undefined)) ?? {
-        kind: this.endpoints.length === 0 ? 'none' : 'open',
-      }
-    );
+  /** No byte either way for this long ends a connection of the application's, ms. */
+  get idleTimeoutMs(): number {
+    const usual = this.plain ?? this.#ways.at(-1)?.courses[0].destination;
+    return (usual ?? this.forConnection()).policy.idleTimeoutMs;
   }
 
-  /** Whether a failed try may go again; a yes is paid for out of the retry budget. */
-  mayRetry(question: RetryQuestion): boolean {
-    if (decideRetry(this.policy.retries, question) !== 'retry') return false;
-    if (!this.#budget.take()) return false;
-    this.edge.retries.value += 1;
-    return true;
+  /** The course of a request, where `plain` says none. */
+  course(request: RoutedRequest): Course {
+    for (const way of this.#ways) if (way.route.matches(request)) return take(way);
+    throw this.#astray();
   }
 
-  /** How long to wait before the next try, ms. */
-  backoff(attempt: number): number {
-    return backoffMs(this.policy.retries, attempt, this.#options.process.random);
+  /** Where a connection goes whose bytes are not looked into: as a request that no route is for. */
+  forConnection(): Destination {
+    const last = this.plain === undefined ? this.#ways.at(-1) : undefined;
+    const taken = last === undefined ? this.plain : take(last).destination;
+    if (taken === undefined) throw this.#astray();
+    return taken;
   }
 
-  /** An outcome, for outlier ejection. */
-  note(endpoint: Endpoint, success: boolean): void {
-    this.#outlier.note(endpoint.id, success);
-  }
-
-  /** Whether an answer's status counts as the endpoint's failure. */
-  isFailure(status: number): boolean {
-    return this.#failureStatuses[status] === 1;
-  }
+  /** A value for a cookie that is to hold a caller to one instance. */
+  readonly newKey = (): string => Buffer.from(this.#options.process.randomBytes(16)).toString('hex');
 
   /** Lets go of breakers that hold nothing: made again at the next call. */
   shedIdleBreakers(): void {
@@ -157,63 +125,60 @@ export class Upstream {
   }
 
   close(): void {
-    for (const endpoint of this.endpoints) endpoint.close();
-    this.endpoints = [];
+    for (const destination of this.#destinations.values()) destination.forget();
+    this.#pool.close();
   }
 
-  #choose(excluded: readonly Endpoint[] | undefined): EndpointChoice | undefined {
-    let out = excluded;
-    for (;;) {
-      const endpoint = this.#balancer.pick(out);
-      if (endpoint === undefined) return undefined;
-      const ticket = endpoint.breaker.admit(this.policy.perTryTimeoutMs + this.policy.connectTimeoutMs);
-      if (ticket !== 'open') return { kind: 'endpoint', endpoint, ticket };
-      out = out === undefined ? [endpoint] : [...out, endpoint];
-    }
+  /** Every chain has a last route that matches all, and every route a course: compileRouteTable sees to it. */
+  #astray(): MeshError {
+    return new MeshError('SLV-1007', `A call of ${this.name} has no course.`);
   }
 
-  #updatePolicy(policy: ResiliencePolicy): void {
-    this.policy = policy;
-    this.#outlier.update(policy.outlier);
-    this.#balancer.update(policy.balancer);
-    this.#budget.update(policy.retries);
-    this.#bulkhead.update(policy.maxConcurrent);
-    this.#setFailureStatuses();
-    for (const endpoint of this.endpoints) endpoint.breaker.update(policy.breaker);
-  }
-
-  #setFailureStatuses(): void {
-    this.#failureStatuses.fill(0);
-    for (const status of this.policy.breaker.failureStatuses) this.#failureStatuses[status] = 1;
-  }
-
-  #makeEndpoint(entry: FeedEndpoint): Endpoint {
-    const { svid, identity, process, onBreakerChange } = this.#options;
-    const breaker = new Breaker({
-      policy: this.policy.breaker,
-      clock: process.clock,
-      onStateChange: (state) => onBreakerChange(this.name, entry.id, state),
+  /** Routes that say nothing and lead to one destination cost no request anything. */
+  #take(routes: readonly CompiledRoute[] | undefined): void {
+    this.#ways = (routes ?? []).map((route, at) => {
+      const [first, ...further] = route.ends.map((end) => this.#course(route, end));
+      if (first === undefined) throw this.#astray();
+      const courses: Way['courses'] = [first, ...further];
+      return { route, courses, sequence: courses.length > 1 ? this.#sequence(at, route.ends) : undefined };
     });
-    const endpoint: Endpoint = new Endpoint(
-      entry,
-      (onRetire) =>
-        new EndpointTunnels({
-          authority: `${this.name}.${identity.datacenter}.${identity.trustDomain}:${entry.port}`,
-          dial: endpointDialer({
-            target: { host: entry.address, port: entry.port, expect: parseSpiffeId(entry.spiffeId) },
-            svid,
-            trust: identity.trust,
-            process,
-            onVerified: (peer) => {
-              endpoint.verified = peer.spiffeId;
-            },
-          }),
-          clock: process.clock,
-          log: process.log,
-          onRetire,
-        }),
-      breaker,
-    );
-    return endpoint;
+    const [first] = this.#ways;
+    const [only] = first?.courses ?? [];
+    if (first === undefined) this.plain = this.#destinations.values().next().value;
+    else if (only !== undefined && this.#ways.length === 1 && first.courses.length === 1 && isPlain(only)) {
+      this.plain = only.destination;
+    } else this.plain = undefined;
   }
+
+  /** A split that stays as it is goes on where it was, however often instances come and go. */
+  #sequence(at: number, ends: readonly RouteEnd[]): SplitSequence {
+    const weights = ends.map(({ weight }) => weight);
+    const key = `${at}: ${weights.join(' ')}`;
+    const sequence = this.#sequences.get(key) ?? new SplitSequence(weights, this.#options.process.random());
+    if (this.#sequences.size >= maxSequences) this.#sequences.clear();
+    this.#sequences.set(key, sequence);
+    return sequence;
+  }
+
+  #course(route: CompiledRoute, end: RouteEnd): Course {
+    const destination = this.#destinations.get(end.destination);
+    if (destination === undefined) throw this.#astray();
+    return { destination, policy: routedPolicy(destination.policy, route.says), route, end };
+  }
+
+  #destination(name: string): Destination {
+    return new Destination(name, this.edge, this.#options.process);
+  }
+}
+
+function take({ courses, sequence }: Way): Course {
+  return courses[sequence?.next() ?? 0] ?? courses[0];
+}
+
+function isPlain({ policy, destination, route, end }: Course): boolean {
+  const edited = end.requestEdits !== undefined || end.responseEdits !== undefined;
+  if (destination.hashPolicies !== undefined) return false;
+  return (
+    policy === destination.policy && !edited && route.says.match === undefined && route.says.prefixRewrite === undefined
+  );
 }

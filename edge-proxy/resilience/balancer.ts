@@ -1,5 +1,12 @@
-import type { ResiliencePolicy } from '#policies/resilience.ts';
 import type { Random } from '#runtime/clock.ts';
+import { defaultRingSize, type HashPlaces, hashRing, maglevTable } from './hash-places.ts';
+
+/** How the next endpoint is chosen. */
+export type BalancerChoice =
+  | { readonly policy: 'round-robin' | 'random' | 'maglev' }
+  /** The least busy of so many; absent: two. */
+  | { readonly policy: 'least-request'; readonly choices?: number }
+  | { readonly policy: 'ring-hash'; readonly minimumRingSize?: number; readonly maximumRingSize?: number };
 
 /** What a balancer needs to know of an endpoint. */
 export interface BalancedEndpoint {
@@ -17,22 +24,27 @@ export interface BalancedEndpoint {
  * So a critical one is never picked while one that is not is there. A pick costs one or two passes over the endpoints and no allocation.
  */
 export class Balancer<E extends BalancedEndpoint> {
-  #kind: ResiliencePolicy['balancer'];
+  #choice: BalancerChoice;
+  /** Of ring-hash and maglev, made when a hash is first looked up. */
+  #places: HashPlaces | undefined;
   readonly #random: Random;
   readonly #isEjected: (id: string) => boolean;
   #endpoints: readonly E[] = [];
+  /** As they were when they came: an endpoint's own may change. */
+  #weights: readonly number[] = [];
   /** Standing of each endpoint in the smooth weighted round robin. */
   #standing = new Float64Array(0);
 
   /** @param isEjected OutlierDetector.isEjected */
-  constructor(kind: ResiliencePolicy['balancer'], random: Random, isEjected: (id: string) => boolean) {
-    this.#kind = kind;
+  constructor(choice: BalancerChoice, random: Random, isEjected: (id: string) => boolean) {
+    this.#choice = choice;
     this.#random = random;
     this.#isEjected = isEjected;
   }
 
-  update(kind: ResiliencePolicy['balancer']): void {
-    this.#kind = kind;
+  update(choice: BalancerChoice): void {
+    if (JSON.stringify(choice) !== JSON.stringify(this.#choice)) this.#places = undefined;
+    this.#choice = choice;
   }
 
   /** The endpoints there are. Each begins at a chance standing, so that many proxies do not all begin with the same. */
@@ -42,7 +54,17 @@ export class Balancer<E extends BalancedEndpoint> {
       endpoints,
       ({ id, weight }) => before.get(id) ?? this.#random() * Math.max(1, weight),
     );
+    const same =
+      endpoints.length === this.#endpoints.length &&
+      endpoints.every(({ id, weight }, at) => this.#weights[at] === weight && this.#endpoints[at]?.id === id);
+    if (!same) this.#places = undefined;
     this.#endpoints = endpoints;
+    this.#weights = endpoints.map(({ weight }) => weight);
+  }
+
+  /** True when there is one that is neither critical nor ejected. */
+  get healthy(): boolean {
+    return this.#tier() === 'healthy';
   }
 
   /** True when calls go to endpoints that are out, for want of others. */
@@ -52,11 +74,23 @@ export class Balancer<E extends BalancedEndpoint> {
 
   /**
    * @param excluded not to be picked: tried already, or their breaker is open
+   * @param hash of what the request is to be held together by; undefined: nothing, and then ring-hash and maglev choose at random
    * @returns undefined when no candidate is left. It does not fall back on those that are out because the others are excluded.
    */
-  pick(excluded?: readonly E[]): E | undefined {
+  pick(excluded?: readonly E[], hash?: number): E | undefined {
     const tier = this.#tier();
-    return this.#kind === 'least-request' ? this.#leastRequest(tier, excluded) : this.#roundRobin(tier, excluded);
+    const { policy } = this.#choice;
+    switch (policy) {
+      case 'round-robin':
+        return this.#roundRobin(tier, excluded);
+      case 'least-request':
+        return this.#leastRequest(tier, excluded);
+      case 'random':
+        return this.#atRandom(tier, excluded);
+      case 'ring-hash':
+      case 'maglev':
+        return hash === undefined ? this.#atRandom(tier, excluded) : this.#byHash(hash, tier, excluded);
+    }
   }
 
   #tier(): Tier {
@@ -96,16 +130,55 @@ export class Balancer<E extends BalancedEndpoint> {
     return best;
   }
 
-  /** The less busy for its weight of two chance candidates (power of two choices): near the best, without a herd on it. */
+  /** The less busy for its weight of two chance candidates (power of two choices), or of more: near the best, without a herd on it. */
   #leastRequest(tier: Tier, excluded: readonly E[] | undefined): E | undefined {
     let count = 0;
     for (const endpoint of this.#endpoints) if (this.#isCandidate(endpoint, tier, excluded)) count += 1;
     if (count === 0) return undefined;
-    const first = Math.floor(this.#random() * count);
-    const left = this.#nth(first, tier, excluded);
-    if (count === 1 || left === undefined) return left;
-    const right = this.#nth((first + 1 + Math.floor(this.#random() * (count - 1))) % count, tier, excluded);
-    return right !== undefined && load(right) < load(left) ? right : left;
+    const choices = this.#choice.policy === 'least-request' ? (this.#choice.choices ?? 2) : 2;
+    let at = Math.floor(this.#random() * count);
+    let best = this.#nth(at, tier, excluded);
+    for (let looked = 1; looked < Math.min(choices, count); looked++) {
+      // Each step leads to one not yet looked at when there are two; with more, mostly.
+      at = (at + 1 + Math.floor(this.#random() * (count - 1))) % count;
+      const other = this.#nth(at, tier, excluded);
+      if (other !== undefined && best !== undefined && load(other) < load(best)) best = other;
+    }
+    return best;
+  }
+
+  /** By chance, in proportion to the weights. */
+  #atRandom(tier: Tier, excluded: readonly E[] | undefined): E | undefined {
+    let total = 0;
+    for (const endpoint of this.#endpoints)
+      if (this.#isCandidate(endpoint, tier, excluded)) total += Math.max(1, endpoint.weight);
+    let left = this.#random() * total;
+    let last: E | undefined;
+    for (const endpoint of this.#endpoints) {
+      if (!this.#isCandidate(endpoint, tier, excluded)) continue;
+      last = endpoint;
+      left -= Math.max(1, endpoint.weight);
+      if (left < 0) return endpoint;
+    }
+    return last;
+  }
+
+  #byHash(hash: number, tier: Tier, excluded: readonly E[] | undefined): E | undefined {
+    if (this.#endpoints.length === 0) return undefined;
+    this.#places ??= this.#makePlaces();
+    const found = this.#places.find(hash, (index) => {
+      const endpoint = this.#endpoints[index];
+      return endpoint !== undefined && this.#isCandidate(endpoint, tier, excluded);
+    });
+    return this.#endpoints[found];
+  }
+
+  #makePlaces(): HashPlaces {
+    const choice = this.#choice;
+    if (choice.policy !== 'ring-hash') return maglevTable(this.#endpoints);
+    const { minimumRingSize: minimum = defaultRingSize.minimum, maximumRingSize: maximum = defaultRingSize.maximum } =
+      choice;
+    return hashRing(this.#endpoints, { minimum, maximum });
   }
 
   #nth(index: number, tier: Tier, excluded: readonly E[] | undefined): E | undefined {

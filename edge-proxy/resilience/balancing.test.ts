@@ -13,6 +13,7 @@ const endpoint = (id: string, status: Status = 'passing', inFlight = 0, weight =
   weight,
 });
 const never = () => false;
+const kinds = ['round-robin', 'least-request', 'random', 'ring-hash', 'maglev'] as const;
 
 /** A small generator with a seed (mulberry32), so that counts can be asserted. */
 function seeded(seed: number): () => number {
@@ -36,7 +37,7 @@ function counts<E extends BalancedEndpoint>(balancer: Balancer<E>, picks: number
 
 describe('Balancer', () => {
   it('takes turns', () => {
-    const balancer = new Balancer('round-robin', seeded(1), never);
+    const balancer = new Balancer({ policy: 'round-robin' }, seeded(1), never);
     balancer.setEndpoints([endpoint('a'), endpoint('b'), endpoint('c')]);
     assert.deepEqual(counts(balancer, 300), { a: 100, b: 100, c: 100 });
     const three = new Set([balancer.pick()?.id, balancer.pick()?.id, balancer.pick()?.id]);
@@ -44,14 +45,14 @@ describe('Balancer', () => {
   });
 
   it('takes turns by weight', () => {
-    const balancer = new Balancer('round-robin', seeded(2), never);
+    const balancer = new Balancer({ policy: 'round-robin' }, seeded(2), never);
     balancer.setEndpoints([endpoint('a', 'passing', 0, 3), endpoint('b'), endpoint('c', 'passing', 0, 0)]);
     assert.deepEqual(counts(balancer, 500), { a: 300, b: 100, c: 100 });
   });
 
   it('begins anywhere', () => {
     const firsts = Array.from({ length: 100 }, (_, seed) => {
-      const balancer = new Balancer('round-robin', seeded(seed), never);
+      const balancer = new Balancer({ policy: 'round-robin' }, seeded(seed), never);
       balancer.setEndpoints([endpoint('a'), endpoint('b'), endpoint('c')]);
       return balancer.pick()?.id;
     });
@@ -59,7 +60,7 @@ describe('Balancer', () => {
   });
 
   it('prefers the less busy of two, for its weight', () => {
-    const balancer = new Balancer('least-request', seeded(3), never);
+    const balancer = new Balancer({ policy: 'least-request' }, seeded(3), never);
     balancer.setEndpoints([endpoint('busy', 'passing', 50), endpoint('a', 'passing', 1), endpoint('b', 'passing', 1)]);
     const { busy = 0, a = 0, b = 0 } = counts(balancer, 3_000);
     assert.equal(busy, 0);
@@ -69,9 +70,9 @@ describe('Balancer', () => {
   });
 
   it('leaves out what is critical or ejected, and panics when all are', () => {
-    for (const kind of ['round-robin', 'least-request'] as const) {
+    for (const kind of kinds) {
       const ejected = new Set(['b']);
-      const balancer = new Balancer(kind, seeded(4), (id) => ejected.has(id));
+      const balancer = new Balancer({ policy: kind }, seeded(4), (id) => ejected.has(id));
       balancer.setEndpoints([endpoint('a'), endpoint('b'), endpoint('c', 'critical'), endpoint('d', 'warning')]);
       assert.deepEqual(Object.keys(counts(balancer, 100)).sort(), ['a', 'd']);
       assert.equal(balancer.panicking, false);
@@ -98,7 +99,7 @@ describe('Balancer', () => {
       }),
       { selector: ({ id }) => id, maxLength: 8 },
     ),
-    kind: fc.constantFrom('round-robin' as const, 'least-request' as const),
+    kind: fc.constantFrom(...kinds),
     seed: fc.integer(),
     picks: fc.integer({ min: 1, max: 20 }),
   });
@@ -106,7 +107,7 @@ describe('Balancer', () => {
   it('never picks a critical one while another is there, nor an excluded one, and picks one whenever it may', () => {
     fc.assert(
       fc.property(cases, ({ endpoints, kind, seed, picks }) => {
-        const balancer = new Balancer<(typeof endpoints)[number]>(kind, seeded(seed), (id) =>
+        const balancer = new Balancer<(typeof endpoints)[number]>({ policy: kind }, seeded(seed), (id) =>
           endpoints.some((one) => one.id === id && one.ejected),
         );
         balancer.setEndpoints(endpoints);

@@ -55,6 +55,7 @@ function neverReached(failed: FailedTry): boolean {
 function isListed(policy: RetryPolicy, failed: FailedTry): boolean {
   if (failed.kind !== 'status') return policy.on.includes(failed.kind);
   const { status } = failed;
+  if (policy.statuses?.includes(status) === true) return true;
   if (status >= 502 && status <= 504 && policy.on.includes('gateway-error')) return true;
   return status >= 500 && status <= 599 && policy.on.includes('5xx');
 }

@@ -62,7 +62,7 @@ describe('a view', () => {
     assert.equal(mayConnect(view), false);
     const changes: unknown[] = [];
     view.onInbound(() => changes.push('inbound'));
-    view.onUpstream('cache', (next) => changes.push(next?.endpoints.length));
+    view.onUpstream('cache', (next) => changes.push(next?.destinations.get('cache')?.targets[0]?.endpoints.length));
     assert.deepEqual(view.apply(update(7, [intentions(rule('allow')), upstream()]), 'feed'), []);
     assert.equal(mayConnect(view), true);
     assert.equal(view.revision, 7);
@@ -179,7 +179,7 @@ describe('its cache', () => {
     assert.equal(mayConnect(view), true);
     assert.equal(mayConnect(view, 'other'), false);
     assert.deepEqual([view.revision, view.origin, view.confirmedAtMs], [5, 'cache', 1_000]);
-    assert.equal(view.upstreams.get('cache')?.endpoints.length, 1);
+    assert.equal(view.upstreams.get('cache')?.destinations.get('cache')?.targets[0]?.endpoints.length, 1);
   });
 
   test('no file is nothing', async (t) => {

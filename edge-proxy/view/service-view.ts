@@ -4,6 +4,7 @@ import type { Intention, ServiceProtocol } from '#policies/intention.ts';
 import { type CompiledIntentions, compileIntentions } from '#policies/intention-decision.ts';
 import type { ResiliencePolicy } from '#policies/resilience.ts';
 import { parseResiliencePolicy } from '#policies/resilience-form.ts';
+import { type CompiledRoute, compileRouteTable } from '#policies/routing/route-table.ts';
 import { parseSpiffeId } from '#policies/spiffe-id.ts';
 import {
   type FeedEndpoint,
@@ -14,6 +15,7 @@ import {
   feedMeshNamesSchema,
   feedUpstreamSchema,
 } from '#policies/wire/feed.ts';
+import type { FeedLoadBalancer, FeedRouting, FeedTarget } from '#policies/wire/feed-routing.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { TokenProvider } from '../tokens/token-provider.ts';
 import { listenable, type MeshName } from './mesh-names.ts';
@@ -22,6 +24,31 @@ import { listenable, type MeshName } from './mesh-names.ts';
 export interface UpstreamView {
   readonly name: string;
   readonly protocol: ServiceProtocol;
+  /** Where its calls go, by name. Without routes there is one destination with one target, both named after the upstream. */
+  readonly destinations: ReadonlyMap<string, DestinationView>;
+  /** Undefined: all calls go to the one destination. */
+  readonly routes: readonly CompiledRoute[] | undefined;
+}
+
+/** Whether there is anybody to call, wherever its routes lead. */
+export function knowsInstances({ destinations }: UpstreamView): boolean {
+  for (const { targets } of destinations.values())
+    if (targets.some(({ endpoints }) => endpoints.length > 0)) return true;
+  return false;
+}
+
+/** One place where calls of an upstream may go. */
+export interface DestinationView {
+  /** At least one: the first with a healthy instance is called. */
+  readonly targets: readonly TargetView[];
+  /** Undefined: the balancer of the first target's policy. */
+  readonly loadBalancer: FeedLoadBalancer | undefined;
+}
+
+/** Instances of one service. */
+export interface TargetView {
+  readonly name: string;
+  readonly service: string;
   readonly endpoints: readonly FeedEndpoint[];
   readonly resilience: ResiliencePolicy;
 }
@@ -190,12 +217,7 @@ export class ServiceView {
   }
 
   #applyUpstream(resource: FeedUpstream): void {
-    const view: UpstreamView = {
-      name: resource.name,
-      protocol: resource.protocol,
-      endpoints: resource.endpoints.map(reachable),
-      resilience: parseResiliencePolicy(resource.resilience),
-    };
+    const view = upstreamView(resource);
     this.upstreams.set(view.name, view);
     for (const listener of this.#upstreamListeners.get(view.name) ?? []) listener(view);
   }
@@ -220,6 +242,43 @@ export class ServiceView {
         this.#setMeshNames([]);
       }
     }
+  }
+}
+
+/** @throws MeshError SLV-5001, SLV-5005 or SLV-5006 */
+function upstreamView(resource: FeedUpstream): UpstreamView {
+  const { name, protocol, routing, endpoints, resilience } = resource;
+  if (routing === undefined) {
+    const target = targetView(name, { service: name, endpoints, resilience });
+    return {
+      name,
+      protocol,
+      routes: undefined,
+      destinations: new Map([[name, { targets: [target], loadBalancer: undefined }]]),
+    };
+  }
+  const routes = compiled(routing);
+  const targets = new Map(Object.entries(routing.targets).map(([key, target]) => [key, targetView(key, target)]));
+  const destinations = Object.entries(routing.destinations).map(([key, destination]): [string, DestinationView] => [
+    key,
+    {
+      targets: destination.targets.flatMap((target) => targets.get(target) ?? []),
+      loadBalancer: destination.loadBalancer,
+    },
+  ]);
+  return { name, protocol, destinations: new Map(destinations), routes };
+}
+
+function targetView(name: string, { service, endpoints, resilience }: FeedTarget): TargetView {
+  return { name, service, endpoints: endpoints.map(reachable), resilience: parseResiliencePolicy(resilience) };
+}
+
+function compiled(routing: FeedRouting): readonly CompiledRoute[] {
+  try {
+    return compileRouteTable(routing);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new MeshError('SLV-5006', `routing not understood: ${error.message}`, { cause: error });
   }
 }
 

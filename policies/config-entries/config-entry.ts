@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { retriedOn } from '../routing/route-retries.ts';
 import { readEntry } from './entry-object.ts';
 import { type ExportedServices, exportedServicesSchema, judgeExportedServices } from './exported-services.ts';
 import { type JwtProvider, judgeJwtProvider, jwtProviderSchema } from './jwt-provider.ts';
@@ -65,6 +66,17 @@ const actedOn: { readonly [Kind in EntryKind]?: readonly string[] } = {
     'ClockSkewSeconds',
     'CacheConfig',
   ],
+  'service-resolver': [
+    'DefaultSubset',
+    'Subsets',
+    'Redirect',
+    'Failover',
+    'ConnectTimeout',
+    'RequestTimeout',
+    'LoadBalancer',
+  ],
+  'service-router': ['Routes'],
+  'service-splitter': ['Splits'],
 };
 /** Says nothing of traffic. */
 const descriptive: readonly string[] = ['Kind', 'Name', 'Meta'];
@@ -73,12 +85,19 @@ const descriptive: readonly string[] = ['Kind', 'Name', 'Meta'];
 export function fieldsWithoutEffect(entry: KeptEntry): string[] {
   const known = [...descriptive, ...(actedOn[entry.Kind] ?? [])];
   return Object.entries(entry).flatMap(([field, value]) => {
+    if (entry.Kind === 'service-router' && field === 'Routes') return conditionsWithoutEffect(entry);
     if (known.includes(field) || saysNothing(value)) return [];
     if (entry.Kind !== 'proxy-defaults' || field !== 'Config') return [field];
     return Object.keys(entry.Config ?? {})
       .filter((key) => key !== 'protocol')
       .map((key) => `Config.${key}`);
   });
+}
+
+/** Words for retries that no proxy follows. */
+function conditionsWithoutEffect({ Routes }: ServiceRouter): string[] {
+  const words = (Routes ?? []).flatMap(({ Destination }) => Destination?.RetryOn ?? []);
+  return [...new Set(words)].filter((word) => !retriedOn(word)).map((word) => `RetryOn:${word}`);
 }
 
 function saysNothing(value: unknown): boolean {

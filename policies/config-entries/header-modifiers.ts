@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { entryObject, listOf, mapOf } from './entry-object.ts';
+import { flawOfHeaderName, flawOfHeaderValue } from '../routing/editable-header.ts';
+import { entryObject, invalidEntry, listOf, mapOf } from './entry-object.ts';
 
 /** Headers added, set and removed on the way. */
 export const headerModifiersSchema = entryObject({
@@ -23,4 +24,20 @@ export function mergeModifiers(
     ...(Object.keys(set).length > 0 ? { Set: set } : {}),
     ...(removed.length > 0 ? { Remove: removed } : {}),
   };
+}
+
+/**
+ * Stricter than Consul: what no proxy may do is refused when it is written.
+ * @throws ConsulError 400
+ */
+export function judgeHeaderModifiers(place: string, modifiers: HeaderModifiers | undefined): void {
+  const { Add = {}, Set: Put = {}, Remove = [] } = modifiers ?? {};
+  for (const name of [...Object.keys(Add), ...Object.keys(Put), ...Remove]) {
+    const flaw = flawOfHeaderName(name);
+    if (flaw !== undefined) throw invalidEntry(`${place}: ${flaw}`);
+  }
+  for (const [name, value] of [...Object.entries(Add), ...Object.entries(Put)]) {
+    const flaw = flawOfHeaderValue(value);
+    if (flaw !== undefined) throw invalidEntry(`${place}: ${name} can't have this value: ${flaw}`);
+  }
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { compileRegularExpression } from '../regular-expression.ts';
 import {
   count,
   defaultOnly,
@@ -11,7 +12,7 @@ import {
   listOf,
   text,
 } from './entry-object.ts';
-import { headerModifiersSchema } from './header-modifiers.ts';
+import { headerModifiersSchema, judgeHeaderModifiers } from './header-modifiers.ts';
 
 const httpSchema = entryObject({
   PathExact: text,
@@ -105,6 +106,11 @@ export function judgeServiceRouter(entry: ServiceRouter): void {
     if (Destination?.PrefixRewrite !== undefined && !rewritable) {
       throw invalidEntry(`${at} cannot make use of PrefixRewrite without configuring either PathExact or PathPrefix`);
     }
+    if (Destination?.PrefixRewrite?.startsWith('/') === false) {
+      throw invalidEntry(`${at} PrefixRewrite doesn't start with '/': ${JSON.stringify(Destination.PrefixRewrite)}`);
+    }
+    judgeHeaderModifiers(`${at} RequestHeaders`, Destination?.RequestHeaders);
+    judgeHeaderModifiers(`${at} ResponseHeaders`, Destination?.ResponseHeaders);
     for (const condition of Destination?.RetryOn ?? []) {
       if (!retryConditions.includes(condition))
         throw invalidEntry(`${at} contains an invalid retry condition: ${JSON.stringify(condition)}`);
@@ -125,23 +131,37 @@ function judgeHttp(at: string, http: HttpMatch): void {
   if (said(http.PathExact, http.PathPrefix, http.PathRegex) > 1) {
     throw invalidEntry(`${at} should only contain at most one of PathExact, PathPrefix, or PathRegex`);
   }
+  judgePattern(`${at} PathRegex`, http.PathRegex);
   for (const [index, header] of (http.Header ?? []).entries()) {
     const place = `${at} Header[${index}]`;
     if (header.Name === '') throw invalidEntry(`${place} missing required Name field`);
     if (said(header.Present, header.Exact, header.Regex, header.Prefix, header.Suffix) !== 1)
       throw invalidEntry(`${place} should only contain one of Present, Exact, Prefix, Suffix, or Regex`);
+    judgePattern(`${place} Regex`, header.Regex);
   }
   for (const [index, parameter] of (http.QueryParam ?? []).entries()) {
     const place = `${at} QueryParam[${index}]`;
     if (parameter.Name === '') throw invalidEntry(`${place} missing required Name field`);
     if (said(parameter.Present, parameter.Exact, parameter.Regex) !== 1)
       throw invalidEntry(`${place} should only contain one of Present, Exact, or Regex`);
+    judgePattern(`${place} Regex`, parameter.Regex);
   }
   for (const [index, method] of (http.Methods ?? []).entries()) {
     if (!methods.includes(method))
       throw invalidEntry(`${at} Methods contains an invalid method ${JSON.stringify(method)}`);
     if ((http.Methods ?? []).indexOf(method) < index)
       throw invalidEntry(`${at} Methods contains ${JSON.stringify(method)} more than once`);
+  }
+}
+
+/** Stricter than Consul, where a pattern that is none breaks the proxies instead. */
+function judgePattern(place: string, pattern: string | undefined): void {
+  if (pattern === undefined) return;
+  try {
+    compileRegularExpression(pattern);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw invalidEntry(`${place} is not a valid pattern: ${error.message}`);
   }
 }
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { defaultOnly, entryFields, entryObject, invalidEntry, judgeServiceEntry, text } from './entry-object.ts';
-import { headerModifiersSchema, mergeModifiers } from './header-modifiers.ts';
+import { headerModifiersSchema, judgeHeaderModifiers, mergeModifiers } from './header-modifiers.ts';
 
 const splitSchema = entryObject({
   /** Percent, by hundredths. */
@@ -34,7 +34,10 @@ export function judgeServiceSplitter(entry: ServiceSplitter): void {
   if (splits.length === 0) throw invalidEntry('no splits configured');
   judgeServiceEntry(entry);
   const seen = new Set<string>();
-  for (const { Service = entry.Name, ServiceSubset = '', Weight } of splits) {
+  for (const [index, split] of splits.entries()) {
+    const { Service = entry.Name, ServiceSubset = '', Weight } = split;
+    judgeHeaderModifiers(`Splits[${index}] RequestHeaders`, split.RequestHeaders);
+    judgeHeaderModifiers(`Splits[${index}] ResponseHeaders`, split.ResponseHeaders);
     const place = JSON.stringify([Service, ServiceSubset]);
     if (seen.has(place)) {
       throw invalidEntry(

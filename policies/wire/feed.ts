@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { jwtRequirementSchema } from '../jwt-form.ts';
+import { feedEndpointSchema, feedRoutingSchema } from './feed-routing.ts';
 
 /**
  * The contract between the catalog and the edge proxies.
@@ -111,25 +112,17 @@ export const feedIntentionsSchema = z.strictObject({
   jwtProviders: z.array(feedJwtProviderSchema).exactOptional(),
 });
 
-/** One instance of an upstream: where its edge proxy listens and who must answer there. */
-export const feedEndpointSchema = z.strictObject({
-  /** Stable: `<node>/<service id>`. */
-  id: z.string(),
-  node: z.string(),
-  address: z.string(),
-  port: z.number(),
-  spiffeId: z.string(),
-  status: z.enum(['passing', 'warning', 'critical']),
-  weight: z.number(),
-});
-
-/** How to reach one upstream. `resilience` is a whole policy (policies/resilience.ts), checked by resilience-form.ts on arrival. */
+/**
+ * How to reach one upstream. `resilience` is a whole policy (policies/resilience.ts), checked by resilience-form.ts on arrival. With `routing`, which is sent
+ * only where config entries say more than that, `endpoints` is empty: a proxy that does not know it refuses the whole and says so.
+ */
 export const feedUpstreamSchema = z.strictObject({
   kind: z.literal('upstream'),
   name: z.string(),
   protocol,
   endpoints: z.array(feedEndpointSchema),
   resilience: z.unknown(),
+  routing: feedRoutingSchema.exactOptional(),
 });
 
 /** Where the names `<service>.mesh` lead: of each service of the mesh its address, and the ports of its instances. Sent to who asks by `names=mesh`. */
@@ -182,8 +175,8 @@ export const feedAckSchema = z.strictObject({
 
 export type FeedJwtProvider = z.infer<typeof feedJwtProviderSchema>;
 export type TokenLocation = z.infer<typeof tokenLocationSchema>;
+export type { FeedEndpoint } from './feed-routing.ts';
 export type FeedIntentions = z.infer<typeof feedIntentionsSchema>;
-export type FeedEndpoint = z.infer<typeof feedEndpointSchema>;
 export type FeedUpstream = z.infer<typeof feedUpstreamSchema>;
 export type FeedMeshNames = z.infer<typeof feedMeshNamesSchema>;
 export type FeedBundle = z.infer<typeof feedBundleSchema>;

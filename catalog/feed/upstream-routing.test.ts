@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { FeedResource, FeedUpstream } from '#policies/wire/feed.ts';
+import type { RunningCatalog } from '../main.ts';
+import { follow } from '../testing/followed-feed.ts';
+import { send, startTestCatalog } from '../testing/running-catalog.ts';
+
+/** What the feed says of an upstream that config entries route, and when it says it anew. */
+
+async function put(catalog: RunningCatalog, path: string, body: object): Promise<void> {
+  const answer = await send(catalog, 'PUT', path, { body });
+  assert.equal(answer.status, 200, `${path}: ${answer.text}`);
+}
+
+const entry = (catalog: RunningCatalog, Kind: string, Name: string, more: object) =>
+  put(catalog, '/v1/config', { Kind, Name, ...more });
+
+/** An application and the proxy before it. */
+async function register(catalog: RunningCatalog, node: string, service: string, meta: object = {}): Promise<void> {
+  await put(catalog, '/v1/catalog/register', {
+    Node: node,
+    Address: '10.0.0.1',
+    Service: { Service: service, Meta: meta, Port: 80 },
+  });
+  await put(catalog, '/v1/catalog/register', {
+    Node: node,
+    SkipNodeUpdate: true,
+    Service: {
+      Kind: 'connect-proxy',
+      ID: `${service}-sidecar-proxy`,
+      Service: `${service}-sidecar-proxy`,
+      Port: 21_000,
+      Proxy: { DestinationServiceName: service, DestinationServiceID: service },
+    },
+  });
+}
+
+test('a plain upstream stays as older proxies know it; a resolver’s times are in its policy', async (t) => {
+  const catalog = await startTestCatalog(t);
+  await register(catalog, 'n1', 'db');
+  await entry(catalog, 'service-resolver', 'db', { ConnectTimeout: '3s', RequestTimeout: '1m' });
+  const upstream = await upstreamOf(catalog, 'db');
+  assert.equal(upstream.routing, undefined);
+  assert.equal(upstream.endpoints.length, 1);
+  const { connectTimeoutMs, requestTimeoutMs, perTryTimeoutMs } = upstream.resilience as Record<string, number>;
+  assert.deepEqual([connectTimeoutMs, requestTimeoutMs, perTryTimeoutMs], [3_000, 60_000, 60_000]);
+});
+
+test('subsets by the meta of the application, failover to another service: each target with its own instances and identity', async (t) => {
+  const catalog = await startTestCatalog(t);
+  await register(catalog, 'n1', 'db', { version: '1' });
+  await register(catalog, 'n2', 'db', { version: '2' });
+  await register(catalog, 'n3', 'backup');
+  await entry(catalog, 'service-resolver', 'db', {
+    DefaultSubset: 'v1',
+    Subsets: { v1: { Filter: 'Service.Meta.version == "1"' } },
+    Failover: { v1: { Service: 'backup' } },
+  });
+  const { routing, endpoints } = await upstreamOf(catalog, 'db');
+  assert.deepEqual(endpoints, [], 'nothing that a proxy without routing could take for the whole');
+  assert.deepEqual(routing?.destinations, { 'v1.db': { targets: ['v1.db', 'backup'] } });
+  const shown = Object.entries(routing?.targets ?? {}).map(([name, target]) => [
+    name,
+    target.endpoints.map(({ node, spiffeId }) => `${node} ${spiffeId.split('/').at(-1)}`),
+  ]);
+  assert.deepEqual(Object.fromEntries(shown), { 'v1.db': ['n1 db'], backup: ['n3 backup'] });
+});
+
+test('whatever a routed upstream hangs on has it said anew; what it hangs on no more does not', async (t) => {
+  const catalog = await startTestCatalog(t);
+  for (const service of ['db', 'other']) await entry(catalog, 'service-defaults', service, { Protocol: 'http' });
+  await register(catalog, 'n1', 'db');
+  const feed = await follow(catalog, 'proxy=p&service=web&upstream=db');
+  const next = async () => upstreamIn(await feed.update());
+  await next();
+  await entry(catalog, 'service-splitter', 'db', { Splits: [{ Weight: 90 }, { Weight: 10, Service: 'other' }] });
+  assert.deepEqual((await next()).routing?.splitters, {
+    'split:db': [
+      { weight: 9_000, next: 'db' },
+      { weight: 1_000, next: 'other' },
+    ],
+  });
+  await register(catalog, 'n2', 'other');
+  assert.equal((await next()).routing?.targets['other']?.endpoints[0]?.node, 'n2', 'an instance of a target');
+  await put(catalog, '/v1/mesh/resilience/other', { connectTimeoutMs: 7 });
+  const policy = (await next()).routing?.targets['other']?.resilience as Record<string, unknown> | undefined;
+  assert.equal(policy?.['connectTimeoutMs'], 7, 'the policy of a target');
+  assert.equal((await send(catalog, 'DELETE', '/v1/config/service-splitter/db')).status, 200);
+  assert.equal((await next()).routing, undefined);
+  await register(catalog, 'n4', 'other');
+  await put(catalog, '/v1/mesh/resilience/db', { connectTimeoutMs: 8 });
+  assert.equal(((await next()).resilience as Record<string, unknown>)['connectTimeoutMs'], 8, 'and nothing in between');
+  feed.close();
+});
+
+function upstreamIn({ resources }: { readonly resources: readonly FeedResource[] }): FeedUpstream {
+  const upstream = resources.find((resource) => resource.kind === 'upstream');
+  assert.ok(upstream?.kind === 'upstream');
+  return upstream;
+}
+
+/** What a proxy that asks now is told. */
+async function upstreamOf(catalog: RunningCatalog, name: string): Promise<FeedUpstream> {
+  const feed = await follow(catalog, `proxy=p&service=web&upstream=${name}`);
+  const upstream = upstreamIn(await feed.update());
+  feed.close();
+  return upstream;
+}

@@ -1,0 +1,146 @@
+import { defaultResiliencePolicy, type ResiliencePolicy, type RetryPolicy } from '#policies/resilience.ts';
+import type { FeedHashPolicy } from '#policies/wire/feed-routing.ts';
+import type { ProcessContext } from '#runtime/process-context.ts';
+import { backoffMs } from '../resilience/backoff.ts';
+import { Bulkhead } from '../resilience/bulkhead.ts';
+import { RetryBudget } from '../resilience/retry-budget.ts';
+import { decideRetry, type RetryQuestion } from '../resilience/retry-decision.ts';
+import type { EdgeTraffic } from '../traffic.ts';
+import type { DestinationView, TargetView } from '../view/service-view.ts';
+import type { Endpoint } from './endpoint.ts';
+import { type ChosenEndpoint, Target } from './target.ts';
+
+/** What came of asking for an endpoint. `open`: there are some, but their breakers let nothing through. */
+export type EndpointChoice = ChosenEndpoint | { readonly kind: 'none' } | { readonly kind: 'open' };
+
+/**
+ * Where calls go: one target, and those that it fails over to, under the policy of the first. Bulkhead and retry budget are of the whole. An upstream that is
+ * neither routed nor split has one destination.
+ */
+export class Destination {
+  /** For people: `db`, `v2.db`. */
+  readonly name: string;
+  readonly edge: EdgeTraffic;
+  policy: ResiliencePolicy = defaultResiliencePolicy;
+  /** What of a request decides on its instance; undefined: nothing. */
+  hashPolicies: readonly FeedHashPolicy[] | undefined;
+  readonly #process: ProcessContext;
+  #targets: readonly Target[] = [];
+  readonly #byName = new Map<string, Target>();
+  readonly #budget: RetryBudget;
+  readonly #bulkhead: Bulkhead;
+  readonly #failureStatuses = new Uint8Array(600);
+
+  constructor(name: string, edge: EdgeTraffic, process: ProcessContext) {
+    this.name = name;
+    this.edge = edge;
+    this.#process = process;
+    this.#budget = new RetryBudget(this.policy.retries, process.clock);
+    this.#bulkhead = new Bulkhead(this.policy.maxConcurrent);
+    this.#setFailureStatuses();
+  }
+
+  /** @param endpointsOf the endpoints of a target that may be called */
+  update({ targets, loadBalancer }: DestinationView, endpointsOf: (target: TargetView) => readonly Endpoint[]): void {
+    const before = new Map(this.#byName);
+    this.#byName.clear();
+    this.#targets = targets.map((view) => {
+      const target = before.get(view.name) ?? new Target(view.resilience, this.#process);
+      this.#byName.set(view.name, target);
+      target.update(view.resilience, loadBalancer, endpointsOf(view));
+      return target;
+    });
+    this.hashPolicies = loadBalancer !== undefined && 'hash' in loadBalancer ? loadBalancer.hash : undefined;
+    this.policy = targets[0]?.resilience ?? this.policy;
+    this.#budget.update(this.policy.retries);
+    this.#bulkhead.update(this.policy.maxConcurrent);
+    this.#setFailureStatuses();
+  }
+
+  /** The upstream is not known any more: the policy stays, nobody is called. */
+  forget(): void {
+    for (const target of this.#targets) target.update(target.policy, undefined, []);
+  }
+
+  now(): number {
+    return this.#process.clock();
+  }
+
+  /** Begins a call. @returns false: the bulkhead is full; true: `leave` must follow, once */
+  enter(): boolean {
+    if (!this.#bulkhead.enter()) return false;
+    this.#budget.noteRequest();
+    return true;
+  }
+
+  leave(): void {
+    this.#bulkhead.leave();
+  }
+
+  /** Calls, or TCP connections, under way. */
+  get inFlight(): number {
+    return this.#bulkhead.inFlight;
+  }
+
+  /**
+   * The endpoint for the next try, with its breaker's leave. Those tried before come again only when there is no other.
+   * @param perTryMs how long a try may take from its stream to its head
+   * @param hash of the request, see `hashPolicies`
+   */
+  choose(tried: readonly Endpoint[] | undefined, perTryMs: number, hash: number | undefined): EndpointChoice {
+    return (
+      this.#choose(tried, perTryMs, hash) ??
+      (tried === undefined ? undefined : this.#choose(undefined, perTryMs, hash)) ?? {
+        kind: this.#targets.every(({ endpoints }) => endpoints.length === 0) ? 'none' : 'open',
+      }
+    );
+  }
+
+  /** Whether a failed try may go again; a yes is paid for out of the retry budget. */
+  mayRetry(policy: RetryPolicy, question: RetryQuestion): boolean {
+    if (decideRetry(policy, question) !== 'retry') return false;
+    if (!this.#budget.take()) return false;
+    this.edge.retries.value += 1;
+    return true;
+  }
+
+  /** How long to wait before the next try, ms. */
+  backoff(policy: RetryPolicy, attempt: number): number {
+    return backoffMs(policy, attempt, this.#process.random);
+  }
+
+  /** An outcome, for outlier ejection. */
+  note(endpoint: Endpoint, success: boolean): void {
+    for (const target of this.#targets) target.note(endpoint, success);
+  }
+
+  /** Whether an answer's status counts as the endpoint's failure. */
+  isFailure(status: number): boolean {
+    return this.#failureStatuses[status] === 1;
+  }
+
+  /**
+   * The first target that has a healthy instance which may be called. When none has a healthy one at all, the first that has any: what is out may be well after
+   * all, and failing for certain helps nobody.
+   */
+  #choose(
+    excluded: readonly Endpoint[] | undefined,
+    perTryMs: number,
+    hash: number | undefined,
+  ): ChosenEndpoint | undefined {
+    const [first] = this.#targets;
+    if (this.#targets.length === 1) return first?.choose(excluded, perTryMs, hash);
+    const someHealthy = this.#targets.some(({ healthy }) => healthy);
+    for (const target of this.#targets) {
+      if (someHealthy && !target.healthy) continue;
+      const chosen = target.choose(excluded, perTryMs, hash);
+      if (chosen !== undefined) return chosen;
+    }
+    return undefined;
+  }
+
+  #setFailureStatuses(): void {
+    this.#failureStatuses.fill(0);
+    for (const status of this.policy.breaker.failureStatuses) this.#failureStatuses[status] = 1;
+  }
+}

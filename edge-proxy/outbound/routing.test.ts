@@ -1,0 +1,288 @@
+import assert from 'node:assert/strict';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { describe, type TestContext, test } from 'node:test';
+import type { FeedEndpoint, FeedRoute, FeedRouting } from '#policies/wire/feed-routing.ts';
+import { endpoint, intention, type Mesh, spiffeIdOf, startMesh } from '#test/sidecars.ts';
+import { waitFor } from '#test/wait-for.ts';
+
+/** Routes, splits, subsets and failover over real sockets, counted at the instances. */
+
+/** An instance that says which it is, until told otherwise. */
+function instance(name: string) {
+  const seen: { method: string; url: string; headers: IncomingMessage['headers'] }[] = [];
+  let answer = (outgoing: ServerResponse): void => void outgoing.setHeader('x-app', name).end(name);
+  const server = createServer((incoming, outgoing) => {
+    const { method = '', url = '', headers } = incoming;
+    seen.push({ method, url, headers });
+    incoming.resume().on('end', () => answer(outgoing));
+  });
+  return {
+    server,
+    seen,
+    answers(next: (outgoing: ServerResponse) => void) {
+      answer = next;
+    },
+  };
+}
+
+type Instance = ReturnType<typeof instance>;
+
+interface Scene {
+  readonly mesh: Mesh;
+  readonly one: Instance;
+  readonly two: Instance;
+  /** Sends a request. @returns the body, or the status of a refusal */
+  ask(path?: string, more?: string, method?: string): Promise<string>;
+  /** Hands the proxy the same routing with other instances. */
+  feed(endpoints: readonly FeedEndpoint[]): void;
+}
+
+const whole = { next: 'v1.db' };
+
+/** Two instances of db, each a target of its own: `v1.db` and `v2.db`; `both` has the two. */
+async function routed(
+  t: TestContext,
+  change: {
+    readonly routes?: FeedRouting['routes'];
+    readonly splitters?: FeedRouting['splitters'];
+    readonly destinations?: FeedRouting['destinations'];
+    readonly resilience?: object;
+    readonly endpoints?: (mesh: Mesh) => readonly FeedEndpoint[];
+  },
+): Promise<Scene> {
+  const [one, two] = [instance('one'), instance('two')];
+  const mesh = await startMesh(t, { applications: [one.server, two.server] });
+  const { routes = [whole], splitters = {}, destinations = {}, resilience = { retries: { attempts: 0 } } } = change;
+  const ports = mesh.instances.map(({ inboundPort }) => inboundPort);
+  const feed = (endpoints: readonly FeedEndpoint[]): void => {
+    const target = (...at: readonly number[]) => ({
+      service: 'db',
+      endpoints: at.flatMap((index) => endpoints[index] ?? []),
+      resilience,
+    });
+    mesh.feedRouting({
+      routes,
+      splitters,
+      destinations: {
+        'v1.db': { targets: ['v1.db'] },
+        'v2.db': { targets: ['v2.db'] },
+        db: { targets: ['db'] },
+        ...destinations,
+      },
+      targets: { 'v1.db': target(0), 'v2.db': target(1), db: target(0, 1) },
+    });
+  };
+  feed(change.endpoints?.(mesh) ?? ports.map((port, index) => endpoint(index, port)));
+  const ask: Scene['ask'] = async (path = '/', more = '', method = 'GET') => {
+    const length = method === 'GET' ? '' : 'Content-Length: 0\r\n';
+    const answer = await mesh.ask(
+      `${method} ${path} HTTP/1.1\r\nHost: db\r\nConnection: close\r\n${length}${more}\r\n`,
+    );
+    const body = answer.text.slice(answer.text.indexOf('\r\n\r\n') + 4);
+    return answer.status === 200 ? body : String(answer.status);
+  };
+  return { mesh, one, two, ask, feed };
+}
+
+describe('routes', () => {
+  test('the first that matches decides, by the canonical path; the last takes the rest', async (t) => {
+    const routes: FeedRoute[] = [
+      { match: { pathPrefix: '/v2/', methods: ['GET'] }, next: 'v2.db' },
+      { match: { headers: [{ name: 'x-beta', present: true }] }, next: 'v2.db' },
+      { match: { queryParameters: [{ name: 'v', exact: '2' }] }, next: 'v2.db' },
+      whole,
+    ];
+    const { ask } = await routed(t, { routes });
+    for (const [path, more, expected] of [
+      ['/', '', 'one'],
+      ['/v2/x', '', 'two'],
+      ['/v2', '', 'one'],
+      ['//x/../%762/x', '', 'two'],
+      ['/', 'X-Beta: 1\r\n', 'two'],
+      ['/?v=2', '', 'two'],
+      ['/?v=1', '', 'one'],
+    ] as const) {
+      assert.equal(await ask(path, more), expected, `${path} ${more}`);
+    }
+    assert.equal(await ask('/v2/x', '', 'DELETE'), 'one');
+  });
+
+  test('a rewritten path is what is sent and judged; the headers of request and answer are edited', async (t) => {
+    const { mesh, one, ask } = await routed(t, {
+      routes: [
+        {
+          match: { pathPrefix: '/api' },
+          next: 'split',
+          prefixRewrite: '/',
+          requestHeaders: { set: { 'X-Route': 'api' }, remove: ['X-Secret'] },
+          responseHeaders: { set: { 'X-Route': 'api' }, remove: ['x-app'] },
+        },
+        whole,
+      ],
+      splitters: { split: [{ weight: 10_000, next: 'v1.db', requestHeaders: { add: { 'X-Split': 'v1' } } }] },
+    });
+    assert.equal(await ask('/api/users?q=1', 'X-Secret: s\r\nX-Route: mine\r\nX-Split: mine\r\n'), 'one');
+    assert.equal(one.seen[0]?.url, '/users?q=1');
+    assert.equal(one.seen[0]?.headers['x-route'], 'api');
+    assert.equal(one.seen[0]?.headers['x-split'], 'mine, v1');
+    assert.equal(one.seen[0]?.headers['x-secret'], undefined);
+    const answer = await mesh.ask('GET /api HTTP/1.1\r\nHost: db\r\nConnection: close\r\n\r\n');
+    assert.match(answer.text, /X-Route: api\r\n/);
+    assert.doesNotMatch(answer.text, /x-app/);
+    mesh.feedIntentions([
+      intention({ source: 'web', permissions: [{ action: 'allow', http: { pathPrefix: '/api' } }] }),
+    ]);
+    assert.equal(await ask('/api/users'), '403', 'what arrives is /users');
+  });
+
+  test('a route has times and retries of its own', async (t) => {
+    const retries = { attempts: 2, on: [], statuses: [418] };
+    const { mesh, one, ask } = await routed(t, {
+      resilience: { retries: { attempts: 0, backoffBaseMs: 1, backoffMaxMs: 1, budgetMinPerSecond: 100 } },
+      routes: [
+        { match: { pathExact: '/slow' }, next: 'v1.db', requestTimeoutMs: 80 },
+        { match: { pathExact: '/again' }, next: 'v1.db', retries },
+        { match: { pathExact: '/post', methods: ['POST'] }, next: 'v1.db', retries },
+        { match: { pathExact: '/idle' }, next: 'v1.db', idleTimeoutMs: 1_000 },
+        whole,
+      ],
+    });
+    const teapot = (outgoing: ServerResponse): void => void outgoing.writeHead(418).end();
+    one.answers(() => {});
+    assert.equal(await ask('/slow'), '504');
+    const idle = ask('/idle');
+    await waitFor('the request to arrive', () => one.seen.at(-1)?.url === '/idle', 3_000);
+    mesh.pass(1_001);
+    assert.equal(await idle, '504');
+    one.answers(teapot);
+    for (const [path, method, tries] of [
+      ['/', 'GET', 1],
+      ['/again', 'GET', 3],
+      ['/again', 'POST', 1],
+      ['/post', 'POST', 3],
+    ] as const) {
+      one.seen.length = 0;
+      assert.equal(await ask(path, '', method), '418');
+      assert.equal(one.seen.length, tries, `${method} ${path}`);
+    }
+  });
+});
+
+describe('splits', () => {
+  test('each gets its share', async (t) => {
+    const split = [
+      { weight: 7_500, next: 'v1.db' },
+      { weight: 2_500, next: 'v2.db' },
+    ];
+    const { one, two, mesh } = await routed(t, { routes: [{ next: 'split' }], splitters: { split } });
+    const peer = mesh.dial();
+    for (let sent = 1; sent <= 40; sent++) {
+      peer.send('GET / HTTP/1.1\r\nHost: db\r\n\r\n');
+      await peer.untilTrue('an answer', () => peer.text.split('HTTP/1.1 200').length === sent + 1);
+    }
+    peer.end();
+    assert.ok(Math.abs(two.seen.length - 10) <= 2, `${one.seen.length} and ${two.seen.length}`);
+  });
+});
+
+describe('targets', () => {
+  const failover = { db: { targets: ['v1.db', 'v2.db'] } };
+  const routes: FeedRoute[] = [{ next: 'db' }];
+
+  test('while the first has a healthy instance it is called; then the next', async (t) => {
+    const { ask, feed, mesh } = await routed(t, { routes, destinations: failover });
+    const ports = mesh.instances.map(({ inboundPort }) => inboundPort);
+    const first = (status: FeedEndpoint['status']) =>
+      feed(ports.map((port, at) => endpoint(at, port, at === 0 ? { status } : {})));
+    for (const [status, expected] of [
+      ['passing', 'one'],
+      ['critical', 'two'],
+      ['warning', 'one'],
+    ] as const) {
+      first(status);
+      for (let sent = 0; sent < 3; sent++) assert.equal(await ask(), expected, status);
+    }
+    feed(ports.map((port, at) => endpoint(at, port, { status: 'critical' })));
+    assert.equal(await ask(), 'one', 'when none is healthy, the first');
+  });
+
+  test('an open breaker leads to the next target, and so does a retry', async (t) => {
+    const { one, two, ask, mesh } = await routed(t, {
+      routes,
+      destinations: failover,
+      resilience: {
+        retries: { attempts: 1, backoffBaseMs: 1, backoffMaxMs: 1, budgetRatio: 1, on: ['gateway-error'] },
+        breaker: { volumeThreshold: 3, openMs: 60_000 },
+        outlier: { enabled: false },
+      },
+    });
+    one.answers((outgoing) => void outgoing.writeHead(503).end());
+    for (let sent = 0; sent < 10; sent++) assert.equal(await ask(), 'two');
+    assert.equal(one.seen.length, 3, 'until its breaker opened');
+    assert.equal(two.seen.length, 10);
+    assert.deepEqual(mesh.upstream.endpoints.map(({ breaker }) => breaker.state).sort(), ['closed', 'open']);
+  });
+
+  test('who answers there must be who the target says', async (t) => {
+    const endpoints = (mesh: Mesh) => [
+      endpoint(0, mesh.instances[0]?.inboundPort ?? 0, { spiffeId: spiffeIdOf('other') }),
+      endpoint(1, mesh.instances[1]?.inboundPort ?? 0),
+    ];
+    const { ask, one } = await routed(t, { routes, endpoints });
+    for (let sent = 0; sent < 4; sent++) assert.equal(await ask(), 'two');
+    assert.equal(one.seen.length, 0);
+  });
+
+  test('an instance in several targets is one endpoint', async (t) => {
+    const { mesh } = await routed(t, { routes });
+    assert.equal(mesh.upstream.endpoints.length, 2);
+  });
+});
+
+describe('hashing', () => {
+  const by = (policy: 'ring-hash' | 'maglev', hash: object): FeedRouting['destinations'] =>
+    ({ db: { targets: ['db'], loadBalancer: { policy, hash: [hash] } } }) as FeedRouting['destinations'];
+
+  for (const policy of ['ring-hash', 'maglev'] as const) {
+    test(`${policy}: what is alike goes to one instance, and all instances get some`, async (t) => {
+      const destinations = by(policy, { on: 'header', name: 'X-User' });
+      const { ask } = await routed(t, { routes: [{ next: 'db' }], destinations });
+      const places = new Set<string>();
+      for (let user = 0; user < 12; user++) {
+        const first = await ask('/', `X-User: ${user}\r\n`);
+        assert.equal(await ask('/', `X-User: ${user}\r\n`), first, String(user));
+        places.add(first);
+      }
+      assert.deepEqual([...places].sort(), ['one', 'two']);
+    });
+  }
+
+  test('a cookie that is not there is made, and brings the caller back', async (t) => {
+    const destinations = by('ring-hash', { on: 'cookie', name: 'stick', cookie: { ttlMs: 60_000, path: '/' } });
+    const { mesh, ask } = await routed(t, { routes: [{ next: 'db' }], destinations });
+    const first = await mesh.ask('GET / HTTP/1.1\r\nHost: db\r\nConnection: close\r\n\r\n');
+    const [, cookie = ''] =
+      /Set-Cookie: (stick=[0-9a-f]{32}); Path=\/; Max-Age=60; HttpOnly\r\n/.exec(first.text) ?? [];
+    const place = first.text.slice(-3);
+    for (let sent = 0; sent < 4; sent++) assert.equal(await ask('/', `Cookie: a=b; ${cookie}\r\n`), place);
+  });
+});
+
+test('routing that can’t be understood is refused whole, and what was in force stays', async (t) => {
+  const { mesh, ask } = await routed(t, {});
+  const resource = { kind: 'upstream', name: 'db', protocol: 'http', endpoints: [], resilience: {} } as const;
+  for (const routing of [
+    { routes: [{ next: 'nowhere' }], splitters: {}, destinations: {}, targets: {} },
+    {
+      routes: [{ next: 'db', match: { pathPrefix: '/' } }],
+      splitters: {},
+      destinations: { db: { targets: ['db'] } },
+      targets: {},
+    },
+    { routes: [{ next: 'db', shadow: 'x' }], splitters: {}, destinations: {}, targets: {} },
+  ]) {
+    const update = { revision: 99, reset: false, resources: [{ ...resource, routing } as never] };
+    assert.equal(mesh.web.view.apply(update, 'feed')[0]?.kind, 'upstream', JSON.stringify(routing));
+  }
+  assert.equal(await ask(), 'one');
+});

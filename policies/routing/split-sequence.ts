@@ -1,0 +1,35 @@
+/** Weights are hundredths of a percent. */
+const whole = 10_000;
+/** Next to `whole` over the golden ratio, and coprime to `whole`: steps of it visit each place once before any twice, and spread evenly on the way. */
+const stride = 6_181;
+
+/**
+ * Chooses among weights that come to 10,000 so that of any 10,000 choices in a row each gets its weight exactly, and of fewer very nearly: a canary of 1 % gets
+ * every hundredth request or so, not four at once. No state per split, no chance but where it begins, so that many proxies do not all begin with the same.
+ */
+export class SplitSequence {
+  readonly #ends: readonly number[];
+  #place: number;
+
+  /** @param chance 0 ≤ chance < 1 */
+  constructor(weights: readonly number[], chance: number) {
+    let end = 0;
+    this.#ends = weights.map((weight) => {
+      end += weight;
+      return end;
+    });
+    this.#place = Math.floor(chance * whole);
+  }
+
+  /** Index of the weight whose turn it is. */
+  next(): number {
+    this.#place = (this.#place + stride) % whole;
+    let low = 0;
+    for (let high = this.#ends.length - 1; low < high; ) {
+      const middle = (low + high) >> 1;
+      if ((this.#ends[middle] as number) > this.#place) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+}
