@@ -27,6 +27,7 @@ import { statusRoutes } from './consul/status-routes.ts';
 import { txnRoutes } from './consul/txn-routes.ts';
 import type { FeedHub } from './feed/feed-hub.ts';
 import type { Decisions } from './intentions/decisions.ts';
+import { RecentUse } from './intentions/recent-use.ts';
 import type { KeyFetcher } from './jwt/key-fetcher.ts';
 import { asMeshError, meshApi } from './mesh/mesh-api.ts';
 import type { CatalogParts } from './parts.ts';
@@ -103,7 +104,7 @@ export function catalogApp(options: {
       'This is a catalog without an agent: /v1/agent is served by the edge proxy of each host (selvedge serve edge-proxy --agent-addr)',
     );
   });
-  app.route('/', meshApi(parts, hub, decisions, options.keyFetcher));
+  app.route('/', meshApi(parts, hub, decisions, options.keyFetcher, new RecentUse(parts.context.clock)));
 
   app.notFound((c) => {
     if (!isOurs(c.req.path)) return plainText(404, `No such route: ${c.req.path.slice(0, 256)}`);

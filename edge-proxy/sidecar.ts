@@ -4,6 +4,8 @@ import { formatSocketAddress, type SocketAddress } from '#runtime/socket-address
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import type { SvidSource } from '#runtime/svid/svid.ts';
 import type { ByteStream } from './byte-stream.ts';
+import { reportCalls } from './calls/calls-report.ts';
+import { RecentCalls } from './calls/recent-calls.ts';
 import type { SidecarConfig } from './configuration.ts';
 import type { IdleSweep } from './idle-sweep.ts';
 import { LocalApplication } from './inbound/application.ts';
@@ -60,6 +62,9 @@ export class Sidecar {
   /** The addresses of `<service>.mesh`, where this service is the one that calls by them. */
   readonly meshListeners: MeshListeners | undefined;
   readonly live = new LiveStreams();
+  /** How the service was called since that was last told to the catalog. */
+  readonly calls = new RecentCalls();
+  readonly #reporting: Promise<void>;
   readonly application: LocalApplication | undefined;
   readonly #world: SidecarWorld;
   readonly #cache: ViewCache | undefined;
@@ -107,6 +112,14 @@ export class Sidecar {
       onLive: () => world.onCatalog(),
       onApplied: () => cache?.save(view),
     });
+    this.#reporting = reportCalls({
+      service: config.service,
+      calls: this.calls,
+      catalogUrl: world.catalogUrl,
+      identity: world.identity,
+      context: world.process,
+      signal: world.signal,
+    });
   }
 
   /** Loads what was known at the last run, then starts. */
@@ -131,6 +144,7 @@ export class Sidecar {
         sweep,
         serving: new Set(),
         live: this.live,
+        calls: this.calls,
         idleTimeoutMs: inboundIdleTimeoutMs,
         nothingKnown: nothingKnown(config.service),
         draining: () => this.#draining,
@@ -196,6 +210,7 @@ export class Sidecar {
     this.#upstreams.close();
     this.application?.close();
     await this.feed.ended();
+    await this.#reporting;
     await this.#cache?.settled();
   }
 

@@ -212,6 +212,12 @@ const rows: Readonly<Record<string, readonly Probe[]>> = {
     ask('who db concerns', '/v1/mesh/intentions/check', { source: 'a', destination: 'db' }),
   ],
   'GET /v1/mesh/intentions': [ask('readers of policy', '/v1/mesh/intentions')],
+  'POST /v1/mesh/calls': [ask('db itself', '/v1/mesh/calls', { service: 'db', calls: [], missed: 0 })],
+  'GET /v1/mesh/intentions/use': [ask('who db concerns', '/v1/mesh/intentions/use?destination=db')],
+  'POST /v1/mesh/intentions/:source/:destination/preview': [
+    ask('who db concerns', '/v1/mesh/intentions/a/db/preview', { intention: null }),
+    ask('readers', '/v1/mesh/intentions/db/*/preview', { intention: null }),
+  ],
   'GET /v1/mesh/jwt-providers': [ask('readers of policy', '/v1/mesh/jwt-providers')],
   'GET /v1/mesh/intentions/lint': [ask('readers of policy', '/v1/mesh/intentions/lint')],
   'GET /v1/mesh/intentions/export': [ask('readers of policy', '/v1/mesh/intentions/export')],

@@ -6,6 +6,7 @@ import { knownOnly } from '../access/permissions.ts';
 import type { CatalogEnv } from '../consul/route-table.ts';
 import type { FeedHub } from '../feed/feed-hub.ts';
 import type { Decisions } from '../intentions/decisions.ts';
+import type { RecentUse } from '../intentions/recent-use.ts';
 import type { KeyFetcher } from '../jwt/key-fetcher.ts';
 import type { CatalogParts } from '../parts.ts';
 import { permit } from './access.ts';
@@ -17,6 +18,7 @@ import { mountIntentionFileRoutes } from './intention-file-routes.ts';
 import { mountIntentionHistoryRoutes } from './intention-history-routes.ts';
 import { mountIntentionLintRoute } from './intention-lint-route.ts';
 import { mountIntentionRoutes } from './intention-routes.ts';
+import { mountIntentionUseRoutes } from './intention-use-routes.ts';
 import { mountJwtProvidersRoute } from './jwt-providers-route.ts';
 import { mountProxiesRoute } from './proxies-route.ts';
 import { mountResilienceRoutes } from './resilience-routes.ts';
@@ -28,6 +30,7 @@ export function meshApi(
   hub: FeedHub,
   decisions: Decisions,
   keyFetcher: KeyFetcher,
+  use: RecentUse,
 ): OpenAPIHono<CatalogEnv> {
   const app = new OpenAPIHono<CatalogEnv>({
     defaultHook: (result) => {
@@ -47,6 +50,7 @@ export function meshApi(
   mountIntentionFileRoutes(app, parts);
   mountIntentionHistoryRoutes(app, parts);
   mountIntentionLintRoute(app, parts);
+  mountIntentionUseRoutes(app, parts, use);
   mountIntentionRoutes(app, parts);
   mountJwtProvidersRoute(app, parts, keyFetcher);
   mountProxiesRoute(app, parts, hub);

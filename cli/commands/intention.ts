@@ -10,6 +10,7 @@ import { exitCode } from '../exit-code.ts';
 import { printJson, printRows, say } from '../output.ts';
 import { catalogClient } from './catalog-client.ts';
 import { defineIntentionFileCommands } from './intention-file.ts';
+import { defineIntentionUse, showPreview } from './intention-use.ts';
 
 const output = {
   parse: oneOf('table', 'json'),
@@ -51,7 +52,7 @@ const verdictSchema = z.looseObject({
 const findingSchema = z.looseObject({ problem: z.string(), message: z.string() });
 type Verdict = z.infer<typeof verdictSchema>;
 
-/** `selvedge intention create|list|delete|history|revert|lint|export|import|check`. */
+/** `selvedge intention create|list|delete|history|revert|lint|export|import|use|check`. */
 export function defineIntentionCommands(program: Command): void {
   const intention = program.command('intention').description('who may call whom');
   defineCommand(intention, {
@@ -78,6 +79,7 @@ export function defineIntentionCommands(program: Command): void {
       },
       yes: { parse: onOff, description: 'an allow to *, meant as such' },
       force: { parse: onOff, description: 'although it lets through what is denied now (SLV-3005)' },
+      preview: { parse: onOff, description: 'say what would change of the calls of the last hour, and write nothing' },
     },
     async run(options, [source = '', destination = '']) {
       const given = [options.allow, options.deny, options.permissions].filter((value) => value !== undefined);
@@ -95,6 +97,10 @@ export function defineIntentionCommands(program: Command): void {
         ...(options.observe === true ? { observe: true } : {}),
         ...(options.ttl === undefined ? {} : { expiresAt: new Date(Date.now() + options.ttl).toISOString() }),
       };
+      if (options.preview === true) {
+        await showPreview(catalogClient(options), `${pair(source, destination)}/preview`, body);
+        return;
+      }
       const headers = options.ifMatch === undefined ? {} : { 'if-match': options.ifMatch };
       const flags = [...(options.force === true ? ['force'] : []), ...(options.yes === true ? ['everywhere'] : [])];
       const path = `${pair(source, destination)}${flags.length === 0 ? '' : `?${flags.join('&')}`}`;
@@ -129,8 +135,15 @@ export function defineIntentionCommands(program: Command): void {
     name: 'delete',
     summary: 'remove the intention from SOURCE to DESTINATION',
     positional: ['<source>', '<destination>'],
-    options: catalogClientOptions,
+    options: {
+      ...catalogClientOptions,
+      preview: { parse: onOff, description: 'say what would change of the calls of the last hour, and remove nothing' },
+    },
     async run(options, [source = '', destination = '']) {
+      if (options.preview === true) {
+        await showPreview(catalogClient(options), `${pair(source, destination)}/preview`, null);
+        return;
+      }
       await catalogClient(options).send('DELETE', pair(source, destination));
       say(`intention ${source} -> ${destination} removed`);
     },
@@ -200,6 +213,7 @@ export function defineIntentionCommands(program: Command): void {
     },
   });
   defineIntentionFileCommands(intention);
+  defineIntentionUse(intention);
   defineCommand(intention, {
     name: 'check',
     summary: 'what the proxies would decide, by the same code; exit code 0 allowed, 3 denied',

@@ -1,6 +1,7 @@
 import { canonicaliseTarget } from '#policies/canonical-request.ts';
 import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
 import type { RequestFacts, Verdict } from '#policies/intention-decision.ts';
+import type { SourceCalls } from '../calls/recent-calls.ts';
 import type { AnswerSink, BreakPoint, ClientStream, OutgoingRequest } from '../client-stream.ts';
 import type { Refusal } from '../http1/fault.ts';
 import { forwardableHeaders, headerValues } from '../http1/forwardable-headers.ts';
@@ -28,6 +29,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   readonly #caller: Caller;
   readonly #context: InboundContext;
   readonly #edge: EdgeTraffic;
+  readonly #calls: SourceCalls;
   /** Headers that say who calls. */
   readonly #identity: readonly string[];
   /** What the request under way was let in with. */
@@ -48,6 +50,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     this.#context = context;
     this.#identity = context.identityOf(caller.peer.spiffeId);
     this.#edge = context.traffic.edge('inbound', caller.label, context.view.service);
+    this.#calls = context.calls.from(caller.service);
     if (server.version === 2) return;
     this.#edge.openConnections.value += 1;
     this.#edge.connections.value += 1;
@@ -103,6 +106,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
       token: tokens?.token,
     };
     const verdict = this.#caller.policy?.request(facts) ?? this.#context.nothingKnown;
+    this.#calls.note(head.method, target.path, verdict);
     if (!verdict.allowed) {
       this.#edge.denied.value += 1;
       this.#server.error(refusalOf('SLV-4001', verdict.reason), this.#recordDenial(verdict));

@@ -1,5 +1,6 @@
 import type { Verdict } from '#policies/intention-decision.ts';
 import type { SpiffeId } from '#policies/spiffe-id.ts';
+import type { RecentCalls } from '../calls/recent-calls.ts';
 import { pushHeader } from '../http1/head-encoder.ts';
 import type { ServingContext } from '../server-stream.ts';
 import type { Traffic } from '../traffic.ts';
@@ -13,6 +14,8 @@ export interface InboundContext extends ServingContext {
   readonly application: LocalApplication;
   readonly traffic: Traffic;
   readonly live: LiveStreams;
+  /** What is told to the catalog of who called. */
+  readonly calls: RecentCalls;
   /** No byte either way for this long ends a stream, ms. */
   readonly idleTimeoutMs: number;
   /** The verdict where no intentions are known: deny. */

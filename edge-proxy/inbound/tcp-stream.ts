@@ -23,6 +23,7 @@ export function judgeConnection(caller: Caller, context: InboundContext): Verdic
 /** Records the refusal of a connection. @returns the decision id */
 export function recordDenial(verdict: Verdict, caller: Caller, context: InboundContext): string {
   const { view, traffic } = context;
+  context.calls.from(caller.service).note('', '', verdict);
   traffic.edge('inbound', caller.label, view.service).denied.value += 1;
   return traffic.refuse({
     direction: 'inbound',
@@ -92,7 +93,9 @@ export function serveTcp(knocking: KnockingStream, caller: Caller, context: Inbo
         application.destroy();
         return;
       }
-      recordObserved(judgeConnection(caller, context), caller, context);
+      const verdict = judgeConnection(caller, context);
+      recordObserved(verdict, caller, context);
+      context.calls.from(caller.service).note('', '', verdict);
       relayInbound(knocking.bytes, application, caller, context);
       knocking.accept();
     },
