@@ -237,7 +237,7 @@ describe('the identity service through restarts and trouble', () => {
     await rm(join(service.folder, 'audit.jsonl'));
     await symlink('/dev/full', join(service.folder, 'audit.jsonl'));
     await service.restart();
-    assert.equal(codeOf(await service.issue(node, { service: 'web' })), '503 SLV-2150');
+    assert.equal(codeOf(await service.issue(node, { service: 'web' })), '507 SLV-2150');
     await rm(join(service.folder, 'audit.jsonl'));
   });
 

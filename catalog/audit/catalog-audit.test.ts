@@ -109,13 +109,13 @@ test('while it can not be recorded nothing is changed; with space again it goes 
     body: { Kind: 'service-defaults', Name: 'a' },
     headers: operator,
   });
-  assert.equal(first.status, 503);
+  assert.equal(first.status, 507);
   assert.match(first.text, /the disk is full \(ENOSPC\).*SLV-2150/);
   const second = await send(catalog, 'PUT', '/v1/config', {
     body: { Kind: 'service-defaults', Name: 'b' },
     headers: operator,
   });
-  assert.equal(second.status, 503);
+  assert.equal(second.status, 507);
   const read = await send(catalog, 'GET', '/v1/config/service-defaults/b', { headers: operator });
   assert.equal(read.status, 404, 'what the log is known not to take is not done');
   await rm(path);

@@ -131,9 +131,11 @@ class Group {
   }
 }
 
-/** The store says of itself that it is full, or that a request is too large or not valid: then nothing of it was done. */
+/** The store says of itself that it is full or takes no writes, or that a request is too large or not valid: then nothing of it was done. */
+const nothingDoneCodes: ReadonlySet<string> = new Set(['SLV-3504', 'SLV-3506', 'SLV-3507', 'SLV-3512']);
+
 function nothingDone(error: unknown): boolean {
-  return isMeshError(error, 'SLV-3504') || isMeshError(error, 'SLV-3506') || isMeshError(error, 'SLV-3507');
+  return isMeshError(error) && nothingDoneCodes.has(error.code);
 }
 
 function bytesOf(operations: readonly Operation[]): number {

@@ -24,8 +24,9 @@ export function answerOf<T extends z.ZodType>(description: string, schema: T) {
 
 /** What a route may answer instead: RFC 9457 problem details with an error code of Selvedge's catalogue. */
 export function problems(...statuses: readonly number[]) {
+  // What can answer 503 writes, and a full disk is 507.
   return Object.fromEntries(
-    statuses.map((status) => [
+    [...statuses, ...(statuses.includes(503) ? [507] : [])].map((status) => [
       status,
       {
         description: 'Refused or failed; the code says why.',

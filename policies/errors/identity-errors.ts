@@ -141,7 +141,7 @@ export const identityErrors = {
     fix: 'The message names what is in the way or missing. Correct it in Vault (or choose other names), and run `selvedge identity vault-setup` again: what is right already stays.',
   },
   'SLV-2150': {
-    status: 503,
+    status: 507,
     title: 'Audit log not writable',
     fix: 'What can not be recorded is not done. Free space on the volume of the data directory, or make audit.jsonl writable: it goes on by itself.',
   },

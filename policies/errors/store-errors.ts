@@ -51,4 +51,9 @@ export const storeErrors = {
     title: 'Store not empty',
     fix: 'A store is never overwritten. Name an empty data directory or another --etcd-prefix, or remove what is there yourself.',
   },
+  'SLV-3512': {
+    status: 507,
+    title: 'Store not writable',
+    fix: 'The disk took no write: its file system is read-only, or it has an error (dmesg says which). Make the volume of the data directory writable; writes resume by themselves. Reads go on.',
+  },
 } as const;

@@ -61,7 +61,8 @@ export class Engine {
 
   /**
    * A batch that meets a full disk is rolled back and its requests tried one by one, so that one large value does not refuse the small ones
-   * beside it. It is no blind repetition: what SQLite rolled back for lack of space has not happened.
+   * beside it. It is no blind repetition: what SQLite rolled back for lack of space has not happened. Nor has what the disk took no write of: the log's frames
+   * count from the one that commits, and that was not written. A sync that failed is another matter: what is on the disk is then unknown.
    */
   #commit(writes: readonly WriteRequest[]): BatchResult {
     try {
@@ -69,11 +70,9 @@ export class Engine {
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
       this.#writes.rolledBack();
-      if (sqliteCode(error) !== 'full') throw error;
-      if (writes.length === 1) {
-        const full = new MeshError('SLV-3504', 'The store has no space left for this write.');
-        return { outcomes: [{ error: toPortable(full) }], commits: [] };
-      }
+      const refusal = refusalOf(error);
+      if (refusal === undefined) throw error;
+      if (writes.length === 1) return { outcomes: [{ error: toPortable(refusal) }], commits: [] };
     }
     const singles = writes.map((write) => this.#commit([write]));
     return { outcomes: singles.flatMap((s) => s.outcomes), commits: singles.flatMap((s) => s.commits) };
@@ -116,6 +115,18 @@ export class Engine {
       case 'status':
         return this.#reads.status(this.#writes.position);
     }
+  }
+}
+
+/** @returns what a write is told that the disk had no room for, or did not take; undefined: the engine must not be used again */
+function refusalOf(error: unknown): MeshError | undefined {
+  switch (sqliteCode(error)) {
+    case 'full':
+      return new MeshError('SLV-3504', 'The store has no space left for this write.');
+    case 'unwritable':
+      return new MeshError('SLV-3512', 'The disk of the store takes no writes.');
+    default:
+      return undefined;
   }
 }
 

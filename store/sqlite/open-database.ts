@@ -141,6 +141,8 @@ function describeOpenFailure(error: unknown, path: string | undefined): unknown 
       return new MeshError('SLV-3508', `The store ${where} is open in another process.`, { cause: error });
     case 'full':
       return new MeshError('SLV-3504', `No space to open the store ${where}.`, { cause: error });
+    case 'unwritable':
+      return new MeshError('SLV-3512', `The store ${where} is on a disk that takes no writes.`, { cause: error });
     case 'other':
       return new MeshError('SLV-3509', `The store ${where} can't be opened: ${(error as Error).message}.`, {
         cause: error,
