@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, describe, it } from 'node:test';
 import { createLogger } from '#runtime/logging.ts';
 import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
-import { acknowledgements, readTrace, unsyncedAcknowledgements } from './system-call-trace.ts';
+import { traceSyncs } from './sync-trace.ts';
+import { acknowledgements, unsyncedAcknowledgements } from './system-call-trace.ts';
 
 const writer = new URL('./durability.fixture.ts', import.meta.url).pathname;
 const directory = await mkdtemp(join(tmpdir(), 'selvedge-durability-'));
@@ -25,13 +26,7 @@ describe('durability: an acknowledged write is on the disk', () => {
       return context.skip('strace is not installed (apt-get install strace)');
     }
     for (const writers of [1, 16]) {
-      const log = join(directory, `trace-${writers}`);
-      const calls = 'trace=fsync,fdatasync,write,pwrite64,sendto';
-      const strace = ['-f', '-y', '-s', '5000', '-e', calls, '-o', log];
-      const store = [join(directory, `traced-${writers}.db`), 't', `${writers}`, '80'];
-      const run = spawnSync('strace', [...strace, process.execPath, writer, ...store], { encoding: 'utf8' });
-      assert.equal(run.status, 0, run.stderr);
-      const trace = readTrace(await readFile(log, 'utf8'));
+      const trace = traceSyncs(directory, writers, 80);
       assert.equal(acknowledgements(trace).length, 80);
       assert.deepEqual(unsyncedAcknowledgements(trace), []);
       const syncs = trace.filter((call) => call.name.endsWith('sync') && call.file.endsWith('-wal'));
