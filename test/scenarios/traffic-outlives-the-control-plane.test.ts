@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { test } from 'node:test';
+import { dig, skipWithoutDig } from '#test/dig.ts';
 import { startLoad } from '#test/load.ts';
 import { waitFor } from '#test/wait-for.ts';
 import { startHttpApplication } from './application.ts';
@@ -9,12 +10,13 @@ import { setScene } from './scene.ts';
 
 /** Identity and catalog dead: everything goes on as it was last told, and no wider. The tests are one story, in order. */
 
+const any = '127.0.0.1:0';
 const db = await startHttpApplication();
 const { mesh, web } = await setScene({}, async (mesh) => {
   await mesh.startControlPlane();
   await mesh.speakHttp('db');
   const [web] = await Promise.all([
-    mesh.startProxy('web', { service: 'web', upstreams: ['db'] }),
+    mesh.startProxy('web', { service: 'web', upstreams: ['db'], flags: ['--agent-addr', any, '--dns-addr', any] }),
     mesh.startProxy('batch', { service: 'batch', upstreams: ['db'], state: false }),
     mesh.startProxy('db', { service: 'db', local: db.address }),
   ]);
@@ -27,7 +29,19 @@ const { mesh, web } = await setScene({}, async (mesh) => {
 });
 const agent = keepingAgent();
 const get = (path: string) => httpCall(web.upstream('db'), { path, agent });
+const agentUrl = await web.child.fact('agent');
+const dnsPort = Number((await web.child.fact('dns')).split(':').at(-1));
+const asked = (path: string, headers: Record<string, string> = {}) => fetch(`${agentUrl}${path}`, { headers });
 const answers = async (path: string, status: number) => (await get(path)).status === status;
+
+test('the agent of a host answers for the whole catalog: by HTTP as its own service or by a token, and by DNS', async () => {
+  const [entry] = (await (await asked('/v1/health/service/db?passing')).json()) as { Service: { Port: number } }[];
+  assert.equal(entry?.Service.Port, Number(db.address.split(':').at(-1)));
+  assert.deepEqual([(await asked('/v1/kv/a')).status, (await asked('/v1/agent/self')).status], [403, 200]);
+  assert.equal((await asked('/v1/kv/a', { 'x-consul-token': mesh.operatorToken('catalog') })).status, 404);
+  if (skipWithoutDig() === false)
+    assert.equal((await dig(dnsPort, 'db.service.consul')).answer[0], 'db.service.consul A 127.0.0.1');
+});
 
 test('both are killed under load: no request fails', async () => {
   await waitFor('web to be allowed', () => answers('/', 200), 5_000);
@@ -39,6 +53,11 @@ test('both are killed under load: no request fails', async () => {
   await waitFor('further calls', () => load.calls() > before + 500, 20_000);
   assert.deepEqual((await load.stop()).failures, []);
   assert.equal((await get('/salaries')).status, 403, 'what was denied stays denied');
+  const old = await asked('/v1/health/service/db?passing&stale');
+  assert.deepEqual([old.status, old.headers.get('x-cache')], [200, 'HIT']);
+  assert.equal((await asked('/v1/health/service/db?passing')).status, 500);
+  if (skipWithoutDig() === false)
+    assert.match((await dig(dnsPort, 'db.service.consul')).text, /Stale.*A\s127\.0\.0\.1/s);
   assert.equal((await fetch(`${web.admin}/readyz`)).status, 200);
 });
 

@@ -36,7 +36,7 @@ describe('schemathesis', { skip: tool.skip, concurrency: true }, async () => {
         ...['--no-color', '--generation-database', 'none', '--request-timeout', '10', ...effort],
         ...(name === 'catalog' ? endless.flatMap((path) => ['--exclude-path', path]) : []),
       ]);
-      const ended = await run.whenEnded(examples === undefined ? 60_000 : 3_600_000);
+      const ended = await run.whenEnded(examples === undefined ? 150_000 : 3_600_000);
       t.diagnostic(/\d+ generated.*/.exec(run.log)?.[0] ?? '');
       assert.equal(ended, 'exit code 0', run.log.slice(-8_000));
     });
