@@ -20,8 +20,11 @@ export async function whyNoGo(): Promise<string | undefined> {
   }
 }
 
-/** @param source its folder. @returns the path of the program */
-export async function buildGo(name: string, source: string): Promise<string> {
+/**
+ * @param source its folder
+ * @param of the package that is built: another one of its module's dependencies, where the folder has no sources. @returns the path of the program
+ */
+export async function buildGo(name: string, source: string, of = '.'): Promise<string> {
   const hash = createHash('sha256');
   for (const file of readdirSync(source).sort()) hash.update(readFileSync(join(source, file)));
   const program = join(cache, `${name}-${hash.digest('hex').slice(0, 16)}`);
@@ -32,7 +35,7 @@ export async function buildGo(name: string, source: string): Promise<string> {
   const built = `${program}.${process.pid}`;
   // One at a time: at first each would compile the same standard library.
   const [command, ...before] = process.platform === 'linux' ? ['flock', join(cache, 'lock'), 'go'] : ['go'];
-  await run(command, [...before, 'build', '-trimpath', '-o', built, '.'], { cwd: source, env, timeout: 150_000 });
+  await run(command, [...before, 'build', '-trimpath', '-o', built, of], { cwd: source, env, timeout: 150_000 });
   renameSync(built, program);
   return program;
 }

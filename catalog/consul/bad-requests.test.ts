@@ -107,6 +107,23 @@ test('names that are free text in Consul stay apart, whatever they contain', asy
   assert.deepEqual((await send(catalog, 'GET', '/v1/catalog/services')).json, {});
 });
 
+test('nesting without end is refused, in what is kept as it came too; brackets in strings are none', async (t) => {
+  const catalog = await startTestCatalog(t);
+  const nested = (Config: string) =>
+    `{"Node":"n1","Address":"a","Service":{"Kind":"connect-proxy","Service":"p","Port":1,"Proxy":{"DestinationServiceName":"web","Config":${Config}}}}`;
+  for (const [depth, status] of [
+    [100, 200],
+    [200, 400],
+    [200_000, 400],
+  ] as const) {
+    const body = nested(`${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`);
+    const answer = await send(catalog, 'PUT', '/v1/catalog/register', { body });
+    assert.deepEqual([answer.status, answer.status === 200 || /exceeded max depth$/.test(answer.text)], [status, true]);
+  }
+  const body = nested(`{"a":${JSON.stringify('["\\[{'.repeat(200))}}`);
+  assert.equal((await send(catalog, 'PUT', '/v1/catalog/register', { body })).status, 200);
+});
+
 test('other methods: 405 with what is allowed; OPTIONS tells', async (t) => {
   const catalog = await startTestCatalog(t);
   const wrong = await send(catalog, 'POST', '/v1/catalog/register', { body: {} });

@@ -32,13 +32,41 @@ export function decodeValue<S extends z.ZodType>(schema: S, value: unknown, opti
   throw new ConsulError(400, `${options.failure ?? defaultFailure}: ${place}${issue?.message ?? 'not valid'}`);
 }
 
-/** JSON in strict UTF-8. Throws ConsulError 400. */
+/** Deepest nesting that is read. What is kept as it came (a proxy's Config) is walked later by functions that call themselves; Go stops at 10,000. */
+const maxDepth = 128;
+
+/** JSON in strict UTF-8, not nested too deep. Throws ConsulError 400. */
 export function parseJson(body: Uint8Array, failure = defaultFailure): unknown {
+  if (depthOf(body) > maxDepth) throw new ConsulError(400, `${failure}: exceeded max depth`);
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
   } catch (error) {
     throw new ConsulError(400, `${failure}: ${error instanceof Error ? error.message : 'not JSON'}`);
   }
+}
+
+const [quote, backslash] = [0x22, 0x5c];
+/** `[` and `{` go down, `]` and `}` come up. */
+const steps = new Map([
+  [0x5b, 1],
+  [0x7b, 1],
+  [0x5d, -1],
+  [0x7d, -1],
+]);
+
+/** @returns how deep the brackets of JSON are nested, those in strings left out; of other text some number */
+function depthOf(json: Uint8Array): number {
+  let [depth, deepest, inString] = [0, 0, false];
+  for (let at = 0; at < json.length; at++) {
+    const byte = json[at] ?? 0;
+    if (byte === quote) inString = !inString;
+    else if (inString) at += byte === backslash ? 1 : 0;
+    else if (byte >= 0x5b) {
+      depth += steps.get(byte) ?? 0;
+      deepest = Math.max(deepest, depth);
+    }
+  }
+  return deepest;
 }
 
 /** Spells known keys as the schema does and drops their nulls; unknown keys stay. Throws ConsulError 400 for a key given twice. */
