@@ -261,6 +261,13 @@ export const edgeProxyOptions = {
     placeholder: 'dir',
     description: 'node key, SVIDs and the local copy of the catalog (0600); without it a restart begins anew',
   },
+  maxCacheAge: {
+    parse: durationMs,
+    placeholder: 'duration',
+    default: '7d',
+    description:
+      'how long ago the catalog may have confirmed the local copy that a start without the catalog begins with; an older one denies',
+  },
   adminAddr: {
     parse: address,
     placeholder: 'address',

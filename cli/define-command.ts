@@ -16,7 +16,7 @@ export interface CommandDefinition<S extends OptionSet> {
   /** Positional arguments, `<required>` or `[optional]`, by name. */
   readonly positional?: readonly string[];
   readonly options: S;
-  run(options: OptionValues<S>, positional: readonly string[]): Promise<void>;
+  run(options: OptionValues<S>, positional: readonly string[], environment: NodeJS.ProcessEnv): Promise<void>;
 }
 
 /** Hangs a command into the tree. Its flags are made of the options; values are resolved by runtime/configuration.ts, not by commander. */
@@ -38,7 +38,7 @@ export function defineCommand<S extends OptionSet>(parent: Command, definition: 
     const flags = command.opts<Record<string, string | string[] | boolean | undefined>>();
     const names = [...new Set([...allOptionNames, ...Object.keys(definition.options)])];
     const values = resolveConfiguration(definition.options, flags, process.env, names);
-    await definition.run(values, positional);
+    await definition.run(values, positional, process.env);
   });
 }
 

@@ -39,6 +39,8 @@ export interface EdgeProxyConfig {
   readonly nodeName: string;
   /** Node key, SVIDs, views; undefined: memory only. */
   readonly dataDir: string | undefined;
+  /** A local copy of the catalog that was confirmed longer ago is not used at the start. */
+  readonly maxCacheAgeMs: number;
   readonly adminAddr: SocketAddress;
   readonly agentAddr: SocketAddress | undefined;
   /** DNS for this host; undefined: none. */

@@ -1,6 +1,5 @@
 import type { Server } from 'node:net';
-import { MeshError } from '#policies/errors/mesh-error.ts';
-import type { Logger } from '#runtime/logging.ts';
+import type { ProcessContext } from '#runtime/process-context.ts';
 import { formatSocketAddress, type SocketAddress } from '#runtime/socket-address.ts';
 
 /**
@@ -8,16 +7,14 @@ import { formatSocketAddress, type SocketAddress } from '#runtime/socket-address
  *
  * @returns the bound port. Throws SLV-1004 when the address can't be had.
  */
-export function listenAt(server: Server, address: SocketAddress, log: Logger): Promise<number> {
-  const { promise, resolve, reject } = Promise.withResolvers<number>();
-  server.on('error', (cause) => {
-    if (server.listening)
-      log.error({ err: cause, address: formatSocketAddress(address) }, 'a connection could not be taken');
-    reject(new MeshError('SLV-1004', `can't listen at ${formatSocketAddress(address)}: ${cause.message}`, { cause }));
-  });
-  server.listen(address.port, address.host, () => {
-    const bound = server.address();
-    resolve(typeof bound === 'object' && bound !== null ? bound.port : address.port);
-  });
-  return promise;
+export async function listenAt(
+  server: Server,
+  address: SocketAddress,
+  { sockets, log }: Pick<ProcessContext, 'sockets' | 'log'>,
+): Promise<number> {
+  const port = await sockets.listen(server, address);
+  server.on('error', (err) =>
+    log.error({ err, address: formatSocketAddress({ ...address, port }) }, 'a connection could not be taken'),
+  );
+  return port;
 }

@@ -23,6 +23,10 @@ export interface LocalAgent {
   readonly dnsAddress: SocketAddress | undefined;
   /** The catalog is back after an absence: compare now. */
   catalogReturned(): void;
+  /** A successor takes over with what is kept now; clients may only read until it serves. @returns takes that back */
+  stepAside(): Promise<() => void>;
+  /** Ends without a word to the catalog: a successor has everything. */
+  leave(): Promise<void>;
   /** Deregisters everything. */
   close(): Promise<void>;
 }
@@ -89,6 +93,7 @@ export async function startLocalAgent(options: {
           port: agentAddr.port,
           log: context.log,
           clock: context.clock,
+          sockets: context.sockets,
         });
   const { datacenter } = identity;
   const dns =
@@ -98,6 +103,12 @@ export async function startLocalAgent(options: {
     url: served?.url,
     dnsAddress: dns?.address,
     catalogReturned: () => agent.catalogReturned(),
+    stepAside: () => agent.stepAside(),
+    async leave() {
+      await dns?.close();
+      await served?.close(1_000);
+      await agent.leave();
+    },
     async close() {
       await dns?.close();
       await served?.close(1_000);

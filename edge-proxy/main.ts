@@ -23,8 +23,17 @@ export interface RunningEdgeProxy {
   readonly adminUrl: string;
   readonly agentUrl: string | undefined;
   readonly dnsAddress: SocketAddress | undefined;
-  /** Deregisters, drains for up to `graceMs`, then stops. */
-  close(graceMs: number): Promise<void>;
+  /**
+   * Prepares for a successor that starts now with the same configuration: it gets what is on disk and the listening sockets.
+   *
+   * @returns their descriptors, and what takes the preparation back when nothing came of it
+   */
+  stepAside(): Promise<{ readonly descriptors: readonly number[]; takeBack(): void }>;
+  /**
+   * Drains for up to `graceMs`, then stops. Deregisters first; after `succeeded` it does not, and connections that are idle may have one more request, so that
+   * none is lost.
+   */
+  close(graceMs: number, succeeded?: boolean): Promise<void>;
 }
 
 /**
@@ -89,6 +98,7 @@ export async function startEdgeProxy(
     catalogUrl: config.catalogUrl,
     nodeName: config.nodeName,
     dataDir: config.dataDir,
+    maxCacheAgeMs: config.maxCacheAgeMs,
     maxConnections: config.maxConnections,
     traffic,
     sweep,
@@ -107,6 +117,7 @@ export async function startEdgeProxy(
     port: config.adminAddr.port,
     log,
     clock,
+    sockets: context.sockets,
   });
   const workloadApis = await startWorkloadApis(config.sidecars, identity, context);
   agent = await startLocalAgent({
@@ -123,29 +134,47 @@ export async function startEdgeProxy(
     for (const sidecar of sidecars) for (const upstream of sidecar.upstreams) upstream.shedIdleBreakers();
   }, shedIntervalMs);
   shed.unref();
+  context.sockets.tellUnused(log);
   log.info({ services: config.sidecars.map(({ service }) => service), admin: admin.url }, 'edge proxy serves');
   return {
     sidecars,
     adminUrl: admin.url,
     agentUrl: agent.url,
     dnsAddress: agent.dnsAddress,
-    async close(graceMs) {
+    async stepAside() {
+      const takeBack = [await agent?.stepAside(), ...sidecars.map((sidecar) => sidecar.stepAside())];
+      return {
+        descriptors: context.sockets.descriptors,
+        takeBack: () => {
+          for (const undo of takeBack) undo?.();
+        },
+      };
+    },
+    async close(graceMs, succeeded = false) {
       draining = true;
       clearInterval(shed);
-      // First the word to others, so that no new work comes, then the work under way.
-      await agent?.close();
-      for (const sidecar of sidecars) sidecar.drain();
+      if (succeeded) {
+        // Whoever connects is the successor's from here on.
+        for (const sidecar of sidecars) sidecar.drain(lastRequestMs);
+        await Promise.all([agent?.leave(), admin.close(1_000), workloadApis.close()]);
+      } else {
+        // First the word to others, so that no new work comes, then the work under way.
+        await agent?.close();
+        for (const sidecar of sidecars) sidecar.drain();
+      }
       const deadlineMs = performance.now() + graceMs;
       while (performance.now() < deadlineMs && !sidecars.every((sidecar) => sidecar.drained)) await wait(drainLookMs);
       stopping.abort(new Error('stopped'));
       for (const sidecar of sidecars) await sidecar.close();
-      await workloadApis.close();
       sweep.close();
+      if (!succeeded) await workloadApis.close();
       await identity.close();
-      await admin.close(1_000);
+      if (!succeeded) await admin.close(1_000);
     },
   };
 }
 
+/** How long an idle connection stays with a proxy that was succeeded. Most clients close theirs earlier, and then no request meets a closed door. */
+const lastRequestMs = 60_000;
 /** How often a draining proxy looks whether it is done. */
 const drainLookMs = 50;

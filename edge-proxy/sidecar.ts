@@ -36,6 +36,8 @@ export interface SidecarWorld {
   readonly catalogUrl: string;
   readonly nodeName: string;
   readonly dataDir: string | undefined;
+  /** How old the local copy on disk may be at the start. */
+  readonly maxCacheAgeMs: number;
   readonly maxConnections: number;
   readonly traffic: Traffic;
   readonly sweep: IdleSweep;
@@ -73,6 +75,8 @@ export class Sidecar {
   readonly #outbound: OutboundListener[] = [];
   readonly #expiry: NodeJS.Timeout;
   #draining = false;
+  /** What is on disk is a successor's. */
+  #aside = false;
 
   /** Starts to follow the catalog; `listen` opens the doors. */
   private constructor(config: SidecarConfig, world: SidecarWorld, view: ServiceView, cache: ViewCache | undefined) {
@@ -110,7 +114,9 @@ export class Sidecar {
       signal: world.signal,
       proxyId: `${world.nodeName}/${config.serviceId}`,
       onLive: () => world.onCatalog(),
-      onApplied: () => cache?.save(view),
+      onApplied: () => {
+        if (!this.#aside) cache?.save(view);
+      },
     });
     this.#reporting = reportCalls({
       service: config.service,
@@ -127,7 +133,7 @@ export class Sidecar {
     const view = new ServiceView(config.service, world.process.clock);
     const cache =
       world.dataDir === undefined ? undefined : new ViewCache(world.dataDir, config.service, world.process.log);
-    await cache?.load(view);
+    await cache?.load(view, world.process.clock() - world.maxCacheAgeMs);
     return new Sidecar(config, world, view, cache);
   }
 
@@ -187,12 +193,26 @@ export class Sidecar {
     return this.svid.current !== undefined && (this.config.local === undefined || this.view.inbound !== undefined);
   }
 
-  /** No new connections; what is under way goes on. */
-  drain(): void {
+  /** A successor starts with what is on disk. What is known here stays current, for what is under way. @returns takes that back */
+  stepAside(): () => void {
+    this.#aside = true;
+    const takeBack = this.feed.stepAside();
+    return () => {
+      this.#aside = false;
+      takeBack();
+    };
+  }
+
+  /**
+   * No new connections; what is under way goes on.
+   *
+   * @param idleMs how long idle connections stay, for a next request of theirs; absent: not at all, but for a moment inbound
+   */
+  drain(idleMs?: number): void {
     this.#draining = true;
-    this.#inbound?.drain();
-    for (const listener of this.#outbound) listener.drain();
-    this.meshListeners?.drain();
+    this.#inbound?.drain(idleMs);
+    for (const listener of this.#outbound) listener.drain(idleMs);
+    this.meshListeners?.drain(idleMs);
   }
 
   /** Nothing is under way any more. */
@@ -242,7 +262,7 @@ export class Sidecar {
     const { service } = this.config;
     const listeners = new MeshListeners({
       service,
-      log: process.log,
+      process,
       maxConnections,
       serve: (destination, stream, serving) =>
         serveAddressed(stream, destination, {
@@ -284,7 +304,7 @@ export class Sidecar {
     serve: (stream: ByteStream) => void,
   ): Promise<number> {
     const { process, maxConnections } = this.#world;
-    const listener = new OutboundListener({ serving, serve, log: process.log, maxConnections });
+    const listener = new OutboundListener({ serving, serve, process, maxConnections });
     this.#outbound.push(listener);
     return listener.listen(address);
   }

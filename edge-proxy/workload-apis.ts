@@ -12,7 +12,7 @@ export interface WorkloadApis {
 export async function startWorkloadApis(
   sidecars: readonly SidecarConfig[],
   identity: MeshIdentity,
-  { clock, log }: ProcessContext,
+  { clock, log, sockets }: ProcessContext,
 ): Promise<WorkloadApis> {
   const running: WorkloadApis[] = [];
   for (const { service, workloadApiSocket: socket } of sidecars) {
@@ -25,6 +25,7 @@ export async function startWorkloadApis(
         svid: identity.svid(service),
         trust: identity.trust,
         fetchJwtSvid: async (audience) => (await identity.fetchJwtSvid(service, audience)).token,
+        succeeds: sockets.succeeds,
         clock,
         log,
       }),

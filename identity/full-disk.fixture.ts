@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { parseTrustDomain } from '#policies/spiffe-id.ts';
 import { createLogger } from '#runtime/logging.ts';
+import { systemContext } from '#runtime/process-context.ts';
 import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
 import { openEmbeddedCa } from './backends/embedded.ts';
 import { startIdentity } from './main.ts';
@@ -13,12 +14,7 @@ const directory = process.argv[2] ?? '';
 const dataDir = join(directory, 'identity');
 const ballast = join(directory, 'ballast');
 const log = createLogger({ process: 'test', level: 'silent' });
-const context = {
-  clock: Date.now,
-  random: Math.random,
-  log,
-  randomBytes: (size: number) => crypto.getRandomValues(new Uint8Array(size)),
-};
+const context = systemContext(log);
 
 async function start() {
   const store = await openSqliteStore({ path: join(dataDir, 'identity.db'), clock: Date.now, log });

@@ -5,13 +5,14 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import type { Server, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { getRequestListener } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
 import type { Clock } from './clock.ts';
 import { readRequestBody, refuseUnread } from './http-body.ts';
+import { ListeningSockets } from './listening-sockets.ts';
 import type { Logger } from './logging.ts';
 import { problemResponse } from './problem.ts';
 import { writeIfReady } from './ready-response.ts';
@@ -54,6 +55,8 @@ export interface ServeHttpOptions {
   readonly tls?: { readonly svid: SvidSource; readonly trust: TrustSource };
   readonly log: Logger;
   readonly clock: Clock;
+  /** Of the process; absent: it was started with none. */
+  readonly sockets?: ListeningSockets;
   /** Larger request bodies are answered with 413, SLV-1008. Default 1 MiB. */
   readonly maxBodyBytes?: number;
 }
@@ -146,7 +149,7 @@ export async function serveHttp(options: ServeHttpOptions): Promise<ServedHttp> 
     socket.once('close', () => sockets.delete(socket));
   });
   const stopRotating = tls?.svid.onChange((svid) => secure?.setSecureContext(secureContextOptions(svid)));
-  const port = await listen(server, host, options.port);
+  const port = await (options.sockets ?? new ListeningSockets()).listen(server, { host, port: options.port }, backlog);
 
   return {
     url: `${tls === undefined ? 'http' : 'https'}://${formatSocketAddress({ host, port })}`,
@@ -185,22 +188,4 @@ function tlsServer(tls: NonNullable<ServeHttpOptions['tls']>, peers: TlsPeers, h
 /** The path without its query, which may hold what is not for logs. */
 function pathOf(incoming: IncomingMessage): string {
   return (incoming.url ?? '').split('?', 1)[0]?.slice(0, 256) ?? '';
-}
-
-async function listen(server: Server, host: string, port: number): Promise<number> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject);
-  server.listen({ host, port, backlog }, resolve);
-  try {
-    await promise;
-  } catch (cause) {
-    const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : 'failed';
-    throw new MeshError('SLV-1004', `Cannot listen on ${formatSocketAddress({ host, port })}: ${reason}.`, {
-      detail: { host, port, reason },
-      cause,
-    });
-  }
-  server.off('error', reject);
-  const address = server.address();
-  return typeof address === 'object' && address !== null ? address.port : port;
 }

@@ -2,12 +2,19 @@ import type { Logger } from './logging.ts';
 
 /** A running process, as its composition root hands it over. */
 export interface Running {
-  /** Drains and stops. Work in flight gets up to `graceMs`. */
-  close(graceMs: number): Promise<void>;
+  /** Drains and stops. Work in flight gets up to `graceMs`. After `succeeded` another process has taken its place already. */
+  close(graceMs: number, succeeded?: boolean): Promise<void>;
 }
+
+/**
+ * Starts the process that is to take this one's place, on SIGUSR2. Resolves once it serves; rejects when it does not, and then nothing has changed.
+ */
+export type StartSuccessor<R extends Running> = (running: R) => Promise<void>;
 
 /** How long a stop may take before the process ends all the same. Linkerd's and Kubernetes' customs lie at 30 to 120 s; ours is the former. */
 export const defaultGraceMs = 30_000;
+/** How long a process that was succeeded may stay for what is under way. */
+const succeededGraceMs = 600_000;
 
 /**
  * Starts a process and keeps it until SIGTERM or SIGINT, then drains it. A second signal, or the end of the grace period, ends it at once.
@@ -15,13 +22,14 @@ export const defaultGraceMs = 30_000;
  *
  * @param start gets a signal that aborts when the process is to stop, also while still starting
  */
-export async function runUntilSignal(
+export async function runUntilSignal<R extends Running>(
   log: Logger,
-  start: (signal: AbortSignal) => Promise<Running>,
+  start: (signal: AbortSignal) => Promise<R>,
   graceMs: number = defaultGraceMs,
+  startSuccessor?: StartSuccessor<R>,
 ): Promise<void> {
   const stopping = new AbortController();
-  const { promise: asked, resolve: ask } = Promise.withResolvers<void>();
+  const { promise: asked, resolve: ask } = Promise.withResolvers<'stop' | 'succeeded'>();
   let signals = 0;
   const onSignal = (name: NodeJS.Signals): void => {
     signals += 1;
@@ -31,7 +39,21 @@ export async function runUntilSignal(
     }
     log.info({ signal: name }, 'draining');
     stopping.abort(new Error(`stopped by ${name}`));
-    ask();
+    ask('stop');
+  };
+  let handingOver = false;
+  const handOver = async (running: R, startIt: StartSuccessor<R>): Promise<void> => {
+    if (handingOver || stopping.signal.aborted) return;
+    handingOver = true;
+    try {
+      log.info('handing over to a successor');
+      await startIt(running);
+      ask('succeeded');
+    } catch (err) {
+      log.error({ err }, 'no successor: going on');
+    } finally {
+      handingOver = false;
+    }
   };
   // A fault of ours that nobody caught: said without a stack, and the process ends, for its supervisor to start it afresh in a known state.
   const onFault = (error: unknown): void => {
@@ -44,13 +66,17 @@ export async function runUntilSignal(
   process.on('SIGINT', onSignal);
   try {
     const running = await start(stopping.signal);
-    await asked;
+    const onHandOver = startSuccessor && (() => void handOver(running, startSuccessor));
+    if (onHandOver !== undefined) process.on('SIGUSR2', onHandOver);
+    const succeeded = (await asked) === 'succeeded';
+    if (onHandOver !== undefined) process.off('SIGUSR2', onHandOver);
+    const patienceMs = succeeded ? succeededGraceMs : graceMs;
     const deadline = setTimeout(() => {
-      log.error({ graceMs }, 'not drained within the grace period: stopping at once');
+      log.error({ graceMs: patienceMs }, 'not drained within the grace period: stopping at once');
       process.exit(1);
-    }, graceMs + 1_000);
+    }, patienceMs + 1_000);
     deadline.unref();
-    await running.close(graceMs);
+    await running.close(patienceMs, succeeded);
     clearTimeout(deadline);
     log.info('stopped');
   } catch (error) {

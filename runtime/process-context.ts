@@ -1,5 +1,6 @@
 import type { Clock, Random, RandomBytes } from './clock.ts';
 import { systemClock, systemRandom, systemRandomBytes } from './clock.ts';
+import { ListeningSockets } from './listening-sockets.ts';
 import type { Logger } from './logging.ts';
 
 /** What every process is given of the world (invariant 9): tests pass their own. */
@@ -8,9 +9,11 @@ export interface ProcessContext {
   readonly random: Random;
   readonly randomBytes: RandomBytes;
   readonly log: Logger;
+  /** Where it listens. */
+  readonly sockets: ListeningSockets;
 }
 
 /** The real world with a given logger. */
-export function systemContext(log: Logger): ProcessContext {
-  return { clock: systemClock, random: systemRandom, randomBytes: systemRandomBytes, log };
+export function systemContext(log: Logger, sockets = new ListeningSockets()): ProcessContext {
+  return { clock: systemClock, random: systemRandom, randomBytes: systemRandomBytes, log, sockets };
 }

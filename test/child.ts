@@ -10,9 +10,9 @@ const root = join(import.meta.dirname, '..');
 const startEnvironment = { NODE_COMPILE_CACHE: join(root, '.cache', 'compiled'), ...process.env };
 
 /** Whatever ends this process, its children do not outlive it. */
-const alive = new Set<ChildProcess>();
+const alive = new Set<Child>();
 process.once('exit', () => {
-  for (const child of alive) child.kill('SIGKILL');
+  for (const child of alive) child.signal('SIGKILL');
 });
 
 /** A process of the demo or of a scenario. Its standard output is read as `key value` lines; both outputs go to a log file. */
@@ -22,6 +22,8 @@ export class Child {
   readonly #process: ChildProcess;
   readonly #facts = new Map<string, string>();
   #ended: string | undefined;
+  /** Its own, then those of its successors. */
+  readonly #pids: number[] = [];
 
   constructor(
     name: string,
@@ -37,7 +39,8 @@ export class Child {
       env: { ...startEnvironment, ...options.environment },
       cwd: options.cwd ?? root,
     });
-    alive.add(this.#process);
+    alive.add(this);
+    if (this.#process.pid !== undefined) this.#pids.push(this.#process.pid);
     const log = createWriteStream(this.logFile, { flags: 'a' });
     this.#process.stderr?.pipe(log, { end: false });
     if (this.#process.stdout !== null) {
@@ -54,7 +57,26 @@ export class Child {
   }
 
   get pid(): number | undefined {
-    return this.#process.pid;
+    return this.#pids.at(-1);
+  }
+
+  /** Processes before the present one that have not ended yet. */
+  get predecessors(): number {
+    return this.#pids.slice(0, -1).filter(isAlive).length;
+  }
+
+  /** Has it start a successor (SIGUSR2), and waits until that serves. It is the one that is meant from here on; those before it end when they are done. */
+  async handOver(timeoutMs = 30_000): Promise<void> {
+    const from = this.log.length;
+    this.signal('SIGUSR2');
+    const outcome = await waitFor(
+      `${this.name} to hand over (log: ${this.logFile})`,
+      () => /"pid":(\d+).*"the successor serves"|"no successor/.exec(this.log.slice(from)) ?? undefined,
+      timeoutMs,
+    );
+    if (outcome[1] === undefined) throw new Error(`${this.name} has no successor:\n${this.log.slice(from)}`);
+    const pid = Number(outcome[1]);
+    this.#pids.push(pid);
   }
 
   get running(): boolean {
@@ -82,7 +104,12 @@ export class Child {
 
   /** Sends a signal and does not wait. */
   signal(signal: NodeJS.Signals): void {
-    this.#process.kill(signal);
+    if (this.#pids.length <= 1) {
+      this.#process.kill(signal);
+      return;
+    }
+    const meant = signal === 'SIGKILL' ? this.#pids : this.#pids.slice(-1);
+    for (const pid of meant.filter(isAlive)) process.kill(pid, signal);
   }
 
   /** Waits until it has ended by itself. @returns how, as `ended` */
@@ -93,20 +120,29 @@ export class Child {
   /** Ends it and waits until it is gone. */
   async end(signal: NodeJS.Signals = 'SIGTERM', patienceMs = 8_000): Promise<void> {
     if (!this.running) return;
-    this.#process.kill(signal);
+    this.signal(signal);
     try {
       await this.whenEnded(patienceMs);
     } catch {
-      this.#process.kill('SIGKILL'); // it had its time; nothing may stay behind
+      this.signal('SIGKILL'); // it had its time; nothing may stay behind
       await this.whenEnded(5_000);
     }
   }
 
   #onEnd(how: string, log: NodeJS.WritableStream): void {
     if (this.#ended !== undefined) return;
-    alive.delete(this.#process);
+    alive.delete(this);
     log.end(() => {
       this.#ended = how;
     });
+  }
+}
+
+/** Not so for one that has ended and that nobody has asked about yet. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  } catch {
+    return false;
   }
 }

@@ -299,6 +299,7 @@ export class Mesh {
         catalogUrl: 'http://127.0.0.1:1',
         nodeName: 'node',
         dataDir: undefined,
+        maxCacheAgeMs: 0,
         maxConnections: 1_000,
         traffic: this.traffic,
         sweep: this.sweep,

@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
 import type { SidecarConfig } from '#edge-proxy/configuration.ts';
+import type { RunningEdgeProxy } from '#edge-proxy/main.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { OptionValues } from '#runtime/configuration.ts';
-import { runUntilSignal } from '#runtime/lifecycle.ts';
+import { defaultGraceMs, runUntilSignal } from '#runtime/lifecycle.ts';
 import { createLogger } from '#runtime/logging.ts';
 import { systemContext } from '#runtime/process-context.ts';
 import { formatSocketAddress } from '#runtime/socket-address.ts';
@@ -10,6 +11,7 @@ import { nodeEvidence } from '../attest-options.ts';
 import { edgeProxyOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
 import { dnsConfig } from '../dns-options.ts';
+import { startSuccessor, takeSockets, tellServing } from '../successor.ts';
 
 /** `selvedge serve edge-proxy`. */
 export function defineEdgeProxyServe(serve: Command): void {
@@ -18,14 +20,15 @@ export function defineEdgeProxyServe(serve: Command): void {
     summary:
       'the sidecar of one service or several: mTLS, intentions, resilience, in front of and behind the application',
     options: edgeProxyOptions,
-    async run(options) {
+    async run(options, _positional, environment) {
       const log = createLogger({ process: 'edge-proxy', level: options.logLevel });
-      const context = systemContext(log);
-      await runUntilSignal(log, async (signal) => {
+      const context = systemContext(log, takeSockets(environment));
+      const sidecars = sidecarsOf(options);
+      const start = async (signal: AbortSignal) => {
         const { startEdgeProxy } = await import('#edge-proxy/main.ts');
         const proxy = await startEdgeProxy(
           {
-            sidecars: sidecarsOf(options),
+            sidecars,
             catalogUrl: options.catalog,
             identityUrl: options.identity,
             joinTokenFile: options.joinTokenFile,
@@ -42,6 +45,7 @@ export function defineEdgeProxyServe(serve: Command): void {
             svidTtlMs: options.svidTtl,
             keyType: options.keyType,
             accessLog: options.accessLog,
+            maxCacheAgeMs: options.maxCacheAge,
             maxConnections: options.maxConnections,
           },
           context,
@@ -66,10 +70,29 @@ export function defineEdgeProxyServe(serve: Command): void {
           }
         }
         process.stdout.write('ready\n');
+        tellServing(environment, log);
         return proxy;
-      });
+      };
+      const succeed = async (proxy: RunningEdgeProxy): Promise<void> => {
+        if (options.dataDir === undefined)
+          throw new MeshError('SLV-1003', 'a successor takes identity and catalog from --data-dir, and there is none');
+        const { descriptors, takeBack } = await proxy.stepAside();
+        try {
+          const pid = await startSuccessor(descriptors, workloadDescriptors(sidecars), environment);
+          log.info({ pid }, 'the successor serves');
+        } catch (error) {
+          takeBack();
+          throw error;
+        }
+      };
+      await runUntilSignal(log, start, defaultGraceMs, succeed);
     },
   });
+}
+
+/** Sockets that systemd made, whose numbers are in the configuration. */
+function workloadDescriptors(sidecars: readonly SidecarConfig[]): number[] {
+  return sidecars.flatMap(({ workloadApiSocket }) => (workloadApiSocket?.kind === 'fd' ? [workloadApiSocket.fd] : []));
 }
 
 /** The service that the flags name, and those of the configuration file. Throws SLV-1003 when there is none. */

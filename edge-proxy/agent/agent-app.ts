@@ -25,6 +25,8 @@ export function agentApp(parts: AgentParts): Hono<{ Bindings: PeerEnv }> {
   ];
   app.use('/v1/*', async (c, next) => {
     refuseStrangers(parts.access, c);
+    if (parts.readOnly() && c.req.method !== 'GET' && c.req.method !== 'HEAD' && c.req.method !== 'OPTIONS')
+      throw new ConsulError(503, 'A newer process of this agent is taking over: try again in a second');
     await next();
   });
   for (const { path, method, handle } of routes) {

@@ -14,6 +14,8 @@ export interface AgentParts extends AgentOptions {
   readonly state: LocalState;
   readonly changes: Changes;
   readonly timers: Timers;
+  /** Nothing may be changed for now. */
+  readOnly(): boolean;
 }
 
 export type AgentRequest = Context<{ Bindings: PeerEnv }>;

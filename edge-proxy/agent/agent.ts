@@ -42,6 +42,12 @@ export interface Agent {
   readonly refused: ReadonlyMap<string, string>;
   /** Call it when the catalog was away: compares all registrations now instead of at the next round. */
   catalogReturned(): void;
+  /**
+   * A successor takes over with what is kept now: from here on clients may only read. @returns takes that back
+   */
+  stepAside(): Promise<() => void>;
+  /** Stops the checks, leaving everything registered: a successor has it. */
+  leave(): Promise<void>;
   /** Stops the checks and deregisters everything from the catalog; what can't be reached within seconds is logged and left. */
   close(): Promise<void>;
 }
@@ -91,11 +97,14 @@ export function createAgent(options: AgentOptions): Agent {
       const { serviceId, id, deregisterAfterMs } = check;
       context.log.warn({ service: serviceId, check: id, deregisterAfterMs }, 'critical for too long: deregistered');
     },
-    toKeep: () => kept?.changed(),
+    toKeep: () => {
+      if (!aside) kept?.changed();
+    },
   });
   const place = { name: nodeName, address: nodeAddress, datacenter };
   const sync = new AntiEntropy(place, state, catalog, context, timers);
-  const app = agentApp({ ...options, state, changes, timers });
+  let aside = false;
+  const app = agentApp({ ...options, state, changes, timers, readOnly: () => aside });
 
   const stopped = async (): Promise<void> => {
     state.stop();
@@ -124,6 +133,18 @@ export function createAgent(options: AgentOptions): Agent {
     synced: () => sync.synced(),
     get refused() {
       return sync.refused;
+    },
+    async stepAside() {
+      aside = true;
+      await kept?.flush();
+      return () => {
+        aside = false;
+      };
+    },
+    async leave() {
+      signal.removeEventListener('abort', onAbort);
+      await stopped();
+      state.services.clear();
     },
     catalogReturned: () => sync.compareNow(),
     async close() {

@@ -80,12 +80,19 @@ export class KeptState {
     });
   }
 
-  /** Writes what is not written yet; the file then stays as it is. */
-  async close(): Promise<void> {
+  /** Writes what is not written yet. */
+  async flush(): Promise<void> {
     this.#cancelWrite?.();
     if (this.#cancelWrite !== undefined) this.#write();
-    this.#state = undefined;
+    this.#cancelWrite = undefined;
     await this.#writing;
+  }
+
+  /** Writes what is not written yet; the file then stays as it is. */
+  async close(): Promise<void> {
+    const flushed = this.flush();
+    this.#state = undefined;
+    await flushed;
   }
 
   async #read(): Promise<z.output<typeof fileSchema>> {

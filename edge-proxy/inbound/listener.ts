@@ -80,7 +80,7 @@ export class InboundListener {
 
   /** @returns the bound port. Throws SLV-1004 when the address can't be had. */
   listen(address: SocketAddress): Promise<number> {
-    return listenAt(this.#server, address, this.#process.log);
+    return listenAt(this.#server, address, this.#process);
   }
 
   /** Tunnels open now, for the admin API. */
@@ -88,14 +88,18 @@ export class InboundListener {
     return this.#tunnels.size;
   }
 
-  /** No new connections; tunnels are told to go elsewhere, what is under way goes on. */
-  drain(): void {
+  /**
+   * No new connections; tunnels are told to go elsewhere, what is under way goes on.
+   *
+   * @param idleMs how long the idle streams of those who don't let go may have a next request, which ends them in order
+   */
+  drain(idleMs = lettingGoMs): void {
     this.#server.close();
     for (const tunnel of this.#tunnels) tunnel.goAway();
     // Peers of ours let go of idle streams themselves once told. Were we to end those at once, a request that is on its way on one would be lost.
     this.#lettingGo = setTimeout(() => {
       for (const stream of [...this.#context.serving]) stream.drain();
-    }, lettingGoMs);
+    }, idleMs);
   }
 
   /** Nothing is open any more. */
@@ -151,6 +155,7 @@ export class InboundListener {
       },
     });
     this.#tunnels.add(tunnel);
+    if (this.#context.draining()) tunnel.goAway(); // its handshake was under way
   }
 
   #acceptPlain(socket: TLSSocket, caller: Caller): void {

@@ -1,5 +1,5 @@
 import { createServer, type Server, type Socket } from 'node:net';
-import type { Logger } from '#runtime/logging.ts';
+import type { ProcessContext } from '#runtime/process-context.ts';
 import type { SocketAddress } from '#runtime/socket-address.ts';
 import { type ByteStream, socketStream } from '../byte-stream.ts';
 import { listenAt } from '../listen-at.ts';
@@ -10,7 +10,7 @@ export interface OutboundListenerOptions {
   readonly serving: ServingContext['serving'];
   /** Takes a connection of the local application. */
   serve(stream: ByteStream): void;
-  readonly log: Logger;
+  readonly process: Pick<ProcessContext, 'sockets' | 'log'>;
   readonly maxConnections: number;
 }
 
@@ -19,6 +19,7 @@ export class OutboundListener {
   readonly #server: Server;
   readonly #options: OutboundListenerOptions;
   readonly #sockets = new Set<Socket>();
+  #lettingGo: NodeJS.Timeout | undefined;
 
   constructor(options: OutboundListenerOptions) {
     this.#options = options;
@@ -28,20 +29,29 @@ export class OutboundListener {
 
   /** @returns the bound port. Throws SLV-1004 when the address can't be had. */
   listen(address: SocketAddress): Promise<number> {
-    return listenAt(this.#server, address, this.#options.log);
+    return listenAt(this.#server, address, this.#options.process);
   }
 
   get openConnections(): number {
     return this.#sockets.size;
   }
 
-  /** No new connections; open ones end after what is under way, idle ones now. */
-  drain(): void {
+  /**
+   * No new connections; open ones end after what is under way.
+   *
+   * @param idleMs how long the idle ones may have a next request, which ends them in order; 0: they end now
+   */
+  drain(idleMs = 0): void {
     this.#server.close();
-    for (const stream of [...this.#options.serving]) stream.drain();
+    const letGo = (): void => {
+      for (const stream of [...this.#options.serving]) stream.drain();
+    };
+    if (idleMs === 0) letGo();
+    else this.#lettingGo = setTimeout(letGo, idleMs);
   }
 
   close(): void {
+    clearTimeout(this.#lettingGo);
     this.#server.close();
     for (const socket of [...this.#sockets]) socket.destroy();
   }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { pino } from 'pino';
+import { systemContext } from '#runtime/process-context.ts';
 import { dial } from '#test/raw-client.ts';
 import { closedPort } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
@@ -14,7 +15,7 @@ function start(t: TestContext): { listeners: MeshListeners; log: Record<string, 
   const log: Record<string, unknown>[] = [];
   const listeners = new MeshListeners({
     service: 'web',
-    log: pino({ level: 'debug' }, { write: (line: string) => log.push(JSON.parse(line)) }),
+    process: systemContext(pino({ level: 'debug' }, { write: (line: string) => log.push(JSON.parse(line)) })),
     maxConnections: 10,
     serve: (service, stream) => {
       stream.handlers = { ...stream.handlers, onEnd: () => stream.end() };

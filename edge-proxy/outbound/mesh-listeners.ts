@@ -1,4 +1,4 @@
-import type { Logger } from '#runtime/logging.ts';
+import type { ProcessContext } from '#runtime/process-context.ts';
 import { formatSocketAddress } from '#runtime/socket-address.ts';
 import type { ByteStream } from '../byte-stream.ts';
 import type { Drainable } from '../server-stream.ts';
@@ -32,7 +32,7 @@ interface Place {
 /** What the listeners need of their service. */
 export interface MeshListenersOptions {
   readonly service: string;
-  readonly log: Logger;
+  readonly process: Pick<ProcessContext, 'sockets' | 'log'>;
   readonly maxConnections: number;
   /** Takes a connection to a service. */
   serve(service: string, stream: ByteStream, serving: Set<Drainable>): void;
@@ -89,10 +89,11 @@ export class MeshListeners {
     return [...this.#leaving].reduce((sum, listener) => sum + listener.openConnections, open);
   }
 
-  drain(): void {
+  /** @param idleMs as in OutboundListener */
+  drain(idleMs = 0): void {
     this.#closed = true;
     clearTimeout(this.#retry);
-    for (const { listener } of this.#places.values()) listener.drain();
+    for (const { listener } of this.#places.values()) listener.drain(idleMs);
   }
 
   close(): void {
@@ -124,7 +125,7 @@ export class MeshListeners {
     }
     Promise.all(opening).then(
       () => this.#tell(),
-      (err) => this.#options.log.error({ err }, 'addresses of the mesh not opened'),
+      (err) => this.#options.process.log.error({ err }, 'addresses of the mesh not opened'),
     );
   }
 
@@ -148,12 +149,18 @@ export class MeshListeners {
 
   #makeListener(service: string): OutboundListener {
     const serving = new Set<Drainable>();
-    const { log, maxConnections, serve } = this.#options;
-    return new OutboundListener({ serving, serve: (stream) => serve(service, stream, serving), log, maxConnections });
+    const { process, maxConnections, serve } = this.#options;
+    return new OutboundListener({
+      serving,
+      serve: (stream) => serve(service, stream, serving),
+      process,
+      maxConnections,
+    });
   }
 
   #tell(): void {
-    const { log, service } = this.#options;
+    const { service } = this.#options;
+    const { log } = this.#options.process;
     const conflicts = this.conflicts;
     const keyOf = ({ address, reason }: MeshConflict): string => `${address} ${reason}`;
     const fresh = conflicts.filter((conflict) => !this.#told.has(keyOf(conflict)));

@@ -29,6 +29,7 @@ export type FeedState =
 export class FeedClient {
   state: FeedState = { kind: 'connecting' };
   readonly #options: FeedClientOptions;
+  #proxyId: string;
   readonly #expect: (id: SpiffeId) => boolean;
   readonly #ended: Promise<void>;
   /** The newest acknowledgement that the catalog does not have yet. */
@@ -41,6 +42,7 @@ export class FeedClient {
 
   constructor(options: FeedClientOptions) {
     this.#options = options;
+    this.#proxyId = options.proxyId;
     this.#expect = isCatalogOf(options.identity.trustDomain);
     this.#ended = this.#follow();
   }
@@ -49,6 +51,20 @@ export class FeedClient {
   renew(): void {
     this.#stale = true;
     this.#hangUp?.();
+  }
+
+  /**
+   * A successor follows under the name of this proxy: from here on this line has another one, or each would close the other's. @returns takes that back
+   */
+  stepAside(): () => void {
+    const { proxyId, context } = this.#options;
+    // There may be another that still drains.
+    this.#proxyId = `${proxyId}~${Buffer.from(context.randomBytes(4)).toString('hex')}`;
+    this.renew();
+    return () => {
+      this.#proxyId = proxyId;
+      this.renew();
+    };
   }
 
   /** Resolves once the signal has aborted and the line is closed. */
@@ -124,12 +140,12 @@ export class FeedClient {
 
   /** What to ask for now. What of the view is no upstream any more is forgotten. */
   #subscription(): URLSearchParams {
-    const { view, proxyId } = this.#options;
+    const { view } = this.#options;
     const upstreams = this.#options.upstreams();
     view.keepUpstreams(new Set(upstreams));
     const continues = view.revision > 0 && view.origin === 'feed';
     return new URLSearchParams([
-      ['proxy', proxyId],
+      ['proxy', this.#proxyId],
       ['service', view.service],
       ...upstreams.map((name) => ['upstream', name]),
       ...(this.#options.meshNames ? [['names', 'mesh']] : []),
@@ -187,7 +203,7 @@ export class FeedClient {
     update: { revision: number; reset: boolean; resources: readonly FeedResource[] },
     alreadyRejected: Rejected[],
   ): Promise<void> {
-    const { view, identity, context, onApplied, proxyId } = this.#options;
+    const { view, identity, context, onApplied } = this.#options;
     for (const resource of update.resources) {
       if (resource.kind !== 'bundle') continue;
       const accepted = typeof resource.jws === 'string' && (await identity.trust.acceptSigned(resource.jws));
@@ -203,7 +219,7 @@ export class FeedClient {
     view.confirmedAtMs = context.clock();
     onApplied();
     this.#acknowledge({
-      proxy: proxyId,
+      proxy: this.#proxyId,
       revision: update.revision,
       rejected: rejected.slice(0, maxRejectedTold),
       bundleSequence: identity.trust.sequence,

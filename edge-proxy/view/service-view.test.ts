@@ -175,16 +175,24 @@ describe('its cache', () => {
     const file = await saved(stateDir);
     assert.equal((await stat(file)).mode & 0o777, 0o600);
     const view = new ServiceView('db', Date.now);
-    assert.equal(await new ViewCache(stateDir, 'db', log).load(view), true);
+    assert.equal(await new ViewCache(stateDir, 'db', log).load(view, 1_000), true);
     assert.equal(mayConnect(view), true);
     assert.equal(mayConnect(view, 'other'), false);
     assert.deepEqual([view.revision, view.origin, view.confirmedAtMs], [5, 'cache', 1_000]);
     assert.equal(view.upstreams.get('cache')?.destinations.get('cache')?.targets[0]?.endpoints.length, 1);
   });
 
+  test('older than it may be it is nothing, which denies', async (t) => {
+    const stateDir = await directory(t);
+    await saved(stateDir);
+    const view = new ServiceView('db', Date.now);
+    assert.equal(await new ViewCache(stateDir, 'db', log).load(view, 1_001), false);
+    assert.deepEqual([view.inbound, view.origin], [undefined, 'nothing']);
+  });
+
   test('no file is nothing', async (t) => {
     const view = new ServiceView('db', Date.now);
-    assert.equal(await new ViewCache(await directory(t), 'db', log).load(view), false);
+    assert.equal(await new ViewCache(await directory(t), 'db', log).load(view, 1_000), false);
     assert.equal(view.inbound, undefined);
   });
 
@@ -208,7 +216,7 @@ describe('its cache', () => {
       assert.notEqual(damage(text), text);
       await writeFile(file, damage(text));
       const view = new ServiceView('db', Date.now);
-      assert.equal(await new ViewCache(stateDir, 'db', log).load(view), false);
+      assert.equal(await new ViewCache(stateDir, 'db', log).load(view, 1_000), false);
       assert.deepEqual([view.inbound, view.upstreams.size, view.revision, view.origin], [undefined, 0, 0, 'nothing']);
     });
   }

@@ -32,8 +32,12 @@ export class ViewCache {
     this.#log = log;
   }
 
-  /** Fills an empty view from disk. @returns whether there was something usable */
-  async load(view: ServiceView): Promise<boolean> {
+  /**
+   * Fills an empty view from disk.
+   *
+   * @param notBeforeMs what the catalog has last confirmed earlier counts as nothing. @returns whether there was something usable
+   */
+  async load(view: ServiceView, notBeforeMs: number): Promise<boolean> {
     let bytes: Buffer | undefined;
     try {
       bytes = await readFileBounded(this.#path, maxCacheBytes);
@@ -47,11 +51,17 @@ export class ViewCache {
       this.#log.warn({ file: this.#path }, 'cached view not understood: starting with nothing, which denies');
       return false;
     }
+    const { confirmedAtMs } = parsed.data;
+    if (confirmedAtMs < notBeforeMs) {
+      const confirmedAt = new Date(confirmedAtMs).toISOString();
+      this.#log.warn({ file: this.#path, confirmedAt }, 'cached view too old: starting with nothing, which denies');
+      return false;
+    }
     const rejected = view.apply(
       { revision: parsed.data.revision, reset: true, resources: parsed.data.resources },
       'cache',
     );
-    view.confirmedAtMs = parsed.data.confirmedAtMs;
+    view.confirmedAtMs = confirmedAtMs;
     for (const { kind, name, reason } of rejected) this.#log.warn({ kind, name, reason }, 'cached resource refused');
     return true;
   }

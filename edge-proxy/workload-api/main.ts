@@ -30,6 +30,8 @@ export interface WorkloadApiOptions {
   readonly trust: TrustSource;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Takes the place of a process that still serves there. */
+  readonly succeeds?: boolean;
   /** Absent: FetchJWTSVID is unimplemented. */
   readonly fetchJwtSvid?: FetchJwtSvid;
   /** Connections and streams at once; the defaults are for what a workload with a few SPIFFE libraries and an Envoy needs many times over. */
@@ -79,7 +81,7 @@ export async function startWorkloadApi(options: WorkloadApiOptions): Promise<Run
     connections.injectConnection(socket);
   });
   listener.maxConnections = limits.connections;
-  const unlisten = await listenAtSocket(listener, options.socket);
+  const unlisten = await listenAtSocket(listener, options.socket, options.succeeds);
   log.info({ service, socket: options.socket }, 'Workload API serves');
   return {
     get openStreams() {

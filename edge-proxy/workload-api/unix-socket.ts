@@ -19,10 +19,15 @@ export type WorkloadSocket =
  * Listens. At a path: the socket has mode 0600, or 0660 in a directory with the setgid bit, whose group it then has; it appears there whole, by renaming, and
  * replaces the socket of a process that is no more. A directory that is missing is made (0700).
  *
+ * @param succeeds a process that still serves there is to be replaced, by the one that it has started itself
  * @returns the end of it, which takes the socket away. Throws MeshError SLV-1004 when another process serves there or the descriptor is no UNIX socket that
  * listens, SLV-1005 when the directory is not safe or can't be written
  */
-export async function listenAtSocket(server: Server, socket: WorkloadSocket): Promise<() => Promise<void>> {
+export async function listenAtSocket(
+  server: Server,
+  socket: WorkloadSocket,
+  succeeds = false,
+): Promise<() => Promise<void>> {
   if (socket.kind === 'fd') {
     await listenAtDescriptor(server, socket.fd);
     return () => closed(server);
@@ -31,7 +36,7 @@ export async function listenAtSocket(server: Server, socket: WorkloadSocket): Pr
   if (Buffer.byteLength(path) > longestPath)
     throw new MeshError('SLV-1002', `the path of a UNIX socket has at most ${longestPath} bytes: ${path}`);
   const directory = await safeDirectory(dirname(path));
-  await refuseTaken(path);
+  await refuseTaken(path, succeeds);
   const made = await listenAndPlace(server, path, (directory.mode & setgid) === 0 ? 0o600 : 0o660);
   return async () => {
     const present = await lstat(path).catch(absent);
@@ -63,10 +68,11 @@ async function safeDirectory(directory: string): Promise<Stats> {
 }
 
 /** @throws MeshError SLV-1004 when something is at the path that is not the socket of a process that is no more */
-async function refuseTaken(path: string): Promise<void> {
+async function refuseTaken(path: string, succeeds: boolean): Promise<void> {
   const present = await lstat(path).catch(absent);
   if (present === undefined) return;
   if (!present.isSocket()) throw new MeshError('SLV-1004', `${path} is there already and is no socket`);
+  if (succeeds) return;
   const { promise, resolve, reject } = Promise.withResolvers<boolean>();
   const probe = connect({ path });
   probe.on('connect', () => resolve(true));

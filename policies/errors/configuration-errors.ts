@@ -50,4 +50,9 @@ export const configurationErrors = {
     title: 'No such route',
     fix: 'See /openapi.json of this service, or docs/consul-compatibility.md, for what is served.',
   },
+  'SLV-1011': {
+    status: 500,
+    title: 'Successor did not start',
+    fix: 'The process that was to take over did not serve, so the old one goes on. The log of the new one, in the same place, says why; mend that and send SIGUSR2 again.',
+  },
 } as const;

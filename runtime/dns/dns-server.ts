@@ -2,7 +2,8 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, isIPv6, type Server } from 'node:net';
 import { MeshError } from '#policies/errors/mesh-error.ts';
-import type { Logger } from '../logging.ts';
+import type { ListeningSockets } from '../listening-sockets.ts';
+import type { ProcessContext } from '../process-context.ts';
 import { formatSocketAddress, type SocketAddress } from '../socket-address.ts';
 import type { DnsResponder } from './responder.ts';
 import { TcpAskers } from './tcp-askers.ts';
@@ -23,9 +24,13 @@ const portTries = 20;
  *
  * @param listen IP literal and port; 0: any that is free on both
  */
-export async function serveDns(listen: SocketAddress, responder: DnsResponder, log: Logger): Promise<ServedDns> {
+export async function serveDns(
+  listen: SocketAddress,
+  responder: DnsResponder,
+  { log, sockets }: Pick<ProcessContext, 'log' | 'sockets'>,
+): Promise<ServedDns> {
   const askers = new TcpAskers(responder, log);
-  const { tcp, udp, port } = await bindBoth(listen, askers);
+  const { tcp, udp, port } = await bindBoth(listen, askers, sockets);
   const address = { host: listen.host, port };
   udp.on('message', (message, { address: from, port: fromPort }) => {
     const send = (answer: Uint8Array): void => {
@@ -57,14 +62,12 @@ export async function serveDns(listen: SocketAddress, responder: DnsResponder, l
 async function bindBoth(
   { host, port }: SocketAddress,
   askers: TcpAskers,
+  sockets: ListeningSockets,
 ): Promise<{ tcp: Server; udp: UdpSocket; port: number }> {
   for (let tries = 1; ; tries++) {
     const tcp = createServer((socket) => askers.take(socket));
     try {
-      tcp.listen({ host, port });
-      await once(tcp, 'listening');
-      const bound = tcp.address();
-      const found = typeof bound === 'object' && bound !== null ? bound.port : port;
+      const found = await sockets.listen(tcp, { host, port });
       return { tcp, udp: await bindUdp(host, found), port: found };
     } catch (error) {
       tcp.close();
@@ -79,6 +82,8 @@ async function bindBoth(
 async function bindUdp(host: string, port: number): Promise<UdpSocket> {
   const udp = createSocket({
     type: isIPv6(host) ? 'udp6' : 'udp4',
+    // For a successor, which binds it too. Nobody else gets that far: the TCP socket at the same address is bound for one.
+    reusePort: process.platform === 'linux',
     // Whoever is answered was heard: its address is no name to look up.
     lookup: (name, _options, done) => done(null, name, isIPv6(name) ? 6 : 4),
   });

@@ -52,7 +52,7 @@ export async function serveZone(
     log: context.log,
     onAnswer,
   });
-  const served = await serveDns(config.listen, responder, context.log);
+  const served = await serveDns(config.listen, responder, context);
   return {
     address: served.address,
     async close() {

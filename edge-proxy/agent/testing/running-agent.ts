@@ -1,7 +1,6 @@
-import { systemRandomBytes } from '#runtime/clock.ts';
 import { serveHttp } from '#runtime/http-service.ts';
 import { createLogger } from '#runtime/logging.ts';
-import type { ProcessContext } from '#runtime/process-context.ts';
+import { type ProcessContext, systemContext } from '#runtime/process-context.ts';
 import { type Agent, createAgent } from '../agent.ts';
 import type { AgentOptions } from '../agent-options.ts';
 import { createCatalogClient } from '../catalog-client.ts';
@@ -33,7 +32,7 @@ export async function startAgent(
 ): Promise<RunningAgent> {
   const time = new ManualTime();
   const log = createLogger({ process: 'test', level: 'silent' });
-  const context: ProcessContext = { clock: () => time.nowMs, random: () => 0, randomBytes: systemRandomBytes, log };
+  const context: ProcessContext = { ...systemContext(log), clock: () => time.nowMs, random: () => 0 };
   const catalog = await SmallCatalog.start(context);
   const stop = new AbortController();
   const agent = createAgent({
