@@ -6,6 +6,7 @@ import { defineCatalogCommands } from './commands/catalog-backup.ts';
 import { defineConfigEntryCommands } from './commands/config-entry.ts';
 import { defineDev } from './commands/dev.ts';
 import { defineIdentityCommands } from './commands/identity.ts';
+import { defineImportCommands } from './commands/import-consul.ts';
 import { defineIntentionCommands } from './commands/intention.ts';
 import { defineResilienceCommands } from './commands/resilience.ts';
 import { defineCatalogServe } from './commands/serve-catalog.ts';
@@ -33,6 +34,7 @@ function buildProgram(): Command {
   defineIntentionCommands(program);
   defineConfigEntryCommands(program);
   defineResilienceCommands(program);
+  defineImportCommands(program);
   defineCatalogCommands(program);
   defineTokenCommands(program);
   defineAuditCommands(program);

@@ -22,6 +22,7 @@ export interface WebAnswer {
 export async function webRequest(
   url: URL,
   options: {
+    readonly headers?: Readonly<Record<string, string>>;
     readonly roots: string | undefined;
     readonly onlyThose?: boolean;
     readonly refuseMetadata?: boolean;
@@ -40,7 +41,7 @@ export async function webRequest(
     ...(lookup === undefined ? {} : { lookup }),
     minVersion: 'TLSv1.2',
     ...(roots === undefined ? {} : { ca: options.onlyThose ? [roots] : [...rootCertificates, roots] }),
-    headers: { accept: 'application/json' },
+    headers: { accept: 'application/json', ...options.headers },
     signal,
   });
   sent.on('error', fail);

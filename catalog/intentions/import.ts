@@ -5,7 +5,7 @@ import { inForce, isExpired } from '#policies/intention-expiry.ts';
 import type { FiledDestination, FiledIntentions } from '#policies/intention-file.ts';
 import type { IntentionDraft } from '#policies/intention-form.ts';
 import { precedenceOf, wildcard } from '#policies/intention-precedence.ts';
-import { refuseUnknownProviders } from '../jwt/providers.ts';
+import { unknownProvider, unknownProviders } from '../jwt/providers.ts';
 import type { CatalogState } from '../state/catalog-state.ts';
 import type { CatalogWriter, WritePlan } from '../state/catalog-writer.ts';
 import type { StoredIntention } from '../state/config-entries.ts';
@@ -19,6 +19,8 @@ export interface ImportRules extends Omit<WriteRules, 'how' | 'consulForm' | 'ju
   readonly prune: boolean;
   /** Of pairs that there are, mode and end stay: the file is made of a form that has none. */
   readonly keepModes: boolean;
+  /** Nothing is written: providers of tokens that are not there are warned of, for they may come first. */
+  readonly dryRun: boolean;
   /** An allow to `*` is meant. */
   readonly everywhere: boolean;
 }
@@ -60,17 +62,20 @@ interface After {
  * @throws MeshError SLV-3005, SLV-3011
  */
 export function planImport(state: CatalogState, file: FiledIntentions, rules: ImportRules): ImportPlan {
-  const { targets, changes, written, everything } = assess(state, file, rules);
+  const { targets, changes, written, everything, unknown } = assess(state, file, rules);
   const destinations = targets.filter((after) => planDestination(state, after, rules).operations.length > 0);
   const filed = file.destinations.reduce((sum, { drafts }) => sum + drafts.length, 0);
   return {
     changes,
     unchanged: filed - written.length,
     meta: targets.filter((after) => metaChanges(state, after)).map(({ destination }) => destination),
-    warnings: destinations.flatMap(({ destination }) => {
-      const own = written.filter((draft) => draft.destination === destination);
-      return writeWarnings(state, destination, own, everything);
-    }),
+    warnings: [
+      ...unknown.map((name) => unknownProvider(name).message),
+      ...destinations.flatMap(({ destination }) => {
+        const own = written.filter((draft) => draft.destination === destination);
+        return writeWarnings(state, destination, own, everything);
+      }),
+    ],
     destinations: destinations.map(({ destination }) => destination),
   };
 }
@@ -220,17 +225,19 @@ function assess(state: CatalogState, file: FiledIntentions, rules: ImportRules) 
     ...before.filter(({ destination }) => !replaced.has(destination)),
     ...targets.flatMap(({ drafts }) => drafts.map(withPrecedence)),
   ];
-  refuseUnknownProviders(
+  const unknown = unknownProviders(
     state,
     targets.flatMap(({ drafts, jwt }) => [...drafts, ...(jwt === undefined ? [] : [{ jwt }])]),
   );
+  const [missing] = unknown;
+  if (missing !== undefined && !rules.dryRun) throw unknownProvider(missing);
   for (const draft of written) {
     if (!rules.everywhere) refuseEverywhere(draft);
     if (rules.force) continue;
     refuseShadowing(draft, everything, rules.defaultAction);
     refuseOpening(draft, before, rules);
   }
-  return { targets, changes, written, everything };
+  return { targets, changes, written, everything, unknown };
 }
 
 function withPrecedence(draft: IntentionDraft): IntentionDraft & { readonly precedence: number } {

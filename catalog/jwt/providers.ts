@@ -28,10 +28,21 @@ export function refuseUnknownProviders(
   state: Pick<CatalogState, 'config'>,
   intentions: readonly Pick<Intention, 'jwt' | 'permissions'>[],
 ): void {
-  for (const name of providersNamedIn(intentions)) {
-    if (state.config.get('jwt-provider', name) !== undefined) continue;
-    throw new MeshError('SLV-5004', `Referenced JWT Provider does not exist. Provider Name: ${name}`);
-  }
+  const [missing] = unknownProviders(state, intentions);
+  if (missing !== undefined) throw unknownProvider(missing);
+}
+
+/** Names of the providers that some rules ask for and that are not there. */
+export function unknownProviders(
+  state: Pick<CatalogState, 'config'>,
+  intentions: readonly Pick<Intention, 'jwt' | 'permissions'>[],
+): string[] {
+  return [...providersNamedIn(intentions)].filter((name) => state.config.get('jwt-provider', name) === undefined);
+}
+
+/** SLV-5004 in Consul's words. */
+export function unknownProvider(name: string): MeshError {
+  return new MeshError('SLV-5004', `Referenced JWT Provider does not exist. Provider Name: ${name}`);
 }
 
 /** The providers that some intentions name, as they travel, by name. One that is not there is left out: its tokens are refused. */

@@ -91,6 +91,7 @@ export function mountIntentionFileRoutes(app: OpenAPIHono<CatalogEnv>, parts: Ca
       prune,
       by: nameOf(caller),
       keepModes: query['keep-modes'] !== undefined,
+      dryRun: query.apply === undefined,
       nowMs,
     };
     const { destinations, ...plan } = planImport(state, file, rules);
