@@ -39,9 +39,9 @@ export async function openServiceStore(location: StoreLocation, context: Process
   };
 }
 
-async function openStore({ service, dataDir, etcd }: StoreLocation, { clock, log }: ProcessContext): Promise<Store> {
+async function openStore({ service, dataDir, etcd }: StoreLocation, { log }: ProcessContext): Promise<Store> {
   if (etcd === undefined)
-    return openSqliteStore({ path: dataDir === undefined ? undefined : join(dataDir, `${service}.db`), clock, log });
+    return openSqliteStore({ path: dataDir === undefined ? undefined : join(dataDir, `${service}.db`), log });
   // Loaded when needed: few have a cluster, and gRPC is large.
   const { openEtcdStore } = await import('#store/etcd/etcd-store.ts');
   return openEtcdStore({ ...etcd, prefix: `${etcd.prefix}/${service}`, log });

@@ -11,10 +11,10 @@ import { quietContext } from './running-catalog.ts';
 
 const [, , dataDir = '', members] = process.argv;
 const context = quietContext();
-const { clock, log } = context;
+const { log } = context;
 const store =
   members === undefined
-    ? await openSqliteStore({ path: join(dataDir, 'catalog.db'), clock, log })
+    ? await openSqliteStore({ path: join(dataDir, 'catalog.db'), log })
     : await openEtcdStore({
         addresses: members.split(','),
         credentials: credentials.createInsecure(),

@@ -22,8 +22,8 @@ export async function startTestCatalog(
   config: Partial<CatalogConfig> = {},
   openStore: (context: ProcessContext) => Promise<Store> = ({ clock, log }) =>
     openSqliteStore({ path: undefined, clock, log }),
+  context: ProcessContext = quietContext(),
 ): Promise<RunningCatalog> {
-  const context = quietContext();
   const store = await openStore(context);
   let catalog: RunningCatalog | undefined;
   t.after(async () => {

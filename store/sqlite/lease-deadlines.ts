@@ -14,7 +14,7 @@ type Deadline =
   | { readonly kind: 'ending' };
 
 /**
- * When each lease expires, by the injected clock. Deadlines live in memory only, as etcd's do: a keep-alive costs no write, and a store that
+ * When each lease expires, by a clock that nobody sets. Deadlines live in memory only, as etcd's do: a keep-alive costs no write, and a store that
  * was started again gives every lease its whole time to live afresh.
  */
 export class LeaseDeadlines {

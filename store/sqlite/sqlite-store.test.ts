@@ -9,6 +9,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { createLogger } from '#runtime/logging.ts';
+import { waitFor } from '#test/wait-for.ts';
 import { oldestSqlite, requireSqlite } from './open-database.ts';
 import { openSqliteStore, storeOver } from './sqlite-store.ts';
 
@@ -91,6 +92,24 @@ describe('sqlite store: the file', () => {
 });
 
 describe('sqlite store: trouble', () => {
+  it('ends no lease early, and keeps none longer, when the wall clock is set', async (t) => {
+    await using store = await openSqliteStore({ path: undefined, log });
+    const real = Date.now;
+    t.after(() => {
+      Date.now = real;
+    });
+    const [long, short] = [await store.grantLease(600_000), await store.grantLease(600)];
+    await store.put('long', bytes(1), { lease: long.id });
+    await store.put('short', bytes(1), { lease: short.id });
+    Date.now = () => real() - 3_600_000;
+    await waitFor('the short one to end', async () => (await store.get('short')) === undefined, 10_000);
+    Date.now = () => real() + 3_600_000;
+    await store.keepAliveLease(long.id);
+    await store.put('sweep', bytes(1), { lease: (await store.grantLease(300)).id });
+    await waitFor('a sweep', async () => (await store.get('sweep')) === undefined, 10_000);
+    assert.notEqual(await store.get('long'), undefined);
+  });
+
   it('is full at its limit, refuses only what does not fit, goes on reading, and recovers', async () => {
     await using store = await open(freshPath(), 2 * 1024 * 1024);
     const outcomes = await Promise.allSettled([

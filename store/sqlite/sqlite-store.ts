@@ -11,11 +11,13 @@ import { awaitOpened, WorkerLink } from './worker-link.ts';
 /** etcd's recommended ceiling, and more than a mesh should ever hold. */
 const defaultMaxSizeBytes = 2 * 1024 * 1024 * 1024;
 
+const passingTime: Clock = () => performance.now();
+
 export interface SqliteStoreOptions {
   /** The database file; its folder is made (0700) when missing. Undefined: in memory, gone at the end. */
   readonly path: string | undefined;
-  /** Decides when leases expire. */
-  readonly clock: Clock;
+  /** Decides when leases expire. Default, and right for a process: time that only passes, whatever its wall clock is set to. */
+  readonly clock?: Clock;
   readonly log: Logger;
   /** A write that would grow the file beyond it is refused as on a full disk (SLV-3504). 2 GiB by default. */
   readonly maxSizeBytes?: number;
@@ -42,7 +44,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
 }
 
 /** The store's main-thread half over any worker that speaks protocol.ts. For tests of a worker that dies; use openSqliteStore. */
-export async function storeOver(worker: Worker, options: { clock: Clock; log: Logger }): Promise<Store> {
+export async function storeOver(worker: Worker, options: { clock?: Clock; log: Logger }): Promise<Store> {
   const { revision, leases } = await awaitOpened(worker);
   const link: WorkerLink = new WorkerLink(
     worker,
@@ -55,7 +57,9 @@ export async function storeOver(worker: Worker, options: { clock: Clock; log: Lo
   const feed = new WatchFeed(revision, (prefix, fromRevision, toRevision) =>
     link.call('history', { prefix, fromRevision, toRevision }),
   );
-  const deadlines = new LeaseDeadlines(options.clock, options.log, (id) => link.call('revoke-lease', { id }));
+  const deadlines = new LeaseDeadlines(options.clock ?? passingTime, options.log, (id) =>
+    link.call('revoke-lease', { id }),
+  );
   for (const lease of leases) deadlines.start(lease);
   return new SqliteStore(link, feed, deadlines);
 }
