@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { MeshError } from './errors/mesh-error.ts';
-import { defaultResiliencePolicy as defaults, type ResiliencePolicy } from './resilience.ts';
+import { defaultResiliencePolicy as defaults, type ResiliencePolicy, retryConditions } from './resilience.ts';
 
 const day = 86_400_000;
 const durationMs = (min: number) => z.int().min(min).max(day);
@@ -11,8 +11,8 @@ const retries = z
   .strictObject({
     attempts: z.int().min(0).max(10).default(defaults.retries.attempts),
     on: z
-      .array(z.enum(['connect-failure', 'refused', 'reset', 'timeout', '5xx', 'gateway-error']))
-      .max(6)
+      .array(z.enum(retryConditions))
+      .max(retryConditions.length)
       .readonly()
       .default(defaults.retries.on),
     statuses: z.array(status).max(100).readonly().exactOptional(),

@@ -3,8 +3,32 @@
  * Every duration is in milliseconds. The parser of a partial policy (`parseResiliencePolicy`) stands in resilience-form.ts.
  */
 
-/** When a failed try may be tried again. `reset` and statuses only for idempotent methods unless `retryNonIdempotent`. */
-export type RetryCondition = 'connect-failure' | 'refused' | 'reset' | 'timeout' | '5xx' | 'gateway-error';
+/** What a gRPC call may be answered to be tried again, in Envoy's words. */
+export const grpcRetryConditions = [
+  'cancelled',
+  'deadline-exceeded',
+  'internal',
+  'resource-exhausted',
+  'unavailable',
+] as const;
+export type GrpcRetryCondition = (typeof grpcRetryConditions)[number];
+
+/** All that may be listed. */
+export const retryConditions = [
+  'connect-failure',
+  'refused',
+  'reset',
+  'timeout',
+  '5xx',
+  'gateway-error',
+  ...grpcRetryConditions,
+] as const;
+
+/**
+ * When a failed try may be tried again. `reset` and statuses only for idempotent methods unless `retryNonIdempotent`; gRPC's statuses for every call: it has no
+ * idempotent methods, so that to list one is to say that it may be done.
+ */
+export type RetryCondition = (typeof retryConditions)[number];
 
 /** Retries: never once a byte of the answer went down. */
 export interface RetryPolicy {

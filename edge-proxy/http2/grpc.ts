@@ -11,10 +11,14 @@ export function isGrpc(contentType: string): boolean {
 const httpStatuses = [200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401] as const;
 const unknown = 2;
 
+/** The code of a `grpc-status`; what is none is UNKNOWN, as clients take it. */
+export function grpcCodeOf(grpcStatus: string): number {
+  return /^\d{1,2}$/.test(grpcStatus) && Number(grpcStatus) < httpStatuses.length ? Number(grpcStatus) : unknown;
+}
+
 /** The HTTP status that a `grpc-status` is worth. */
 export function httpStatusOf(grpcStatus: string): number {
-  const code = /^\d{1,2}$/.test(grpcStatus) ? Number(grpcStatus) : unknown;
-  return httpStatuses[code] ?? httpStatuses[unknown];
+  return httpStatuses[grpcCodeOf(grpcStatus)] ?? httpStatuses[unknown];
 }
 
 /** Codes whose gRPC status is another than their HTTP status says. SLV-4006: a full bulkhead is RESOURCE_EXHAUSTED. */

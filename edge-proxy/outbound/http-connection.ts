@@ -12,7 +12,8 @@ import type { EdgeTraffic, Traffic } from '../traffic.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
 import { wireOf } from '../wire-protocol.ts';
 import type { Destination } from './destination.ts';
-import { type ExchangeFailure, type ExchangeOwner, HttpExchange } from './http-exchange.ts';
+import type { ExchangeFailure, ExchangeOwner } from './exchange-owner.ts';
+import { HttpExchange } from './http-exchange.ts';
 import { requestHash } from './request-hash.ts';
 import type { Course, Upstream } from './upstream.ts';
 
@@ -163,8 +164,8 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
     this.#refuse(failure.code, 'resilience', failure.reason, failure.decision);
   }
 
-  answerCut(reason: string): void {
-    this.#server.cut('SLV-4005', reason);
+  answerCut(code: ErrorCode, reason: string): void {
+    this.#server.cut(code, reason);
   }
 
   answerUpgraded(head: ResponseHead): void {

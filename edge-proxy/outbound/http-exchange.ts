@@ -1,40 +1,15 @@
-import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import type { ResiliencePolicy } from '#policies/resilience.ts';
 import { type AnswerSink, type BreakPoint, type ClientStream, noSink, type OutgoingRequest } from '../client-stream.ts';
 import type { ResponseHead } from '../http1/message.ts';
 import type { BreakerTicket } from '../resilience/breaker.ts';
 import type { FailedTry } from '../resilience/retry-decision.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
+import { type AnswerMeaning, meaningOf, statusAtEnd } from './answer-meaning.ts';
 import type { Destination } from './destination.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { OpenFailure } from './endpoint-tunnels.ts';
-
-/** Why an exchange ended without an answer of the application's. */
-export interface ExchangeFailure {
-  readonly code: ErrorCode;
-  readonly reason: string;
-  /** Decision id of the proxy that refused, where it was another one. */
-  readonly decision?: string;
-}
-
-/** The caller's side of an exchange. */
-export interface ExchangeOwner {
-  answerInformational(head: ResponseHead): void;
-  answerHead(head: ResponseHead): void;
-  answerBody(chunk: Buffer): void;
-  /** What came at once of the answer has been told. */
-  answerFlush(): void;
-  /** The answer is whole; after an upgrade: the other side has ended. */
-  answerComplete(trailers?: HeaderFields): void;
-  /** Nothing has been sent to the caller yet: tell it why. */
-  answerFailed(failure: ExchangeFailure): void;
-  /** The answer broke after its head went down: all that is left is to cut the connection. */
-  answerCut(reason: string): void;
-  /** 101 from the application: both sides speak something else from here on. */
-  answerUpgraded(head: ResponseHead): void;
-  /** More of the request's body may come. */
-  requestDrained(): void;
-}
+import type { ExchangeFailure, ExchangeOwner } from './exchange-owner.ts';
+import { ExchangeTimes, timerOf } from './exchange-times.ts';
 
 /** Body bytes that may wait for a stream before the caller is told to pause. */
 const maxWaitingBytes = 65_536;
@@ -52,7 +27,7 @@ export class HttpExchange implements AnswerSink {
   readonly #request: OutgoingRequest;
   readonly #hash: number | undefined;
   readonly #owner: ExchangeOwner;
-  readonly #deadlineMs: number;
+  readonly #times: ExchangeTimes;
   #phase: 'opening' | 'waiting' | 'answering' | 'backing-off' | 'done' = 'opening';
   /** Something of an answer has gone down, be it a 1xx. */
   #answerBegan = false;
@@ -86,7 +61,7 @@ export class HttpExchange implements AnswerSink {
     this.#request = request;
     this.#owner = owner;
     this.#requestWhole = request.framing.kind === 'none';
-    this.#deadlineMs = destination.now() + policy.requestTimeoutMs;
+    this.#times = new ExchangeTimes(policy, destination, request);
   }
 
   /** Endpoint that answered or was tried last, for the access log. */
@@ -129,6 +104,7 @@ export class HttpExchange implements AnswerSink {
     this.#requestWhole = true;
     this.#trailers = trailers;
     this.#stream?.finish(trailers);
+    if (this.#times.wait() && (this.#phase === 'opening' || this.#phase === 'waiting')) this.#startTimer();
   }
 
   /** The caller went away: nobody waits for the answer, and nobody is to blame. */
@@ -158,30 +134,38 @@ export class HttpExchange implements AnswerSink {
   }
 
   onHead(head: ResponseHead): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    const mesh = meshVerdict(head);
-    if (mesh === 'denied') {
-      this.#ticket?.cancelled(); // an intention's no is neither the application's failure nor its success
-      this.#destination.edge.denied.value += 1;
-    } else {
-      this.#settle(mesh !== 'not-reached' && !this.#destination.isFailure(head.status));
-      // Which answers are tried again is the retry policy's to say, whatever counts as a failure of the endpoint.
-      if (
-        head.status >= 400 &&
-        this.#mayRetry(mesh === 'not-reached' ? refused : { kind: 'status', status: head.status })
-      ) {
-        this.#retryInstead();
-        return;
-      }
-    }
+    const grpc = this.#request.http2?.grpc === true;
+    if (!grpc && head.status < 400) this.#settle(!this.#destination.isFailure(head.status));
+    else if (this.#retries(meaningOf(head, grpc))) return;
     this.#phase = 'answering';
     this.#kept = undefined;
+    if (grpc) this.#watchCall();
+    else clearTimeout(this.#timer);
     this.#owner.answerHead(head);
   }
 
+  /** Settles the ticket by what the head says, where it says enough. @returns whether another try takes its place */
+  #retries(meaning: AnswerMeaning): boolean {
+    if (meaning.kind === 'open') return false;
+    if (meaning.kind === 'denied') {
+      this.#ticket?.cancelled(); // an intention's no is neither the application's failure nor its success
+      this.#ticket = undefined;
+      this.#destination.edge.denied.value += 1;
+      return false;
+    }
+    const { failed } = meaning;
+    this.#settle(meaning.kind === 'answered' && !this.#destination.isFailure(meaning.status));
+    // Which answers are tried again is the retry policy's to say, whatever counts as a failure of the endpoint.
+    if (failed === undefined || !this.#mayRetry(failed)) return false;
+    this.#retryInstead();
+    return true;
+  }
+
   onBody(chunk: Buffer): void {
-    if (this.#phase === 'answering') this.#owner.answerBody(chunk);
+    if (this.#phase !== 'answering') return;
+    // What a gRPC call says at its end does not undo that it was answered.
+    if (this.#ticket !== undefined) this.#settle(true);
+    this.#owner.answerBody(chunk);
   }
 
   onFlush(): void {
@@ -190,6 +174,7 @@ export class HttpExchange implements AnswerSink {
 
   onComplete(trailers?: HeaderFields): void {
     const stream = this.#stream;
+    if (this.#ticket !== undefined) this.#settle(!this.#destination.isFailure(statusAtEnd(trailers)));
     this.#finish();
     if (this.#requestWhole) stream?.release();
     else stream?.discard();
@@ -208,8 +193,9 @@ export class HttpExchange implements AnswerSink {
 
   onBroken(reason: string, point: BreakPoint): void {
     if (this.#phase === 'answering') {
+      if (this.#ticket !== undefined) this.#settle(false);
       this.#finish();
-      this.#owner.answerCut(reason);
+      this.#owner.answerCut('SLV-4005', reason);
       return;
     }
     this.#settle(false);
@@ -240,8 +226,7 @@ export class HttpExchange implements AnswerSink {
     this.#endpoint = endpoint;
     this.#ticket = ticket;
     endpoint.inFlight += 1;
-    const left = this.#deadlineMs - this.#destination.now();
-    this.#timer = setTimeout(() => this.#onTimeout(), Math.max(1, Math.min(left, this.#policy.perTryTimeoutMs)));
+    this.#startTimer();
     const free = endpoint.takeFree(this.#request);
     if (free !== undefined) {
       this.#send(free);
@@ -283,6 +268,33 @@ export class HttpExchange implements AnswerSink {
     this.#failTry({ kind: failure.kind }, { code, reason: failure.reason });
   }
 
+  /** Bounds this try. */
+  #startTimer(): void {
+    clearTimeout(this.#timer);
+    this.#timer = timerOf(this.#times.tryMs, () => this.#onTimeout());
+  }
+
+  /** A gRPC call goes on behind its head: to its first message or its end, by which it is judged; and no longer than its caller said. */
+  #watchCall(): void {
+    clearTimeout(this.#timer);
+    const { callMs, tryMs } = this.#times;
+    this.#timer = timerOf(this.#ticket === undefined ? callMs : Math.min(callMs, tryMs), () => this.#onCallTimer());
+  }
+
+  #onCallTimer(): void {
+    if (this.#times.callMs > 0) {
+      // It streams, and has nothing to say yet: its head was the answer.
+      this.#settle(true);
+      this.#watchCall();
+      return;
+    }
+    if (this.#ticket !== undefined) this.#settle(false);
+    const stream = this.#stream;
+    this.#finish();
+    stream?.discard();
+    this.#owner.answerCut('SLV-4004', 'the time that the caller gave is over');
+  }
+
   #onTimeout(): void {
     this.#timer = undefined;
     this.#settle(false);
@@ -311,7 +323,7 @@ export class HttpExchange implements AnswerSink {
       method: this.#request.method,
       attempt: this.#attempt,
       bodyReplayable: this.#kept !== undefined,
-      remainingMs: this.#deadlineMs - this.#destination.now(),
+      remainingMs: this.#times.leftMs,
     });
   }
 
@@ -370,19 +382,6 @@ export class HttpExchange implements AnswerSink {
     if (this.#endpoint !== undefined) this.#endpoint.inFlight -= 1;
     this.#destination.leave();
   }
-}
-
-const refused: FailedTry = { kind: 'refused' };
-
-/** What the far proxy says of itself in its answer: applications can't, their `selvedge-*` headers are stripped there. */
-function meshVerdict({ status, headers }: ResponseHead): 'denied' | 'not-reached' | undefined {
-  if (status !== 403 && status !== 503) return undefined;
-  for (let index = 0; index < headers.length; index += 2) {
-    const name = headers[index];
-    if (status === 403 && name === 'selvedge-decision') return 'denied';
-    if (status === 503 && name === 'selvedge-reached') return 'not-reached';
-  }
-  return undefined;
 }
 
 /** Gives a stream back after an answer that is whole already, else ends it: a rest that comes late, or never, is waited for by nobody. */

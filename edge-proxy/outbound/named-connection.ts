@@ -10,7 +10,7 @@ import type { RequestHead } from '../http1/message.ts';
 import type { RequestSink, ServingContext } from '../server-stream.ts';
 import type { Traffic } from '../traffic.ts';
 import { type OutboundContext, OutboundHttpConnection } from './http-connection.ts';
-import type { ExchangeFailure } from './http-exchange.ts';
+import type { ExchangeFailure } from './exchange-owner.ts';
 import { serveConnection } from './serve-connection.ts';
 import { OutboundTcpConnection } from './tcp-connection.ts';
 import type { Upstream } from './upstream.ts';

@@ -6,7 +6,7 @@ import type { Destination } from './destination.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { OpenFailure } from './endpoint-tunnels.ts';
 import type { OutboundContext } from './http-connection.ts';
-import type { ExchangeFailure } from './http-exchange.ts';
+import type { ExchangeFailure } from './exchange-owner.ts';
 
 /** A caller that is told what came of its connection (CONNECT): others have none but the connection itself. */
 export interface OpeningCaller {

@@ -1,13 +1,14 @@
-import type { RetryPolicy } from '#policies/resilience.ts';
+import type { GrpcRetryCondition, RetryPolicy } from '#policies/resilience.ts';
 import { isIdempotent } from './idempotency.ts';
 
 /**
  * How a try failed. `connect-failure`: no connection; `refused`: the far proxy says that the application was not reached, or refused the
- * stream; `reset`: broken off with the outcome unknown; `timeout`: no head in time; `status`: an answer.
+ * stream; `reset`: broken off with the outcome unknown; `timeout`: no head in time; `status`: an answer; `grpc-status`: one of gRPC that is nothing else.
  */
 export type FailedTry =
   | { readonly kind: 'connect-failure' | 'refused' | 'reset' | 'timeout' }
-  | { readonly kind: 'status'; readonly status: number };
+  | { readonly kind: 'status'; readonly status: number }
+  | { readonly kind: 'grpc-status'; readonly status: number };
 
 /** All that the decision rests on. */
 export interface RetryQuestion {
@@ -41,18 +42,31 @@ export function decideRetry(policy: RetryPolicy, question: RetryQuestion): Retry
   if (question.answerBegan) return 'answer-began';
   if (question.attempt > policy.attempts) return 'attempts-used-up';
   if (!isListed(policy, question.failed)) return 'condition-not-listed';
-  if (!neverReached(question.failed) && !policy.retryNonIdempotent && !isIdempotent(question.method))
+  if (!mayRepeat(question.failed) && !policy.retryNonIdempotent && !isIdempotent(question.method))
     return 'not-idempotent';
   if (!question.bodyReplayable) return 'body-not-replayable';
   return question.remainingMs > 0 ? 'retry' : 'no-time-left';
 }
 
-/** The application surely did not see the request. */
-function neverReached(failed: FailedTry): boolean {
-  return failed.kind === 'connect-failure' || failed.kind === 'refused';
+/** The application surely did not see the request; or whoever listed its gRPC status has said that it may be made again. */
+function mayRepeat(failed: FailedTry): boolean {
+  return failed.kind === 'connect-failure' || failed.kind === 'refused' || failed.kind === 'grpc-status';
 }
 
+/** google.rpc.Code by its word in a policy. */
+const grpcConditions: Readonly<Record<number, GrpcRetryCondition>> = {
+  1: 'cancelled',
+  4: 'deadline-exceeded',
+  8: 'resource-exhausted',
+  13: 'internal',
+  14: 'unavailable',
+};
+
 function isListed(policy: RetryPolicy, failed: FailedTry): boolean {
+  if (failed.kind === 'grpc-status') {
+    const condition = grpcConditions[failed.status];
+    return condition !== undefined && policy.on.includes(condition);
+  }
   if (failed.kind !== 'status') return policy.on.includes(failed.kind);
   const { status } = failed;
   if (policy.statuses?.includes(status) === true) return true;

@@ -1,5 +1,5 @@
 import type { ServiceRoute } from '../config-entries/service-router.ts';
-import type { RetryCondition } from '../resilience.ts';
+import { grpcRetryConditions, type RetryCondition } from '../resilience.ts';
 import type { FeedRouteRetries } from '../wire/feed-routing.ts';
 
 type Destination = NonNullable<ServiceRoute['Destination']>;
@@ -11,6 +11,7 @@ const conditions: Readonly<Record<string, readonly RetryCondition[]>> = {
   reset: ['reset', 'connect-failure', 'refused'],
   'connect-failure': ['connect-failure', 'refused'],
   'refused-stream': ['refused'],
+  ...Object.fromEntries(grpcRetryConditions.map((word) => [word, [word]])),
 };
 
 /** Whether proxies act on a word of RetryOn. */

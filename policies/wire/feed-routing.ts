@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { retryConditions } from '../resilience.ts';
 
 /**
  * How calls to an upstream find their instances, where that takes more than one list of them: the discovery chain of the upstream, compiled by the catalog
@@ -46,7 +47,7 @@ const routeRetries = z.strictObject({
   /** Tries beyond the first; absent: the policy's. */
   attempts: z.int().min(0).exactOptional(),
   /** Absent: the policy's. */
-  on: z.array(z.enum(['connect-failure', 'refused', 'reset', 'timeout', '5xx', 'gateway-error'])).exactOptional(),
+  on: z.array(z.enum(retryConditions)).exactOptional(),
   /** Answers that are tried again, whatever `on` says. */
   statuses: z.array(z.int().min(100).max(599)).exactOptional(),
 });
