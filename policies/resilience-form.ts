@@ -10,11 +10,7 @@ const status = z.int().min(100).max(599);
 const retries = z
   .strictObject({
     attempts: z.int().min(0).max(10).default(defaults.retries.attempts),
-    on: z
-      .array(z.enum(retryConditions))
-      .max(retryConditions.length)
-      .readonly()
-      .default(defaults.retries.on),
+    on: z.array(z.enum(retryConditions)).max(retryConditions.length).readonly().default(defaults.retries.on),
     statuses: z.array(status).max(100).readonly().exactOptional(),
     backoffBaseMs: durationMs(1).default(defaults.retries.backoffBaseMs),
     backoffMaxMs: durationMs(1).default(defaults.retries.backoffMaxMs),

@@ -5,8 +5,8 @@ import type { TunnelStream } from '../tunnel/tunnel-stream.ts';
 import type { Destination } from './destination.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { OpenFailure } from './endpoint-tunnels.ts';
-import type { OutboundContext } from './http-connection.ts';
 import type { ExchangeFailure } from './exchange-owner.ts';
+import type { OutboundContext } from './http-connection.ts';
 
 /** A caller that is told what came of its connection (CONNECT): others have none but the connection itself. */
 export interface OpeningCaller {
