@@ -3,6 +3,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { type FeedIntentions, feedMessageSchema } from '#policies/wire/feed.ts';
+import { meshStream } from '#runtime/mesh-http.ts';
 import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
 import { issuerKey, JwtIssuer } from '#test/jwt-issuer.ts';
 import { waitFor } from '#test/wait-for.ts';
@@ -18,6 +20,20 @@ interface Provider {
 }
 const providers = async (catalog: RunningCatalog) =>
   (await send(catalog, 'GET', '/v1/mesh/jwt-providers')).json as Provider[];
+/** What a proxy of the service gets over the wire; a proxy refuses what is not of the contract. */
+async function intentionsInFeed(catalog: RunningCatalog, service: string): Promise<FeedIntentions | undefined> {
+  const url = `${catalog.url}/v1/mesh/feed?proxy=p-${service}&service=${service}`;
+  const stream = await meshStream({ url, clock: Date.now, timeoutMs: 5_000 });
+  try {
+    for await (const line of stream.lines) {
+      const message = feedMessageSchema.parse(JSON.parse(line));
+      if (message.type === 'update') return message.resources.find((one) => one.kind === 'intentions');
+    }
+    return undefined;
+  } finally {
+    stream.close();
+  }
+}
 const put = (catalog: RunningCatalog, body: object) => send(catalog, 'PUT', '/v1/config', { body });
 const remote = (Name: string, URI: string, roots: string, more: object = {}) => ({
   Kind: 'jwt-provider',
@@ -138,6 +154,12 @@ test('intentions name providers that there are; the feed carries them with their
   const again = await send(catalog, 'POST', '/v1/mesh/intentions/import?apply&prune', { body: file });
   assert.deepEqual((again.json as { changes: unknown[]; meta: unknown[] }).changes, []);
   await put(catalog, { Kind: 'service-defaults', Name: 'db', Protocol: 'http' });
+  const [forDb, forCache] = await Promise.all(['db', 'cache'].map((service) => intentionsInFeed(catalog, service)));
+  assert.deepEqual(
+    forDb?.jwtProviders?.map(({ name, audiences, keys }) => [name, audiences, keys.map(({ kid }) => kid)]),
+    [['okta', ['a'], ['k1']]],
+  );
+  assert.equal(forCache?.jwtProviders, undefined);
   for (const [tokens, allowed] of [
     [{}, false],
     [{ okta: { role: 'admin' } }, true],

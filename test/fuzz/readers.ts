@@ -8,8 +8,10 @@ import { readSignedChain } from '#identity/vault/issuer.ts';
 import { contextTag, DerReader, derTag } from '#policies/der.ts';
 import { derExplicit, derSequence, derValue, toPem } from '#policies/der-writer.ts';
 import type { ErrorCode } from '#policies/errors/catalogue.ts';
+import { readJwks } from '#policies/jwks.ts';
 import { readJwtAuthority } from '#policies/jwt-authority.ts';
 import { readJwtSvid } from '#policies/jwt-svid.ts';
+import { readToken } from '#policies/jwt-token.ts';
 import { publicKeyJwk } from '#policies/public-key-jwk.ts';
 import { parseSpiffeId } from '#policies/spiffe-id.ts';
 import { parseStrictJson } from '#policies/strict-json.ts';
@@ -166,6 +168,18 @@ export async function fuzzedReaders(): Promise<readonly FuzzedReader[]> {
         const key = { use: 'x509-svid', kty: 'EC', x5c: [Buffer.from(der).toString('base64')] };
         return parseSpiffeBundle(bundle.trustDomain, { keys: [key] });
       },
+    },
+    {
+      name: 'token of a request',
+      samples: [Buffer.from(token)],
+      codes: [],
+      read: (bytes) => readToken(text(bytes), { issuer: undefined, audiences: ['db'], clockSkewMs: 0 }, nowMs),
+    },
+    {
+      name: 'key set',
+      samples: [Buffer.from(JSON.stringify({ keys: [authority, { ...authority, use: 'sig', alg: 'ES256' }] }))],
+      codes: ['SLV-5010'],
+      read: (bytes) => readJwks(text(bytes)),
     },
     {
       name: 'JWT-SVID',
