@@ -2,7 +2,16 @@ import { ConsulError } from '#policies/consul/consul-error.ts';
 import { nameOf } from '../access/caller.ts';
 import { denied } from '../access/denied.ts';
 import { operatorOnly } from '../access/permissions.ts';
-import { checkKey, checkPrefix, entryView, maxValueBytes, planDelete, planDeleteTree, planPut } from '../kv/plan.ts';
+import {
+  checkKey,
+  checkPrefix,
+  entryView,
+  keyOfUrl,
+  maxValueBytes,
+  planDelete,
+  planDeleteTree,
+  planPut,
+} from '../kv/plan.ts';
 import type { CatalogParts } from '../parts.ts';
 import type { WritePlan } from '../state/catalog-writer.ts';
 import { folderOf } from '../state/key-values.ts';
@@ -29,7 +38,7 @@ function read(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
   denied(operatorOnly(c.var.caller));
   const { kv } = parts.state;
   const query = queryOf(c);
-  const key = keyOf(c);
+  const key = keyOfUrl(c.req.url);
   checkPrefix(key);
   if (query.has('keys')) {
     const separator = query.get('separator') ?? query.get('seperator') ?? ''; // Consul takes its own old misspelling
@@ -59,7 +68,7 @@ async function put(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
   denied(operatorOnly(c.var.caller));
   refuseUnsupported(c.req.raw, parts.datacenter);
   const query = queryOf(c);
-  const key = keyOf(c);
+  const key = keyOfUrl(c.req.url);
   checkKey(key);
   refuseTogether(query, ['cas', 'acquire', 'release']);
   if (query.has('acquire') || query.has('release')) {
@@ -83,7 +92,7 @@ function remove(c: CatalogRequest, parts: CatalogParts): Promise<Response> {
   denied(operatorOnly(c.var.caller));
   refuseUnsupported(c.req.raw, parts.datacenter);
   const query = queryOf(c);
-  const key = keyOf(c);
+  const key = keyOfUrl(c.req.url);
   checkPrefix(key);
   refuseTogether(query, ['recurse', 'cas']);
   if (query.has('recurse')) {
@@ -106,16 +115,6 @@ async function write(
   const done = await parts.writer.commit(plan);
   parts.context.log.info({ audit, caller: nameOf(c.var.caller), key, cas, done }, 'kv written');
   return jsonAnswer(done);
-}
-
-/** The key is all that follows /v1/kv/, slashes included, decoded. */
-function keyOf(c: CatalogRequest): string {
-  const [, encoded = ''] = /^[^?#]*?\/v1\/kv\/([^?#]*)/.exec(c.req.url) ?? [];
-  try {
-    return decodeURIComponent(encoded);
-  } catch {
-    throw new ConsulError(400, 'The key in the path is not percent-encoded UTF-8'); // URIError says no more
-  }
 }
 
 /** A key up to the first separator behind the prefix: folders instead of what is in them. */

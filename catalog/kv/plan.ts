@@ -10,6 +10,16 @@ export const maxValueBytes = 512 * 1024;
 /** Longest key in bytes as the store keeps it: percent-encoded but for its slashes. */
 const maxStoreKeyBytes = 1_000;
 
+/** @returns the key in the URL of a request: all that follows /v1/kv/, slashes included, decoded. Throws ConsulError 400 */
+export function keyOfUrl(url: string): string {
+  const [, encoded = ''] = /^[^?#]*?\/v1\/kv\/([^?#]*)/.exec(url) ?? [];
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    throw new ConsulError(400, 'The key in the path is not percent-encoded UTF-8'); // URIError says no more
+  }
+}
+
 /** Throws ConsulError 400 for a key that can't be kept. */
 export function checkKey(key: string): void {
   if (key === '') throw new ConsulError(400, 'Missing key name');

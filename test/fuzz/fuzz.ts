@@ -1,4 +1,5 @@
 import { inspect, parseArgs } from 'node:util';
+import { ConsulError } from '#policies/consul/consul-error.ts';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { durationMs } from '#runtime/option-kinds.ts';
 import { dice, mutate } from './mutate.ts';
@@ -68,7 +69,9 @@ async function timed(reader: FuzzedReader, bytes: Uint8Array): Promise<number> {
   try {
     await reader.read(bytes);
   } catch (error) {
-    if (!reader.codes.some((code) => isMeshError(error, code))) fail(reader, bytes, `threw ${inspect(error)}`);
+    const isRefusal = error instanceof ConsulError && reader.statuses?.includes(error.status);
+    if (!isRefusal && !reader.codes.some((code) => isMeshError(error, code)))
+      fail(reader, bytes, `threw ${inspect(error)}`);
   }
   const { user, system } = process.threadCpuUsage(before);
   return (user + system) / 1_000;

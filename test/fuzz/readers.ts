@@ -26,6 +26,7 @@ import { certificatesOfPem } from '#runtime/svid/pem.ts';
 import { signBundle } from '#runtime/svid/sign-bundle.ts';
 import { verifyChain } from '#runtime/svid/verify-peer.ts';
 import { makeCa, staticTrust } from '#test/mini-ca.ts';
+import { consulReaders } from './consul-readers.ts';
 
 /** Something that reads what others wrote. */
 export interface FuzzedReader {
@@ -34,13 +35,15 @@ export interface FuzzedReader {
   readonly samples: readonly Uint8Array[];
   /** All that it may refuse with. Anything else that it throws is a fault of ours. */
   readonly codes: readonly ErrorCode[];
+  /** Of the ConsulErrors that it may refuse with. */
+  readonly statuses?: readonly number[];
   read(bytes: Uint8Array): unknown;
 }
 
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('utf8');
 const pem = (label: string, der: Uint8Array): Uint8Array => Buffer.from(toPem(label, der));
 
-/** Every reader of DER, PEM, JWK, JWS and bundles, with samples of all that it accepts. */
+/** Every reader of DER, PEM, JWK, JWS and bundles, and of what Consul's clients send, with samples of all that it accepts. */
 export async function fuzzedReaders(): Promise<readonly FuzzedReader[]> {
   const ca = makeCa('mesh.test');
   const trust = staticTrust(ca.bundle);
@@ -82,6 +85,7 @@ export async function fuzzedReaders(): Promise<readonly FuzzedReader[]> {
   );
 
   return [
+    ...consulReaders(),
     {
       name: 'DER',
       samples: [...certificates, ...requests],
