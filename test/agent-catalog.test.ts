@@ -93,6 +93,11 @@ describe('agent and catalog', () => {
       Tags: ['blue'],
       Meta: { v: '1' },
       TaggedAddresses: tagged,
+      Ports: [
+        { Name: 'http', Port: 8080, Default: true },
+        { Name: 'admin', Port: 8081 },
+      ],
+      Locality: { Region: 'eu', Zone: 'a' },
       Check: check,
     });
     agent.register(sidecar);
@@ -103,6 +108,11 @@ describe('agent and catalog', () => {
       ['10.0.0.1', 21_000, 'web-sidecar-proxy'],
     );
     const [web] = await read('/v1/health/service/web?passing');
+    assert.deepEqual(web.Service.Ports, [
+      { Name: 'http', Port: 8080, Default: true },
+      { Name: 'admin', Port: 8081, Default: false },
+    ]);
+    assert.deepEqual(web.Service.Locality, { Region: 'eu', Zone: 'a' });
     assert.deepEqual([web.Service.Tags, web.Checks[0].CheckID, web.Checks[0].Type], [['blue'], 'service:web', 'http']);
 
     calls.length = 0;

@@ -64,6 +64,11 @@ test('bodies that are not what a registration is', async (t) => {
     [{ ...node, Service: { Service: '__proto__' } }, /not a valid service name/],
     [{ ...node, Service: { Service: 'web', Port: 65_536 } }, /Port/],
     [{ ...node, Service: { Service: 'web', Port: '80' } }, /Port/],
+    [
+      { ...node, Service: { Service: 'web', Ports: [{ Name: 'a', Port: 1 }] } },
+      /^one of the Ports must be marked as Default$/,
+    ],
+    [{ ...node, Service: { Service: 'web', Ports: Array(17).fill({ Name: 'a', Port: 1 }) } }, /Ports/],
     [{ ...node, Service: { Service: 'gw', Kind: 'mesh-gateway' } }, /Kind/],
     [
       { ...node, Service: { Service: 'p', Kind: 'connect-proxy', Port: 1 } },

@@ -13,6 +13,7 @@ export function nodeView({ record, createIndex, modifyIndex }: Node, datacenter:
     Datacenter: datacenter,
     TaggedAddresses: record.TaggedAddresses,
     Meta: record.Meta,
+    ...(record.Locality === undefined ? {} : { Locality: record.Locality }),
     CreateIndex: createIndex,
     ModifyIndex: modifyIndex,
   };
@@ -29,10 +30,12 @@ export function agentServiceView({ record, createIndex, modifyIndex }: ServiceIn
     ...(Object.keys(record.TaggedAddresses).length === 0 ? {} : { TaggedAddresses: record.TaggedAddresses }),
     Meta: record.Meta,
     Port: record.Port,
+    ...(record.Ports === undefined || record.Ports.length === 0 ? {} : { Ports: record.Ports }),
     Weights: record.Weights,
     EnableTagOverride: record.EnableTagOverride,
     Proxy: proxyView(record.Proxy),
     Connect: record.Connect,
+    ...(record.Locality === undefined ? {} : { Locality: record.Locality }),
     CreateIndex: createIndex,
     ModifyIndex: modifyIndex,
   };

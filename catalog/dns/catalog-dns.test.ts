@@ -43,6 +43,17 @@ const web = (node: number, more: object = {}) => ({
   Service: { Service: 'Web', Port: 8000 + node, ...more },
 });
 
+test('a service with several ports is found at its default one', { skip: skipWithoutDig() }, async (t) => {
+  const { catalog, port } = await serve(t);
+  const Ports = [
+    { Name: 'admin', Port: 81 },
+    { Name: 'http', Port: 80, Default: true },
+  ];
+  await register(catalog, { Node: 'n1', Address: '10.0.0.1', Service: { Service: 'web', Ports } });
+  const { answer } = await dig(port, 'web.service.consul', 'SRV');
+  assert.deepEqual(answer, ['web.service.consul SRV 1 1 80 n1.node.dc1.consul']);
+});
+
 describe('DNS, as dig sees it', { skip: skipWithoutDig(), concurrency: true }, () => {
   test('services, nodes, backwards, the mesh; names in any case, answered in the case asked', async (t) => {
     const { catalog, port } = await serve(t, { nodeTtlSeconds: 7, serviceTtls: [{ pattern: 'w*', seconds: 3 }] });

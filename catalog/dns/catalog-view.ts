@@ -1,3 +1,4 @@
+import { defaultPort } from '#policies/consul/service-ports.ts';
 import type { AddressHolder, DnsInstance, DnsNode, DnsView, InstanceAddress, Reach } from '#runtime/dns/dns-view.ts';
 import { hexOf, parseIpBytes } from '#runtime/dns/ip-bytes.ts';
 import { parseDnsName } from '#runtime/dns/records.ts';
@@ -94,7 +95,7 @@ export class CatalogDnsView implements DnsView {
     return {
       node: parseDnsName(record.Node),
       tags: record.Tags,
-      port: record.Port,
+      port: defaultPort(record),
       status,
       weight: status === 'passing' ? record.Weights.Passing : record.Weights.Warning,
       reach: reachOfInstance(record, node),

@@ -86,6 +86,7 @@ function nodeAfter(before: NodeRecord | undefined, { node }: Registration): Node
     Address: node.address,
     TaggedAddresses: { ...node.taggedAddresses },
     Meta: { ...node.meta },
+    ...(node.locality === undefined ? {} : { Locality: node.locality }),
   };
 }
 

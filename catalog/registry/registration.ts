@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ConsulError } from '#policies/consul/consul-error.ts';
+import { judgePorts, localitySchema, servicePortsSchema } from '#policies/consul/service-ports.ts';
 import type { CheckRecord } from '../state/checks.ts';
 import type { ServiceRecord } from '../state/services.ts';
 import { checkRequestSchema, toCheckRecord } from './check-request.ts';
@@ -22,6 +23,8 @@ export const serviceRequestSchema = z.object({
   TaggedAddresses: z.record(z.string().max(64), taggedAddress).default({}),
   Meta: metadata.default({}),
   Port: port.default(0),
+  Ports: servicePortsSchema.optional(),
+  Locality: localitySchema.optional(),
   Weights: z
     .object({ Passing: z.int().default(0), Warning: z.int().default(0) })
     .default({ Passing: 1, Warning: 1 })
@@ -48,6 +51,7 @@ export const registrationSchema = z.object({
   Service: serviceRequestSchema.optional(),
   Check: checkRequestSchema.optional(),
   Checks: z.array(checkRequestSchema).max(64).default([]),
+  Locality: localitySchema.optional(),
   SkipNodeUpdate: z.boolean().default(false),
 });
 export type RegistrationRequest = z.infer<typeof registrationSchema>;
@@ -61,6 +65,7 @@ export interface Registration {
     readonly address: string;
     readonly taggedAddresses: Readonly<Record<string, string>>;
     readonly meta: Readonly<Record<string, string>>;
+    readonly locality: z.output<typeof localitySchema> | undefined;
     readonly skipUpdate: boolean;
   };
   readonly service: ServiceRecord | undefined;
@@ -87,6 +92,7 @@ export function toRegistration(request: RegistrationRequest, datacenter: string)
       address: request.Address,
       taggedAddresses: request.TaggedAddresses,
       meta: request.NodeMeta,
+      locality: request.Locality,
       skipUpdate: request.SkipNodeUpdate,
     },
     service,
@@ -101,6 +107,7 @@ export function toServiceRecord(node: string, request: z.infer<typeof serviceReq
     throw new ConsulError(400, 'Must provide service name (Service.Service) when service ID is provided');
   }
   requireServiceName(request.Service, 'Service.Service');
+  judgePorts(request.Ports ?? []);
   if (Kind !== '' && Kind !== 'connect-proxy')
     throw new ConsulError(400, `Service.Kind ${JSON.stringify(Kind)} is not supported`);
   if (Kind === 'connect-proxy') {

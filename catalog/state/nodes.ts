@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { localitySchema } from '#policies/consul/service-ports.ts';
 import type { KeyValue } from '#store/contract.ts';
 import { decode, type Indexed } from './indexed.ts';
 import { keyOf } from './keys.ts';
@@ -13,6 +14,7 @@ export const nodeRecordSchema = z.object({
   Address: z.string(),
   TaggedAddresses: z.record(z.string(), z.string()),
   Meta: z.record(z.string(), z.string()),
+  Locality: localitySchema.optional(),
 });
 export type NodeRecord = z.infer<typeof nodeRecordSchema>;
 export type Node = Indexed<NodeRecord>;

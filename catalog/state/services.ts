@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { localitySchema, servicePortsSchema } from '#policies/consul/service-ports.ts';
 import type { KeyValue } from '#store/contract.ts';
 import { decode, type Indexed } from './indexed.ts';
 import { keyOf } from './keys.ts';
@@ -18,6 +19,8 @@ export const serviceRecordSchema = z.object({
   TaggedAddresses: z.record(z.string(), address),
   Meta: z.record(z.string(), z.string()),
   Port: z.number(),
+  Ports: servicePortsSchema.optional(),
+  Locality: localitySchema.optional(),
   Weights: z.object({ Passing: z.number(), Warning: z.number() }),
   EnableTagOverride: z.boolean(),
   /** Of a connect-proxy; what it does not name is kept as it came. */

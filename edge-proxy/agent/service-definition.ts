@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ConsulError } from '#policies/consul/consul-error.ts';
 import type { Aliases } from '#policies/consul/go-json.ts';
+import { judgePorts, localitySchema, type ServicePorts, servicePortsSchema } from '#policies/consul/service-ports.ts';
 import { isServiceName } from '#policies/service-name.ts';
 import {
   type CheckDefinition,
@@ -28,6 +29,8 @@ const fields = {
   Name: z.string().max(256).default(''),
   Tags: z.array(z.string().max(255)).max(128).default([]),
   Port: port.default(0),
+  Ports: servicePortsSchema.optional(),
+  Locality: localitySchema.optional(),
   Address: printable(255).default(''),
   SocketPath: z.string().max(256).default(''),
   TaggedAddresses: z.record(z.string().max(64), address).default({}),
@@ -83,6 +86,8 @@ export interface LocalService {
   readonly Tags: readonly string[];
   readonly Meta: Readonly<Record<string, string>>;
   readonly Port: number;
+  readonly Ports?: ServicePorts;
+  readonly Locality?: z.output<typeof localitySchema>;
   readonly Address: string;
   readonly TaggedAddresses: Readonly<Record<string, { readonly Address: string; readonly Port: number }>>;
   readonly Weights: { readonly Passing: number; readonly Warning: number };
@@ -99,19 +104,22 @@ export interface ServiceDefinition {
 
 /** @throws ConsulError 400, or 501 for what Consul has and this agent does not */
 export function toServiceDefinition(request: z.output<typeof serviceSchema>): ServiceDefinition {
-  const { Kind, Name, Proxy: proxy, Connect, Check, Checks, SocketPath, ...plain } = request;
+  const { Kind, Name, Proxy: proxy, Connect, Check, Checks, SocketPath, Ports, Locality, ...plain } = request;
   if (Name === '') throw new ConsulError(400, 'Missing service name');
   if (!isServiceName(Name)) throw new ConsulError(400, `Invalid service name ${JSON.stringify(Name.slice(0, 128))}`);
   if (Kind !== '' && Kind !== 'connect-proxy')
     throw new ConsulError(501, `Services of kind ${JSON.stringify(Kind)} are not offered`);
   if (SocketPath !== '') throw new ConsulError(501, 'SocketPath is not offered');
   if (Kind === 'connect-proxy') requireProxy(proxy?.DestinationServiceName ?? '', plain.Port, Connect?.Native ?? false);
+  judgePorts(Ports ?? []);
   const { ID, ...rest } = plain;
   const service: LocalService = {
     Kind,
     ID: ID || Name,
     Service: Name,
     ...rest,
+    ...(Ports === undefined || Ports.length === 0 ? {} : { Ports }),
+    ...(Locality === undefined ? {} : { Locality }),
     ...(Kind === 'connect-proxy' && proxy !== undefined ? { Proxy: proxy } : {}),
     ...(Connect?.Native === true ? { Connect: { Native: true } } : {}),
   };
