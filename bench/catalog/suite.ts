@@ -8,7 +8,7 @@ import { findProgram } from '../install.ts';
 import { freePorts } from '../loopback-ports.ts';
 import { cpuSeconds } from '../process-cpu.ts';
 import { type BenchProcess, waitUntil } from '../processes.ts';
-import { createLoader } from '../proxy/wrk.ts';
+import { createWrk } from '../proxy/wrk.ts';
 import { ownSubject, quantile, type Sample } from '../report.ts';
 import type { Suite, SuiteOptions, SuiteResult } from '../suite.ts';
 import { fillCatalog, instancesEach, services } from './contents.ts';
@@ -94,7 +94,7 @@ async function runCatalogSuite(options: SuiteOptions): Promise<SuiteResult> {
   });
   await run('read', async () => {
     if (wrk === undefined) throw new Error('there is no wrk');
-    const loader = createLoader(wrk, options.processes);
+    const loader = createWrk(wrk, options.processes);
     const [perSecond, perCpuSecond, p99]: number[][] = [[], [], []];
     for (let round = 0; round < rounds; round++) {
       const before = cpuSeconds([catalog.process.pid]);

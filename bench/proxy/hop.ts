@@ -15,6 +15,8 @@ export interface Hop {
   readonly innerPort: number;
   /** The processes whose CPU counts: both proxies. */
   readonly processes: readonly BenchProcess[];
+  /** Ends the client-side proxy and starts it again as it was. @returns the new process, at once: whether it serves yet is the caller's to see */
+  restartClient(): Promise<BenchProcess>;
   stop(): Promise<void>;
 }
 

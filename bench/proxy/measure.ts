@@ -1,25 +1,92 @@
 import { cpuSeconds } from '../process-cpu.ts';
 import type { Sample } from '../report.ts';
 import type { SuiteOptions } from '../suite.ts';
-import type { Hop, Mode } from './hop.ts';
+import type { PacedOptions } from './h2load.ts';
+import { benchRequest, type Hop, type Mode } from './hop.ts';
+import type { replies } from './nginx.ts';
 import type { Load, LoadOptions } from './wrk.ts';
 
 /** One way of asking. */
 export interface Case {
   readonly name: string;
   readonly mode: Mode;
-  readonly newConnections: boolean;
+  /** Client connections at once. */
+  readonly connections: number;
+  readonly path: keyof typeof replies;
+  /** Every request on a connection of its own. */
+  readonly newConnections?: boolean;
+  /** Requests a second, whatever is answered; without it as many as are answered. */
+  readonly rate?: number;
+  readonly metrics: readonly Metric[];
 }
 
-/** Client connections at once, in every case. */
-export const connections = 32;
+/** What is read off one measurement; `direct` is the same load at the application itself, in the same round, where the case is paced. */
+interface Metric {
+  readonly metric: string;
+  readonly unit: string;
+  readonly better: Sample['better'];
+  of(taken: Measurement, direct: Load | undefined): number;
+}
 
-/** All cases of the suite. */
+const perSecond = (load: Load): number => load.requests / load.durationSeconds;
+const megabytes = (load: Load): number => load.bytes / 1e6;
+
+const requests: Metric = {
+  metric: 'requests/s',
+  unit: 'requests/s',
+  better: 'higher',
+  of: ({ load }) => perSecond(load),
+};
+const p50: Metric = { metric: 'p50', unit: 'ms', better: 'lower', of: ({ load }) => load.p50Ms };
+const p99: Metric = { metric: 'p99', unit: 'ms', better: 'lower', of: ({ load }) => load.p99Ms };
+const cpu: Metric = {
+  metric: 'cpu/request',
+  unit: 'µs',
+  better: 'lower',
+  of: ({ load, proxyCpuSeconds }) => (proxyCpuSeconds / load.requests) * 1e6,
+};
+const added = (metric: string, of: (load: Load) => number): Metric => ({
+  metric,
+  unit: 'ms',
+  better: 'lower',
+  // Never nothing: a ratio is made of it.
+  of: ({ load }, direct) => Math.max(0.001, of(load) - (direct === undefined ? 0 : of(direct))),
+});
+const throughput: Metric = {
+  metric: 'MB/s',
+  unit: 'MB/s',
+  better: 'higher',
+  of: ({ load }) => megabytes(load) / load.durationSeconds,
+};
+const cpuPerMegabyte: Metric = {
+  metric: 'cpu/MB',
+  unit: 'µs',
+  better: 'lower',
+  of: ({ load, proxyCpuSeconds }) => (proxyCpuSeconds / megabytes(load)) * 1e6,
+};
+
+const usual = [requests, p50, p99, cpu];
+const paced = [added('p50 added', (load) => load.p50Ms), added('p99 added', (load) => load.p99Ms), cpu];
+const bulk = [throughput, cpuPerMegabyte];
+
+/** All cases of the suite that send load. */
 export const cases: readonly Case[] = [
-  { name: 'http-keepalive-32', mode: 'http', newConnections: false },
-  { name: 'tcp-keepalive-32', mode: 'tcp', newConnections: false },
-  { name: 'new-connections-tcp', mode: 'tcp', newConnections: true },
-  { name: 'new-connections-http', mode: 'http', newConnections: true },
+  { name: 'http-keepalive-32', mode: 'http', connections: 32, path: '/orders', metrics: usual },
+  { name: 'http-keepalive-1', mode: 'http', connections: 1, path: '/orders', metrics: usual },
+  { name: 'http-keepalive-256', mode: 'http', connections: 256, path: '/orders', metrics: usual },
+  { name: 'http-keepalive-32-16k', mode: 'http', connections: 32, path: '/orders/16k', metrics: usual },
+  { name: 'http-rate-1000', mode: 'http', connections: 20, path: '/orders', rate: 1_000, metrics: paced },
+  {
+    name: 'new-connections-http',
+    mode: 'http',
+    connections: 32,
+    path: '/orders',
+    newConnections: true,
+    metrics: usual,
+  },
+  { name: 'tcp-keepalive-32', mode: 'tcp', connections: 32, path: '/orders', metrics: usual },
+  { name: 'tcp-bulk-1', mode: 'tcp', connections: 1, path: '/orders/bulk', metrics: bulk },
+  { name: 'new-connections-tcp', mode: 'tcp', connections: 32, path: '/orders', newConnections: true, metrics: usual },
 ];
 
 /** A measurement that is thrown away: it fills pools of connections and compiles hot code. */
@@ -28,20 +95,7 @@ const warmUpSeconds = 2;
 /** Above this share of a core the loader has nothing left, and its own speed is what was measured. */
 const loaderShareLimit = 0.95;
 
-/** What is read off one measurement. */
-const metrics = [
-  {
-    metric: 'requests/s',
-    unit: 'requests/s',
-    better: 'higher',
-    of: (load: Load) => load.requests / load.durationSeconds,
-  },
-  { metric: 'p50', unit: 'ms', better: 'lower', of: (load: Load) => load.p50Ms },
-  { metric: 'p99', unit: 'ms', better: 'lower', of: (load: Load) => load.p99Ms },
-  { metric: 'cpu/request', unit: 'µs', better: 'lower', of: (load: Load, cpu: number) => (cpu / load.requests) * 1e6 },
-] as const;
-
-/** One measurement: what wrk saw, and the CPU seconds of both proxies meanwhile. */
+/** One measurement: what the loader saw, and the CPU seconds of both proxies meanwhile. */
 interface Measurement {
   readonly load: Load;
   readonly proxyCpuSeconds: number;
@@ -49,32 +103,34 @@ interface Measurement {
 
 /** What a case needs beyond the options of the suite. */
 export interface CaseOptions extends SuiteOptions {
-  readonly load: (options: LoadOptions) => Promise<Load>;
+  readonly loaders: {
+    readonly wrk: (options: LoadOptions) => Promise<Load>;
+    readonly paced: (options: PacedOptions) => Promise<Load>;
+  };
   readonly applicationPort: number;
   readonly fail: (what: string, error: unknown) => void;
 }
 
 /** All rounds of one case. A subject with any error in any round has no result in this case. */
 export async function measureCase(one: Case, hops: ReadonlyMap<string, Hop>, options: CaseOptions): Promise<Sample[]> {
-  const { tell, load, seconds, fail } = options;
-  const asked = { connections, newConnections: one.newConnections };
-  const direct = await load({ ...asked, port: options.applicationPort, seconds: warmUpSeconds });
-  tell(`${one.name}: wrk at the application itself: ${perSecond(direct)} requests/s`);
-  const measured = new Map<string, Measurement[]>([...hops.keys()].map((name) => [name, []]));
+  const { tell, seconds, fail, applicationPort } = options;
+  const ask = (port: number, length: number): Promise<Load> => askAs(one, port, length, options);
+  tell(`${one.name}: the application itself: ${said(one, await ask(applicationPort, warmUpSeconds))}`);
+  const measured = new Map<string, { taken: Measurement; direct: Load | undefined }[]>(
+    [...hops.keys()].map((name) => [name, []]),
+  );
   for (let round = -1; round < options.rounds; round++) {
+    const length = round < 0 ? warmUpSeconds : seconds;
     const label = round < 0 ? 'warm-up' : `round ${round + 1}`;
     const figures: string[] = [];
+    const direct = one.rate === undefined || round < 0 ? undefined : await ask(applicationPort, length);
     for (const name of rotated([...measured.keys()], round)) {
       const hop = hops.get(name);
       if (hop === undefined) continue;
       try {
-        const taken = await measure(hop, load, {
-          ...asked,
-          port: hop.port,
-          seconds: round < 0 ? warmUpSeconds : seconds,
-        });
-        if (round >= 0) measured.get(name)?.push(taken);
-        figures.push(`${name} ${perSecond(taken.load)}${saturated(taken.load) ? ' (loader saturated)' : ''}`);
+        const taken = await measure(hop, () => ask(hop.port, length));
+        if (round >= 0) measured.get(name)?.push({ taken, direct });
+        figures.push(`${name} ${said(one, taken.load)}${saturated(taken.load) ? ' (loader saturated)' : ''}`);
       } catch (error) {
         measured.delete(name);
         fail(`${one.name}, ${name}, ${label}`, error);
@@ -82,32 +138,41 @@ export async function measureCase(one: Case, hops: ReadonlyMap<string, Hop>, opt
     }
     tell(`  ${label}: ${figures.join(', ')}`);
   }
-  return [...measured].flatMap(([subject, taken]) => samplesOf(one.name, subject, taken));
+  return [...measured].flatMap(([subject, taken]) =>
+    one.metrics.map(({ metric, unit, better, of }) => ({
+      case: one.name,
+      subject,
+      metric,
+      unit,
+      better,
+      values: taken.map((each) => of(each.taken, each.direct)),
+    })),
+  );
 }
 
-async function measure(hop: Hop, load: CaseOptions['load'], asked: LoadOptions): Promise<Measurement> {
+function askAs(one: Case, port: number, seconds: number, { loaders }: CaseOptions): Promise<Load> {
+  const { connections, path, rate } = one;
+  const common = { port, seconds, connections, path, host: benchRequest.host };
+  if (rate !== undefined) return loaders.paced({ ...common, rate });
+  return loaders.wrk({ ...common, newConnections: one.newConnections ?? false });
+}
+
+async function measure(hop: Hop, ask: () => Promise<Load>): Promise<Measurement> {
   const pids = hop.processes.map((process) => process.pid);
   for (const process of hop.processes) process.assertAlive();
   const before = cpuSeconds(pids);
-  const seen = await load(asked);
+  const seen = await ask();
   for (const process of hop.processes) process.assertAlive();
   if (seen.errors > 0) throw new Error(`${seen.errors} errors in ${seen.requests} requests`);
   if (seen.requests === 0) throw new Error('no request was answered');
   return { load: seen, proxyCpuSeconds: cpuSeconds(pids) - before };
 }
 
-function samplesOf(name: string, subject: string, taken: readonly Measurement[]): Sample[] {
-  return metrics.map(({ metric, unit, better, of }) => ({
-    case: name,
-    subject,
-    metric,
-    unit,
-    better,
-    values: taken.map((one) => of(one.load, one.proxyCpuSeconds)),
-  }));
+/** One figure of a round, for the reader who waits. */
+function said(one: Case, load: Load): string {
+  if (one.metrics === bulk) return `${throughput.of({ load, proxyCpuSeconds: 0 }, undefined).toFixed(0)} MB/s`;
+  return one.rate === undefined ? perSecond(load).toFixed(0) : `p99 ${load.p99Ms.toFixed(2)} ms`;
 }
-
-const perSecond = (load: Load): string => (load.requests / load.durationSeconds).toFixed(0);
 
 const saturated = (load: Load): boolean => load.loaderCpuSeconds / load.durationSeconds > loaderShareLimit;
 

@@ -10,8 +10,8 @@ export interface NginxBinary {
   readonly streamModule: string | undefined;
 }
 
-/** Bytes of the application's reply. */
-export const replyBytes = 100;
+/** What the application answers, by path, in bytes. All paths lie below the one that is allowed. */
+export const replies = { '/orders': 100, '/orders/16k': 16_384, '/orders/bulk': 67_108_864 } as const;
 
 /** Connections live on: the defaults of 1,000 requests a connection would add handshakes that no other subject makes. */
 const keepAlive = 'keepalive_timeout 1h;\n  keepalive_requests 1000000000;';
@@ -28,13 +28,21 @@ export function nginx(binary: NginxBinary): Peer {
   };
 }
 
-/** The application behind every subject: nginx that answers `replyBytes` bytes at once. */
+/** The application behind every subject: nginx that answers at once. */
 export function nginxApplication(binary: NginxBinary, directory: string, port: number): Launch {
+  const files = (['/orders/16k', '/orders/bulk'] as const).map((path) => {
+    const file = join(directory, path.replaceAll('/', '-'));
+    writeFileSync(file, Buffer.alloc(replies[path], 'x'));
+    return `    location = ${path} { alias ${file}; }`;
+  });
   const body = `  ${keepAlive}
   server {
     listen 127.0.0.1:${port} backlog=4096;
     default_type text/plain;
-    location / { return 200 "${'x'.repeat(replyBytes)}"; }
+    sendfile on;
+    open_file_cache max=8;
+    location / { return 200 "${'x'.repeat(replies['/orders'])}"; }
+${files.join('\n')}
   }`;
   return launch(binary, directory, 'http', body);
 }
@@ -49,7 +57,7 @@ ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `  ${kind}_
   writeFileSync(
     file,
     `${needsModule ? `load_module ${binary.streamModule};\n` : ''}daemon off;
-worker_processes 1;
+${process.getuid?.() === 0 ? 'user root; # its files lie in a directory that only we may enter\n' : ''}worker_processes 1;
 pid ${directory}/nginx.pid;
 error_log stderr error;
 events { worker_connections 4096; }

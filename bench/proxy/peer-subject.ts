@@ -98,12 +98,18 @@ async function startPair(
     directory: directoryFor('client'),
   });
   const serverProcess = processes.start(`${name}-server`, server.file, server.args);
-  const clientProcess = processes.start(`${name}-client`, client.file, client.args);
+  const startClient = () => processes.start(`${name}-client`, client.file, client.args);
+  let clientProcess = startClient();
   await Promise.all([waitForPort(innerPort, serverProcess), waitForPort(port, clientProcess)]);
   return {
     port,
     innerPort,
     processes: [clientProcess, serverProcess],
+    async restartClient() {
+      await clientProcess.stop();
+      clientProcess = startClient();
+      return clientProcess;
+    },
     async stop() {
       await Promise.all([clientProcess.stop(), serverProcess.stop()]);
     },

@@ -1,3 +1,4 @@
+import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePorts } from '../loopback-ports.ts';
 import { type BenchProcess, type ProcessGroup, waitForPort, waitUntil } from '../processes.ts';
@@ -25,6 +26,8 @@ interface EdgeProxy {
   readonly upstreamPort: number;
   readonly listenPort: number;
   readonly process: BenchProcess;
+  /** Once more with the same arguments: it comes back from its data directory. */
+  startAgain(): BenchProcess;
 }
 
 /** Ourselves: two edge proxies as processes of their own, with the defaults of the product. */
@@ -39,12 +42,18 @@ export function selvedge(world: World): Subject {
       await declare(control, mode);
       const db = await startEdgeProxy('db', mode, control, world);
       const web = await startEdgeProxy('web', mode, control, world);
+      let webProcess = web.process;
       const hop: Hop = {
         port: web.upstreamPort,
         innerPort: db.listenPort,
         processes: [web.process, db.process],
+        async restartClient() {
+          await webProcess.stop();
+          webProcess = web.startAgain();
+          return webProcess;
+        },
         async stop() {
-          await Promise.all([web.process.stop(), db.process.stop()]);
+          await Promise.all([webProcess.stop(), db.process.stop()]);
           await control.process.stop();
         },
       };
@@ -76,16 +85,19 @@ async function startControlPlane(world: World): Promise<ControlPlane> {
 
 async function startEdgeProxy(service: string, mode: Mode, control: ControlPlane, world: World): Promise<EdgeProxy> {
   const [upstreamPort, listenPort] = (await freePorts(2)) as [number, number];
-  const process = start(world, `selvedge-${mode}-${service}`, [
-    ...['serve', 'edge-proxy', '--service', service, '--node-name', `bench-${service}`],
-    ...['--listen', `127.0.0.1:${listenPort}`, '--admin-addr', '127.0.0.1:0'],
-    ...['--catalog', control.catalogUrl, '--identity', control.identityUrl],
-    ...(service === 'db'
-      ? ['--local', `127.0.0.1:${world.applicationPort}`]
-      : ['--upstream', `db=127.0.0.1:${upstreamPort}`]),
-  ]);
+  const dataDir = mkdtempSync(join(world.processes.directory, `selvedge-${service}-`));
+  const startIt = () =>
+    start(world, `selvedge-${mode}-${service}`, [
+      ...['serve', 'edge-proxy', '--service', service, '--node-name', `bench-${service}`, '--data-dir', dataDir],
+      ...['--listen', `127.0.0.1:${listenPort}`, '--admin-addr', '127.0.0.1:0'],
+      ...['--catalog', control.catalogUrl, '--identity', control.identityUrl],
+      ...(service === 'db'
+        ? ['--local', `127.0.0.1:${world.applicationPort}`]
+        : ['--upstream', `db=127.0.0.1:${upstreamPort}`]),
+    ]);
+  const process = startIt();
   await waitForPort(service === 'db' ? listenPort : upstreamPort, process);
-  return { upstreamPort, listenPort, process };
+  return { upstreamPort, listenPort, process, startAgain: startIt };
 }
 
 /** Says what `db` speaks and lets web in, by Consul's API. */

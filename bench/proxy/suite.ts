@@ -6,17 +6,19 @@ import { waitForPort } from '../processes.ts';
 import { ownSubject, type Sample } from '../report.ts';
 import type { Suite, SuiteOptions, SuiteResult } from '../suite.ts';
 import { envoy } from './envoy.ts';
+import { footprintCase, measureFootprint } from './footprint.ts';
+import { createPacedLoader } from './h2load.ts';
 import { haproxy } from './haproxy.ts';
 import type { Hop, Mode, Subject } from './hop.ts';
-import { cases, connections, measureCase } from './measure.ts';
-import { nginx, nginxApplication, replyBytes } from './nginx.ts';
+import { cases, measureCase } from './measure.ts';
+import { nginx, nginxApplication } from './nginx.ts';
 import { peerSubject } from './peer-subject.ts';
 import { selvedge } from './selvedge.ts';
-import { createLoader } from './wrk.ts';
+import { createWrk } from './wrk.ts';
 
 /** The mesh path against HAProxy, nginx and Envoy doing the same two mTLS hops, interleaved in one run. */
 export const proxySuite: Suite = {
-  caseNames: cases.map((one) => one.name),
+  caseNames: [...cases.map((one) => one.name), footprintCase],
   quickCases: ['http-keepalive-32'],
   subjectNames: [ownSubject, 'haproxy', 'nginx', 'envoy'],
   run: runProxySuite,
@@ -38,15 +40,17 @@ async function runProxySuite(options: SuiteOptions): Promise<SuiteResult> {
     tell(`FAILED ${line}`);
     failures.push(line);
   };
-  const load = createLoader(programs.wrk, processes);
+  const loaders = { wrk: createWrk(programs.wrk, processes), paced: createPacedLoader(programs.h2load, processes) };
   const samples: Sample[] = [];
   for (const mode of new Set(chosen.map((one) => one.mode))) {
     const hops = await openHops(subjects, mode, tell, fail);
     for (const one of chosen.filter((candidate) => candidate.mode === mode)) {
-      samples.push(...(await measureCase(one, hops, { ...options, load, applicationPort, fail })));
+      samples.push(...(await measureCase(one, hops, { ...options, loaders, applicationPort, fail })));
     }
     await Promise.all([...hops.values()].map((hop) => hop.stop()));
   }
+  if (options.cases.length === 0 || options.cases.includes(footprintCase))
+    samples.push(...(await measureFootprint(subjects, { ...options, fail })));
   const missing = (['haproxy', 'envoy'] as const).filter((name) => programs[name] === undefined);
   return { samples, failures, missing };
 }
@@ -65,9 +69,7 @@ function subjectsOf(programs: Programs, options: SuiteOptions, applicationPort: 
 
 function describe(options: SuiteOptions, subjects: readonly Subject[]): void {
   const { tell, rounds, seconds } = options;
-  tell(
-    `wrk, 1 thread, ${connections} connections -> client-side proxy -> mTLS 1.3 -> server-side proxy -> nginx, ${replyBytes} bytes`,
-  );
+  tell('wrk or h2load, 1 thread -> client-side proxy -> mTLS 1.3 -> server-side proxy -> nginx');
   tell(
     `${cpus().length} cores; each proxy one process with one thread for traffic; ${rounds} rounds of ${seconds} s, order rotated`,
   );

@@ -1,7 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ProcessGroup } from '../processes.ts';
-import { benchRequest } from './hop.ts';
 
 /** What one run of wrk saw. Latency is from the request written to the answer read. */
 export interface Load {
@@ -11,6 +10,8 @@ export interface Load {
   readonly p99Ms: number;
   /** Every connect, read and write error, timeout, and status above 399. */
   readonly errors: number;
+  /** Bytes of all answers, heads too. */
+  readonly bytes: number;
   /** CPU seconds of wrk's one thread: near the duration, the loader itself is what was measured. */
   readonly loaderCpuSeconds: number;
 }
@@ -22,30 +23,31 @@ export interface LoadOptions {
   readonly seconds: number;
   /** Every request on a connection of its own: `Connection: close`, and wrk connects anew. */
   readonly newConnections: boolean;
-  /** Default: that of the suite `proxy`. */
-  readonly path?: string;
+  /** Begins with `/`. */
+  readonly path: string;
+  readonly host?: string;
 }
 
 /** Latencies come in microseconds; os.clock() is the CPU time of the process. */
 const reportScript = `done = function(summary, latency)
   local e = summary.errors
   io.write(string.format(
-    'RESULT {"requests":%d,"durationSeconds":%f,"p50Ms":%f,"p99Ms":%f,"errors":%d,"loaderCpuSeconds":%f}\\n',
+    'RESULT {"requests":%d,"durationSeconds":%f,"p50Ms":%f,"p99Ms":%f,"errors":%d,"bytes":%d,"loaderCpuSeconds":%f}\\n',
     summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
-    e.connect + e.read + e.write + e.status + e.timeout, os.clock()))
+    e.connect + e.read + e.write + e.status + e.timeout, summary.bytes, os.clock()))
 end
 `;
 
 /** A loader: wrk with one thread. */
-export function createLoader(binary: string, processes: ProcessGroup): (options: LoadOptions) => Promise<Load> {
+export function createWrk(binary: string, processes: ProcessGroup): (options: LoadOptions) => Promise<Load> {
   const script = join(processes.directory, 'report.lua');
   writeFileSync(script, reportScript);
   return async (options) => {
     const run = processes.start('wrk', binary, [
       ...['-t', '1', '-c', String(options.connections), '-d', `${options.seconds}s`, '-s', script],
-      ...(options.path === undefined ? ['-H', `Host: ${benchRequest.host}`] : []),
+      ...(options.host === undefined ? [] : ['-H', `Host: ${options.host}`]),
       ...(options.newConnections ? ['-H', 'Connection: close'] : []),
-      `http://127.0.0.1:${options.port}${options.path ?? benchRequest.path}`,
+      `http://127.0.0.1:${options.port}${options.path}`,
     ]);
     const output = await run.finished();
     const result = /^RESULT (.*)$/m.exec(output)?.[1];
