@@ -5,6 +5,7 @@ import type { Logger } from '#runtime/logging.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 import { problemResponse } from '#runtime/problem.ts';
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
+import { breakerRoutes } from './breaker-admin.ts';
 import type { DecisionLog } from './decisions.ts';
 import type { Sidecar } from './sidecar.ts';
 
@@ -23,7 +24,7 @@ const longestList = 500;
 
 /**
  * The proxy's own HTTP API, on loopback: `/metrics`, `/livez`, `/readyz`, `/status`, `/breakers`, `/decisions`, `/decisions/ID`. Never on a mesh port
- * (CVE-2024-40632). It reads memory only, so it answers with everything else down.
+ * (CVE-2024-40632). All but the setting of breakers only reads. It needs memory only, so it answers with everything else down.
  */
 export function adminApp(subject: AdminSubject): Hono {
   const app = new Hono();
@@ -46,20 +47,7 @@ export function adminApp(subject: AdminSubject): Hono {
     return c.text('ok\n');
   });
   app.get('/status', (c) => c.json(status(subject)));
-  app.get('/breakers', (c) =>
-    c.json(
-      subject.sidecars.flatMap((sidecar) =>
-        sidecar.upstreams.flatMap((upstream) =>
-          upstream.endpoints.map((endpoint) => ({
-            service: sidecar.config.service,
-            upstream: upstream.name,
-            endpoint: endpoint.id,
-            ...endpoint.breaker.snapshot(),
-          })),
-        ),
-      ),
-    ),
-  );
+  app.route('/', breakerRoutes(subject.sidecars, subject.log));
   app.get('/decisions', (c) => c.json(subject.decisions.latest(longestList)));
   app.get('/decisions/:id', (c) => {
     const found = subject.decisions.find(c.req.param('id'));

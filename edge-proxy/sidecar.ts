@@ -20,6 +20,7 @@ import { NamedConnection, type NamedContext } from './outbound/named-connection.
 import { serveConnection } from './outbound/serve-connection.ts';
 import { Upstream } from './outbound/upstream.ts';
 import { UpstreamSet } from './outbound/upstream-set.ts';
+import { RequestLimiter } from './resilience/request-limiter.ts';
 import type { ServingContext } from './server-stream.ts';
 import type { Traffic } from './traffic.ts';
 import { FeedClient } from './view/feed-client.ts';
@@ -143,6 +144,9 @@ export class Sidecar {
     const { traffic, sweep, process, maxConnections, identity } = this.#world;
     const own = this.svid.current;
     if (this.application !== undefined && own !== undefined) {
+      const limiter = new RequestLimiter(process.clock);
+      limiter.update(this.view.requestLimit);
+      this.view.onLimit(() => limiter.update(this.view.requestLimit));
       const context: InboundContext = {
         view: this.view,
         application: this.application,
@@ -151,6 +155,7 @@ export class Sidecar {
         serving: new Set(),
         live: this.live,
         calls: this.calls,
+        limiter,
         idleTimeoutMs: inboundIdleTimeoutMs,
         nothingKnown: nothingKnown(config.service),
         draining: () => this.#draining,
@@ -244,6 +249,7 @@ export class Sidecar {
       identity,
       process,
       edge: traffic.edge('outbound', service, name),
+      edgeTo: (other) => traffic.edge('outbound', service, other),
       onBreakerChange: (upstream, endpoint, state) =>
         process.log.warn({ service, upstream, endpoint, state }, 'breaker'),
     });

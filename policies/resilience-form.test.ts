@@ -38,7 +38,12 @@ test('unknown fields and values out of bounds are refused by name', () => {
     [{ retries: { backoffBaseMs: 500 } }, 'backoffMaxMs'],
     [{ breaker: { failureStatuses: [99] } }, 'breaker.failureStatuses.0'],
     [{ outlier: { baseEjectionMs: 400_000 } }, 'maxEjectionMs'],
-    [{ balancer: 'random' }, 'balancer'],
+    [{ balancer: 'ring-hash' }, 'balancer'],
+    [{ panicThreshold: 2 }, 'panicThreshold'],
+    [{ breaker: { slowCalls: { durationMs: 5 } } }, 'breaker.slowCalls.rate'],
+    [{ mirror: { service: '../x', share: 0.1 } }, 'mirror.service'],
+    [{ mirror: { service: 'x', share: 0 } }, 'mirror.share'],
+    [{ requestLimit: { perSecond: 0, burst: 1 } }, 'requestLimit.perSecond'],
     [null, 'object'],
     [[], 'object'],
   ] as const) {

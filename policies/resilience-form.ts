@@ -1,11 +1,13 @@
 import { z } from 'zod';
 import { MeshError } from './errors/mesh-error.ts';
 import { defaultResiliencePolicy as defaults, type ResiliencePolicy, retryConditions } from './resilience.ts';
+import { isServiceName } from './service-name.ts';
 
 const day = 86_400_000;
 const durationMs = (min: number) => z.int().min(min).max(day);
 const ratio = z.number().min(0).max(1);
 const status = z.int().min(100).max(599);
+const serviceName = z.string().max(128).refine(isServiceName, 'must be the name of a service');
 
 const retries = z
   .strictObject({
@@ -32,6 +34,7 @@ const breaker = z.strictObject({
   openMs: durationMs(10).default(defaults.breaker.openMs),
   closeAfterSuccesses: z.int().min(1).max(1_000).default(defaults.breaker.closeAfterSuccesses),
   failureStatuses: z.array(status).max(100).readonly().default(defaults.breaker.failureStatuses),
+  slowCalls: z.strictObject({ durationMs: durationMs(1), rate: z.number().gt(0).max(1) }).exactOptional(),
 });
 
 const outlier = z
@@ -47,6 +50,12 @@ const outlier = z
     error: 'must not be below baseEjectionMs',
   });
 
+/** What each caller of a service may ask of it. */
+export const requestLimitSchema = z.strictObject({
+  perSecond: z.number().gt(0).max(1_000_000),
+  burst: z.int().min(1).max(1_000_000),
+});
+
 /** The partial form of a resilience policy: every field optional, unknown ones refused; parsed, it is a whole ResiliencePolicy. */
 export const resilienceSchema = z.strictObject({
   connectTimeoutMs: durationMs(1).default(defaults.connectTimeoutMs),
@@ -57,7 +66,10 @@ export const resilienceSchema = z.strictObject({
   breaker: breaker.prefault({}),
   outlier: outlier.prefault({}),
   maxConcurrent: z.int().min(1).max(1_000_000).default(defaults.maxConcurrent),
-  balancer: z.enum(['round-robin', 'least-request']).default(defaults.balancer),
+  balancer: z.enum(['round-robin', 'least-request', 'random']).default(defaults.balancer),
+  panicThreshold: ratio.exactOptional(),
+  mirror: z.strictObject({ service: serviceName, share: z.number().gt(0).max(1) }).exactOptional(),
+  requestLimit: requestLimitSchema.exactOptional(),
 });
 
 /**

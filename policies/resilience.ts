@@ -48,6 +48,14 @@ export interface RetryPolicy {
   readonly retryNonIdempotent: boolean;
 }
 
+/** When an endpoint that answers, but takes its time, counts as out of order. */
+export interface SlowCallPolicy {
+  /** To the head of the answer; a call that took at least so long was slow. */
+  readonly durationMs: number;
+  /** The breaker opens when this share of the calls in the window was slow, 0..1; volumeThreshold holds here, too. */
+  readonly rate: number;
+}
+
 /** The opossum breaker of one endpoint. */
 export interface BreakerPolicy {
   readonly enabled: boolean;
@@ -62,6 +70,8 @@ export interface BreakerPolicy {
   readonly closeAfterSuccesses: number;
   /** Answer statuses that count as failures. */
   readonly failureStatuses: readonly number[];
+  /** Absent: no call is too slow. */
+  readonly slowCalls?: SlowCallPolicy;
 }
 
 /** Passive health checking of endpoints, in Envoy's and Consul's words. */
@@ -72,6 +82,21 @@ export interface OutlierPolicy {
   readonly maxEjectionMs: number;
   /** Share of endpoints that may be ejected at once, 0..1; at least one endpoint stays. */
   readonly maxEjectedRatio: number;
+}
+
+/** A copy of a share of the requests, to try something out on them. */
+export interface MirrorPolicy {
+  /** Whom the copies go to. */
+  readonly service: string;
+  /** Share of the requests, 0..1. */
+  readonly share: number;
+}
+
+/** What each caller may ask of a service, held by the proxy of the service. */
+export interface RequestLimitPolicy {
+  readonly perSecond: number;
+  /** As many at once, after a while without any. */
+  readonly burst: number;
 }
 
 /** All of it for one upstream. */
@@ -88,7 +113,13 @@ export interface ResiliencePolicy {
   readonly outlier: OutlierPolicy;
   /** Requests (or TCP connections) in flight to one upstream at once; above it: refused at once. */
   readonly maxConcurrent: number;
-  readonly balancer: 'round-robin' | 'least-request';
+  readonly balancer: 'round-robin' | 'least-request' | 'random';
+  /** While fewer than this share of the instances are healthy, those that are not are called, too, 0..1; absent: only when none is. */
+  readonly panicThreshold?: number;
+  /** Absent: none. */
+  readonly mirror?: MirrorPolicy;
+  /** Requests, by each source identity, at one instance; absent: as many as they like. */
+  readonly requestLimit?: RequestLimitPolicy;
 }
 
 /** Defaults: Consul's 5 s connect and 15 s request timeout; Envoy's 20 % budget; a breaker that needs evidence before it opens. */

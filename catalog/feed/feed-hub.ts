@@ -97,6 +97,7 @@ export class FeedHub {
     const keys = [
       ...subscription.services.map((name): ResourceKey => `intentions/${name}`),
       ...subscription.upstreams.map((name): ResourceKey => `upstream/${name}`),
+      ...(subscription.limits ? subscription.services.map((name): ResourceKey => `limits/${name}`) : []),
       ...(subscription.meshNames ? ([meshNamesKey] as const) : []),
     ];
     const unknown = new Set<ResourceKey>(subscription.unknown.map((name): ResourceKey => `upstream/${name}`));

@@ -1,13 +1,13 @@
 import type { Intention } from '#policies/intention.ts';
-import type { FeedIntentions, FeedMeshNames, FeedUpstream } from '#policies/wire/feed.ts';
+import type { FeedIntentions, FeedLimits, FeedMeshNames, FeedUpstream } from '#policies/wire/feed.ts';
 import { jwtProvidersOf } from '../jwt/providers.ts';
 import type { CatalogParts } from '../parts.ts';
 import type { Topic } from '../state/topics.ts';
 import { endpointsOf } from './endpoints.ts';
-import { resilienceOf, type UpstreamRouting, upstreamRouting } from './upstream-routing.ts';
+import { callersPolicy, resilienceOf, type UpstreamRouting, upstreamRouting } from './upstream-routing.ts';
 
 /** A resource that changes with the store. The trust bundle, which does not, is handled by the hub. */
-export type ResourceKey = `intentions/${string}` | `upstream/${string}` | typeof meshNamesKey;
+export type ResourceKey = `intentions/${string}` | `upstream/${string}` | `limits/${string}` | typeof meshNamesKey;
 export const meshNamesKey = 'mesh-names/mesh';
 
 /** Of one service, told to listeners. */
@@ -95,6 +95,7 @@ export class FeedResources {
   #render(key: ResourceKey): { json: string; topics: readonly Topic[] } {
     if (key === meshNamesKey) return { json: JSON.stringify(this.meshNames()), topics: ['instances'] };
     const [kind, name] = split(key);
+    if (kind === 'limits') return { json: JSON.stringify(this.limits(name)), topics: [`resilience/${name}`] };
     // An intention for `*` concerns everyone's intentions, proxy-defaults everyone's protocol.
     if (kind === 'intentions') {
       return { json: JSON.stringify(this.intentions(name)), topics: [`destination/${name}`, 'destination/*'] };
@@ -117,6 +118,11 @@ export class FeedResources {
     };
   }
 
+  limits(name: string): FeedLimits {
+    const { requestLimit } = resilienceOf(this.#parts, name);
+    return { kind: 'limits', name, ...(requestLimit === undefined ? {} : { requestLimit }) };
+  }
+
   /** Services with an instance in the mesh and a port at which an application could be called. */
   meshNames(): FeedMeshNames {
     const { meshAddresses, services } = this.#parts.state;
@@ -137,13 +143,14 @@ export class FeedResources {
     if (routing === 'flawed')
       context.log.error({ upstream: name }, 'discovery chain not compiled: its callers are told of no instance');
     const common = { kind: 'upstream', name, protocol: state.protocolOf(name) } as const;
-    const resilience = resilienceOf(this.#parts, name);
+    const resilience = callersPolicy(this.#parts, name);
     if (routing === undefined) return { ...common, endpoints: endpointsOf(state, name, this.#parts), resilience };
     return { ...common, endpoints: [], resilience, ...(routing === 'flawed' ? {} : { routing }) };
   }
 }
 
-function split(key: Exclude<ResourceKey, typeof meshNamesKey>): ['intentions' | 'upstream', string] {
+function split(key: Exclude<ResourceKey, typeof meshNamesKey>): ['intentions' | 'upstream' | 'limits', string] {
   const at = key.indexOf('/');
-  return [key.startsWith('upstream/') ? 'upstream' : 'intentions', key.slice(at + 1)];
+  const kind = key.slice(0, at);
+  return [kind === 'upstream' || kind === 'limits' ? kind : 'intentions', key.slice(at + 1)];
 }

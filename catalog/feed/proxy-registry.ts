@@ -13,6 +13,8 @@ export interface Subscription {
   readonly unknown: readonly string[];
   /** It wants to know where names of the mesh lead. */
   readonly meshNames: boolean;
+  /** It wants to know what callers may ask of its services. */
+  readonly limits: boolean;
 }
 
 /** What is known of one line to a proxy, also some time after it broke. */
@@ -53,7 +55,9 @@ export class ProxyRegistry {
     if (before === undefined) this.#count += 1;
     lines.set(line, { subscription, connected: true, heardAtMs: this.#clock(), ack: before?.ack });
     const known = new Set([...(before?.subscription.upstreams ?? []), ...subscription.unknown]);
-    const noLess = before?.subscription.meshNames || !subscription.meshNames;
+    const noLess =
+      (before?.subscription.meshNames || !subscription.meshNames) &&
+      (before?.subscription.limits || !subscription.limits);
     return before !== undefined && noLess && subscription.upstreams.every((name) => known.has(name));
   }
 

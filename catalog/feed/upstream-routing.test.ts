@@ -93,6 +93,39 @@ test('whatever a routed upstream hangs on has it said anew; what it hangs on no 
   feed.close();
 });
 
+test('a mirror is a destination of its own, with the instances of the service that is named', async (t) => {
+  const catalog = await startTestCatalog(t);
+  await register(catalog, 'n1', 'db');
+  await register(catalog, 'n2', 'db-next');
+  await put(catalog, '/v1/mesh/resilience/db', { mirror: { service: 'db-next', share: 0.25 } });
+  const { routing } = await upstreamOf(catalog, 'db');
+  assert.deepEqual(routing?.routes, [{ next: 'db' }]);
+  assert.deepEqual(routing?.destinations, {
+    db: { targets: ['db'], mirror: { destination: 'mirror:db-next', share: 0.25 } },
+    'mirror:db-next': { targets: ['mirror:db-next'] },
+  });
+  assert.equal(routing?.targets['mirror:db-next']?.endpoints[0]?.node, 'n2');
+});
+
+test('limits are told to who asks for them, also when they end', async (t) => {
+  const catalog = await startTestCatalog(t);
+  const silent = await follow(catalog, 'proxy=old&service=web');
+  assert.deepEqual(
+    (await silent.update()).resources.map(({ kind }) => kind),
+    ['intentions'],
+  );
+  const feed = await follow(catalog, 'proxy=p&service=web&limits=1');
+  const limit = async () => (await feed.update()).resources.find(({ kind }) => kind === 'limits');
+  assert.deepEqual(await limit(), { kind: 'limits', name: 'web' });
+  const requestLimit = { perSecond: 5, burst: 10 };
+  await put(catalog, '/v1/mesh/resilience/web', { requestLimit });
+  assert.deepEqual(await limit(), { kind: 'limits', name: 'web', requestLimit });
+  assert.equal((await send(catalog, 'DELETE', '/v1/mesh/resilience/web')).status, 200);
+  assert.deepEqual(await limit(), { kind: 'limits', name: 'web' });
+  feed.close();
+  silent.close();
+});
+
 function upstreamIn({ resources }: { readonly resources: readonly FeedResource[] }): FeedUpstream {
   const upstream = resources.find((resource) => resource.kind === 'upstream');
   assert.ok(upstream?.kind === 'upstream');

@@ -3,7 +3,7 @@ import { compileFilter } from '#policies/consul/filter/filter.ts';
 import { parseGoDuration } from '#policies/consul/go-duration.ts';
 import { ChainFlaw } from '#policies/discovery-chain/chain-flaw.ts';
 import { compileChain } from '#policies/discovery-chain/compile.ts';
-import type { ResiliencePolicy } from '#policies/resilience.ts';
+import type { MirrorPolicy, ResiliencePolicy } from '#policies/resilience.ts';
 import { parseResiliencePolicy } from '#policies/resilience-form.ts';
 import { withRequestTimeout } from '#policies/routing/routed-policy.ts';
 import { type ChainRouting, type RoutedTarget, routingOfChain } from '#policies/routing/routing-of-chain.ts';
@@ -36,13 +36,63 @@ export function upstreamRouting(parts: Places, service: string): UpstreamRouting
     if (!(error instanceof ChainFlaw)) throw error;
     return { routing: 'flawed', topics: [...topics] };
   }
-  if (routing === undefined) return { routing, topics: [...topics] };
-  const targets = Object.entries(routing.targets).map(([name, target]): [string, FeedRouting['targets'][string]] => {
+  const mirrors = mirrorsOf(parts, routing ?? plainRouting(service));
+  if (routing === undefined && mirrors.length === 0) return { routing, topics: [...topics] };
+  const whole = withMirrors(routing ?? plainRouting(service), mirrors);
+  const targets = Object.entries(whole.targets).map(([name, target]): [string, FeedRouting['targets'][string]] => {
     topics.add(`upstream/${target.service}`);
     const endpoints = target.elsewhere ? [] : endpointsOf(state, target.service, parts, belongs(parts, target));
-    return [name, { service: target.service, endpoints, resilience: resilienceOf(parts, target.service) }];
+    return [name, { service: target.service, endpoints, resilience: callersPolicy(parts, target.service) }];
   });
-  return { routing: { ...routing, targets: Object.fromEntries(targets) }, topics: [...topics] };
+  return { routing: { ...whole, targets: Object.fromEntries(targets) }, topics: [...topics] };
+}
+
+/** What a chain that says nothing comes to. */
+function plainRouting(service: string): ChainRouting {
+  return {
+    routes: [{ next: service }],
+    splitters: {},
+    destinations: { [service]: { targets: [service] } },
+    targets: { [service]: all(service) },
+  };
+}
+
+function all(service: string): RoutedTarget {
+  return { service, subset: { filter: '', onlyPassing: false }, elsewhere: false };
+}
+
+/** A destination whose service has a copy of its requests sent to another. */
+interface Mirrored {
+  readonly destination: string;
+  readonly mirror: MirrorPolicy;
+}
+
+function mirrorsOf(parts: Places, { destinations, targets }: ChainRouting): Mirrored[] {
+  return Object.entries(destinations).flatMap(([destination, { targets: names }]) => {
+    const service = targets[names[0] ?? '']?.service;
+    const mirror = service === undefined ? undefined : resilienceOf(parts, service).mirror;
+    return mirror === undefined || mirror.service === service ? [] : [{ destination, mirror }];
+  });
+}
+
+/** Copies go to the instances of the service that is named, whatever its own entries say. */
+function withMirrors(routing: ChainRouting, mirrors: readonly Mirrored[]): ChainRouting {
+  const destinations = { ...routing.destinations };
+  const targets = { ...routing.targets };
+  for (const { destination, mirror } of mirrors) {
+    const name = `mirror:${mirror.service}`;
+    const from = destinations[destination];
+    if (from !== undefined) destinations[destination] = { ...from, mirror: { destination: name, share: mirror.share } };
+    destinations[name] = { targets: [name] };
+    targets[name] = all(mirror.service);
+  }
+  return { ...routing, destinations, targets };
+}
+
+/** Of a service's policy what its callers act on: of mirrors they learn by their routes, and limits are held by its own proxies. */
+export function callersPolicy(parts: Places, service: string): Omit<ResiliencePolicy, 'mirror' | 'requestLimit'> {
+  const { mirror: _, requestLimit: __, ...policy } = resilienceOf(parts, service);
+  return policy;
 }
 
 /** How a service is called: its resilience policy, and over it what its service-resolver says in Consul's words. */

@@ -28,6 +28,7 @@ const subscriptionSchema = z.object({
   upstream: names(maxUpstreams),
   new: names(maxUpstreams),
   names: z.literal('mesh').optional(),
+  limits: z.literal('1').optional(),
   since: z.coerce.number().int().min(0).optional(),
 });
 
@@ -64,11 +65,27 @@ export function mountFeedRoutes(app: OpenAPIHono<CatalogEnv>, hub: FeedHub): voi
   app.get('/v1/mesh/feed', (c) => {
     const { caller } = c.var;
     permit(proxyOnly(caller));
-    const { proxy, service: services, upstream: upstreams, new: unknown, names, since } = subscriptionOf(queryOf(c));
+    const {
+      proxy,
+      service: services,
+      upstream: upstreams,
+      new: unknown,
+      names,
+      limits,
+      since,
+    } = subscriptionOf(queryOf(c));
     if (services.length === 0) throw new MeshError('SLV-1009', 'A feed names at least one service of the proxy.');
     for (const service of services) permit(ownOnly(caller, service));
     const body = hub.open(
-      { proxy, owner: ownerOf(caller), services, upstreams, unknown, meshNames: names !== undefined },
+      {
+        proxy,
+        owner: ownerOf(caller),
+        services,
+        upstreams,
+        unknown,
+        meshNames: names !== undefined,
+        limits: limits !== undefined,
+      },
       since,
       endOf(caller),
     );
@@ -99,6 +116,7 @@ function subscriptionOf(query: URLSearchParams): z.infer<typeof subscriptionSche
     upstream: query.getAll('upstream'),
     new: query.getAll('new'),
     names: query.get('names') ?? undefined,
+    limits: query.get('limits') ?? undefined,
     since: query.get('since') ?? undefined,
   });
   if (parsed.success) return parsed.data;

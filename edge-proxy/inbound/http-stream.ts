@@ -113,6 +113,12 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
       return;
     }
     if (verdict.observed !== undefined) this.#recordObserved(verdict);
+    const waitMs = this.#context.limiter.take(this.#caller.peer.spiffeId);
+    if (waitMs > 0) {
+      const reason = `${view.service} takes no more requests of this caller for ${waitMs} ms`;
+      this.#refuse('SLV-4015', 'request limit', reason, ['Retry-After', String(Math.ceil(waitMs / 1_000))]);
+      return;
+    }
     this.#facts = facts;
     this.#context.live.add(this);
     const forwardable = forwardableHeaders(head);

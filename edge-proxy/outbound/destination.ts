@@ -24,6 +24,8 @@ export class Destination {
   policy: ResiliencePolicy = defaultResiliencePolicy;
   /** What of a request decides on its instance; undefined: nothing. */
   hashPolicies: readonly FeedHashPolicy[] | undefined;
+  /** Who gets a copy of a share of the requests; undefined: nobody. Set by the upstream, which knows all destinations. */
+  mirror: { readonly to: Destination; readonly share: number } | undefined;
   readonly #process: ProcessContext;
   #targets: readonly Target[] = [];
   readonly #byName = new Map<string, Target>();

@@ -14,6 +14,7 @@ import { wireOf } from '../wire-protocol.ts';
 import type { Destination } from './destination.ts';
 import type { ExchangeFailure, ExchangeOwner } from './exchange-owner.ts';
 import { HttpExchange } from './http-exchange.ts';
+import { MirroredRequest } from './mirrored-request.ts';
 import { requestHash } from './request-hash.ts';
 import type { Course, Upstream } from './upstream.ts';
 
@@ -38,6 +39,8 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
   #course: Course | undefined;
   /** To be set with its answer, to hold the caller to one instance. */
   #cookie: string | undefined;
+  /** Until all of the request has come. */
+  #copy: MirroredRequest | undefined;
   /** Of its route. */
   #idle: IdleGuard | undefined;
 
@@ -80,17 +83,21 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
   onRequestBody(chunk: Buffer): void {
     this.#context.edge.bytesSent.value += chunk.length;
     this.#touch();
+    this.#copy?.sendBody(chunk);
     if (this.#exchange?.sendBody(chunk) === false) this.#server.pauseRequest();
   }
 
   onRequestWhole(trailers?: HeaderFields): void {
     this.#exchange?.endBody(trailers);
+    this.#copy?.endBody(trailers);
+    this.#copy = undefined;
   }
 
   onRequestRefused(refusal: Refusal): string {
     // The body broke off or broke the rules: what was sent of it can't be completed.
     this.#exchange?.cancel();
     this.#exchange = undefined;
+    this.#leaveCopy();
     if (this.#server.request === undefined) this.#path = '';
     return this.#record(refusal.code, `HTTP/${this.#server.version}`, refusal.reason);
   }
@@ -128,6 +135,7 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
   onClosed(): void {
     if (this.#server.version === 1) this.#context.edge.openConnections.value -= 1;
     this.#unwatch();
+    this.#leaveCopy();
     this.#exchange?.cancel();
     this.#exchange = undefined;
   }
@@ -189,6 +197,11 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
     });
   }
 
+  #leaveCopy(): void {
+    this.#copy?.leave();
+    this.#copy = undefined;
+  }
+
   #touch(): void {
     if (this.#idle !== undefined) this.#idle.touched = true;
   }
@@ -233,6 +246,11 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
     const { idleTimeoutMs } = policy;
     if (idleTimeoutMs < destination.policy.idleTimeoutMs) this.#watch(idleTimeoutMs);
     this.#exchangeWith(destination, policy, head, sentPath + sentQuery, headers, hash);
+    const { mirror } = destination;
+    if (mirror === undefined || head.upgrade !== undefined || !this.#context.upstream.isMirrored(mirror.share)) return;
+    const { method, framing, http2 } = head;
+    const copy = { method, target: sentPath + sentQuery, headers, framing, upgrade: undefined, http2 };
+    this.#copy = new MirroredRequest(mirror.to, copy, this.#context.sweep);
   }
 
   #exchangeWith(

@@ -239,6 +239,57 @@ describe('targets', () => {
   });
 });
 
+describe('a mirror', () => {
+  const mirrored = (share: number) => ({
+    routes: [{ next: 'v1.db' }] as const,
+    destinations: {
+      'v1.db': { targets: ['v1.db'], mirror: { destination: 'mirror:db', share } },
+      'mirror:db': { targets: ['v2.db'] },
+    },
+  });
+
+  test('gets a copy with its body; its answer is dropped, and its failures are nobody’s', async (t) => {
+    const { mesh, one, two, ask } = await routed(t, {
+      ...mirrored(1),
+      resilience: { retries: { attempts: 3 } },
+    } as never);
+    two.answers((outgoing) => void outgoing.writeHead(503).end());
+    const bodies: string[] = [];
+    two.server.on('request', (incoming: IncomingMessage) => {
+      let body = '';
+      incoming.on('data', (chunk: Buffer) => {
+        body += String(chunk);
+      });
+      incoming.on('end', () => bodies.push(body));
+    });
+    const post = 'POST /x?q=1 HTTP/1.1\r\nHost: db\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody';
+    assert.match((await mesh.ask(post)).text, /^HTTP\/1.1 200 .*one$/s);
+    await waitFor('the copy', () => bodies.length === 1, 3_000);
+    assert.deepEqual([bodies, two.seen[0]?.url, two.seen[0]?.method], [['body'], '/x?q=1', 'POST']);
+    for (let sent = 0; sent < 5; sent++) assert.equal(await ask(), 'one');
+    await waitFor('all copies', () => two.seen.length === 6, 3_000);
+    assert.equal(one.seen.length, 6, 'the copies are not tried again, and the requests not because of them');
+    assert.equal(mesh.traffic.edge('outbound', 'web', 'db').retries.value, 0);
+  });
+
+  test('that never answers holds up nobody', async (t) => {
+    const { mesh, two, ask } = await routed(t, {
+      ...mirrored(1),
+      resilience: { maxConcurrent: 2, requestTimeoutMs: 5_000 },
+    } as never);
+    two.answers(() => {});
+    for (let sent = 0; sent < 5; sent++) assert.equal(await ask(), 'one');
+    assert.equal(two.seen.length, 2, 'no more of them under way than the bulkhead allows');
+    mesh.pass(5_001);
+  });
+
+  test('of none gets none', async (t) => {
+    const { two, ask } = await routed(t, mirrored(1e-9) as never);
+    for (let sent = 0; sent < 5; sent++) assert.equal(await ask(), 'one');
+    assert.equal(two.seen.length, 0);
+  });
+});
+
 describe('hashing', () => {
   const by = (policy: 'ring-hash' | 'maglev', hash: object): FeedRouting['destinations'] =>
     ({ db: { targets: ['db'], loadBalancer: { policy, hash: [hash] } } }) as FeedRouting['destinations'];

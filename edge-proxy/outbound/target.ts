@@ -25,7 +25,7 @@ export class Target {
     this.endpoints = endpoints;
     this.#outlier.update(policy.outlier);
     this.#outlier.setEndpoints(endpoints.map(({ id }) => id));
-    this.#balancer.update(loadBalancer ?? { policy: policy.balancer });
+    this.#balancer.update(loadBalancer ?? { policy: policy.balancer }, policy.panicThreshold);
     this.#balancer.setEndpoints(endpoints);
   }
 

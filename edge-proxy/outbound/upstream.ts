@@ -6,7 +6,7 @@ import type { CompiledRoute, RouteEnd } from '#policies/routing/route-table.ts';
 import { routedPolicy } from '#policies/routing/routed-policy.ts';
 import { SplitSequence } from '#policies/routing/split-sequence.ts';
 import type { EdgeTraffic } from '../traffic.ts';
-import type { UpstreamView } from '../view/service-view.ts';
+import type { DestinationView, UpstreamView } from '../view/service-view.ts';
 import { Destination } from './destination.ts';
 import type { Endpoint } from './endpoint.ts';
 import { EndpointPool, type EndpointPoolOptions } from './endpoint-pool.ts';
@@ -16,6 +16,8 @@ export interface UpstreamOptions extends EndpointPoolOptions {
   /** The local service that calls. */
   readonly service: string;
   readonly edge: EdgeTraffic;
+  /** What is counted of calls to another service. */
+  edgeTo(service: string): EdgeTraffic;
 }
 
 /** Where one request goes, and what is done to it on the way. */
@@ -74,11 +76,12 @@ export class Upstream {
     } else {
       this.#destinations = new Map(
         [...view.destinations].map(([name, its]) => {
-          const destination = this.#destinations.get(name) ?? this.#destination(name);
+          const destination = this.#destinations.get(name) ?? this.#destination(name, its);
           destination.update(its, (target) => this.#pool.of(target));
           return [name, destination];
         }),
       );
+      for (const [name, { mirror }] of view.destinations) this.#mirror(name, mirror);
       this.#take(view.routes);
     }
     this.#pool.end();
@@ -118,6 +121,11 @@ export class Upstream {
 
   /** A value for a cookie that is to hold a caller to one instance. */
   readonly newKey = (): string => Buffer.from(this.#options.process.randomBytes(16)).toString('hex');
+
+  /** Whether the next request is one of the share of which a copy is sent. */
+  isMirrored(share: number): boolean {
+    return this.#options.process.random() < share;
+  }
 
   /** Lets go of breakers that hold nothing: made again at the next call. */
   shedIdleBreakers(): void {
@@ -166,8 +174,18 @@ export class Upstream {
     return { destination, policy: routedPolicy(destination.policy, route.says), route, end };
   }
 
-  #destination(name: string): Destination {
-    return new Destination(name, this.edge, this.#options.process);
+  #mirror(name: string, mirror: DestinationView['mirror']): void {
+    const destination = this.#destinations.get(name);
+    const to = this.#destinations.get(mirror?.destination ?? '');
+    if (destination !== undefined)
+      destination.mirror = mirror === undefined || to === undefined ? undefined : { to, share: mirror.share };
+  }
+
+  /** Copies are counted for themselves, as calls of whom they go to. */
+  #destination(name: string, view?: DestinationView): Destination {
+    const { process, edgeTo } = this.#options;
+    const service = view?.targets[0]?.service ?? this.name;
+    return new Destination(name, name.startsWith('mirror:') ? edgeTo(service) : this.edge, process);
   }
 }
 
@@ -177,7 +195,7 @@ function take({ courses, sequence }: Way): Course {
 
 function isPlain({ policy, destination, route, end }: Course): boolean {
   const edited = end.requestEdits !== undefined || end.responseEdits !== undefined;
-  if (destination.hashPolicies !== undefined) return false;
+  if (destination.hashPolicies !== undefined || destination.mirror !== undefined) return false;
   return (
     policy === destination.policy && !edited && route.says.match === undefined && route.says.prefixRewrite === undefined
   );

@@ -19,12 +19,13 @@ export interface BalancedEndpoint {
 }
 
 /**
- * Picks the endpoint of the next call. Candidates are those not critical and not ejected; when there is none, those not critical; when
+ * Picks the endpoint of the next call. Candidates are those not critical and not ejected; when there is none, or too few for the panic threshold, those not critical; when
  * there is none either, all (Envoy's panic mode): the catalog's view or ours may be wrong, and failing for certain helps nobody.
  * So a critical one is never picked while one that is not is there. A pick costs one or two passes over the endpoints and no allocation.
  */
 export class Balancer<E extends BalancedEndpoint> {
   #choice: BalancerChoice;
+  #panicThreshold = 0;
   /** Of ring-hash and maglev, made when a hash is first looked up. */
   #places: HashPlaces | undefined;
   readonly #random: Random;
@@ -42,7 +43,9 @@ export class Balancer<E extends BalancedEndpoint> {
     this.#isEjected = isEjected;
   }
 
-  update(choice: BalancerChoice): void {
+  /** @param panicThreshold while fewer than this share of the endpoints are healthy, the others are candidates, too; 0: only when none is */
+  update(choice: BalancerChoice, panicThreshold = 0): void {
+    this.#panicThreshold = panicThreshold;
     if (JSON.stringify(choice) !== JSON.stringify(this.#choice)) this.#places = undefined;
     this.#choice = choice;
   }
@@ -64,7 +67,7 @@ export class Balancer<E extends BalancedEndpoint> {
 
   /** True when there is one that is neither critical nor ejected. */
   get healthy(): boolean {
-    return this.#tier() === 'healthy';
+    return this.#endpoints.some(({ id, status }) => status !== 'critical' && !this.#isEjected(id));
   }
 
   /** True when calls go to endpoints that are out, for want of others. */
@@ -94,6 +97,7 @@ export class Balancer<E extends BalancedEndpoint> {
   }
 
   #tier(): Tier {
+    if (this.#panicThreshold > 0) return this.#tierByShare();
     let tier: Tier = 'all';
     for (const { id, status } of this.#endpoints) {
       if (status === 'critical') continue;
@@ -101,6 +105,20 @@ export class Balancer<E extends BalancedEndpoint> {
       tier = 'not-critical';
     }
     return tier;
+  }
+
+  /** As above, where a few healthy ones are not enough: all of the load on them would be their end. */
+  #tierByShare(): Tier {
+    let healthy = 0;
+    let notCritical = 0;
+    for (const { id, status } of this.#endpoints) {
+      if (status === 'critical') continue;
+      notCritical += 1;
+      if (!this.#isEjected(id)) healthy += 1;
+    }
+    const needed = Math.max(1, this.#panicThreshold * this.#endpoints.length);
+    if (healthy >= needed) return 'healthy';
+    return notCritical >= needed ? 'not-critical' : 'all';
   }
 
   #isCandidate(endpoint: E, tier: Tier, excluded: readonly E[] | undefined): boolean {
@@ -139,8 +157,8 @@ export class Balancer<E extends BalancedEndpoint> {
     let at = Math.floor(this.#random() * count);
     let best = this.#nth(at, tier, excluded);
     for (let looked = 1; looked < Math.min(choices, count); looked++) {
-      // Each step leads to one not yet looked at when there are two; with more, mostly.
-      at = (at + 1 + Math.floor(this.#random() * (count - 1))) % count;
+      // Never the same one twice in a row; where all are to be looked at, each once.
+      at = (at + 1 + (choices >= count ? 0 : Math.floor(this.#random() * (count - 1)))) % count;
       const other = this.#nth(at, tier, excluded);
       if (other !== undefined && best !== undefined && load(other) < load(best)) best = other;
     }

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { defaultResiliencePolicy, type OutlierPolicy } from '#policies/resilience.ts';
 import { type BalancedEndpoint, Balancer } from './balancer.ts';
+import { keyHash } from './key-hash.ts';
 import { OutlierDetector } from './outlier.ts';
 
 type Status = BalancedEndpoint['status'];
@@ -49,6 +50,64 @@ describe('Balancer', () => {
     balancer.setEndpoints([endpoint('a', 'passing', 0, 3), endpoint('b'), endpoint('c', 'passing', 0, 0)]);
     assert.deepEqual(counts(balancer, 500), { a: 300, b: 100, c: 100 });
   });
+
+  it('panics below its threshold, one step after the other', () => {
+    const ejected = new Set<string>();
+    const balancer = new Balancer({ policy: 'round-robin' }, seeded(3), (id) => ejected.has(id));
+    balancer.setEndpoints([endpoint('a'), endpoint('b'), endpoint('c'), endpoint('d', 'critical')]);
+    balancer.update({ policy: 'round-robin' }, 0.5);
+    const called = () => Object.keys(counts(balancer, 40)).sort().join('');
+    assert.equal(called(), 'abc');
+    ejected.add('a');
+    assert.equal(called(), 'bc', 'two of four are half');
+    ejected.add('b');
+    assert.equal(called(), 'abc', 'one is not: those ejected are called again');
+    balancer.update({ policy: 'round-robin' }, 0.9);
+    assert.equal(called(), 'abcd');
+    balancer.update({ policy: 'round-robin' });
+    assert.equal(called(), 'c');
+    assert.equal(balancer.healthy, true);
+  });
+
+  it('chooses by weight at random', () => {
+    const balancer = new Balancer({ policy: 'random' }, seeded(9), never);
+    balancer.setEndpoints([endpoint('a', 'passing', 0, 3), endpoint('b')]);
+    const { a = 0, b = 0 } = counts(balancer, 4_000);
+    assert.ok(Math.abs(a - 3_000) < 120, `${a} and ${b}`);
+  });
+
+  it('takes the least busy of as many as it is told', () => {
+    const balancer = new Balancer({ policy: 'least-request', choices: 50 }, seeded(9), never);
+    balancer.setEndpoints(Array.from({ length: 10 }, (_, at) => endpoint(String(at), 'passing', at === 7 ? 0 : 5)));
+    assert.deepEqual(counts(balancer, 100), { 7: 100 });
+  });
+
+  for (const policy of ['ring-hash', 'maglev'] as const) {
+    it(`${policy}: keys are spread by weight, stay where they are, and only those of one that goes move`, () => {
+      const balancer = new Balancer({ policy }, seeded(5), never);
+      const all = [endpoint('a'), endpoint('b'), endpoint('c'), endpoint('d', 'passing', 0, 2)];
+      balancer.setEndpoints(all);
+      const keys = Array.from({ length: 2_000 }, (_, at) => keyHash(`user-${at}`));
+      const places = () => keys.map((key) => balancer.pick(undefined, key)?.id ?? 'none');
+      const before = places();
+      const of = (id: string) => before.filter((place) => place === id).length;
+      for (const id of ['a', 'b', 'c']) assert.ok(of(id) > 250 && of(id) < 560, `${id}: ${of(id)}`);
+      assert.ok(of('d') > 600 && of('d') < 1_000, `d: ${of('d')}`);
+      const other = new Balancer({ policy }, seeded(77), never);
+      other.setEndpoints(all);
+      assert.deepEqual(
+        keys.map((key) => other.pick(undefined, key)?.id),
+        before,
+        'the same in every proxy',
+      );
+      const [, , third] = all;
+      const without = keys.map((key) => balancer.pick(third === undefined ? [] : [third], key)?.id);
+      assert.ok(without.every((place, at) => (before[at] === 'c' ? place !== 'c' : place === before[at])));
+      balancer.setEndpoints(all.filter(({ id }) => id !== 'c'));
+      const moved = places().filter((place, at) => before[at] !== 'c' && place !== before[at]).length;
+      assert.ok(policy === 'ring-hash' ? moved === 0 : moved < 200, `${moved} moved`);
+    });
+  }
 
   it('begins anywhere', () => {
     const firsts = Array.from({ length: 100 }, (_, seed) => {

@@ -18,15 +18,22 @@ export const untracked: BreakerTicket = { success() {}, failure() {}, cancelled(
 export class Ticket implements BreakerTicket {
   readonly epoch: number;
   /** By the breaker's clock, ms since the epoch. */
+  readonly admittedMs: number;
   readonly deadlineMs: number;
   /** Neighbours in a TicketList. */
   older: Ticket | undefined;
   newer: Ticket | undefined;
   #owner: { settle(ticket: Ticket, outcome: Outcome): void } | undefined;
 
-  constructor(owner: { settle(ticket: Ticket, outcome: Outcome): void }, epoch: number, deadlineMs: number) {
+  constructor(
+    owner: { settle(ticket: Ticket, outcome: Outcome): void },
+    epoch: number,
+    admittedMs: number,
+    deadlineMs: number,
+  ) {
     this.#owner = owner;
     this.epoch = epoch;
+    this.admittedMs = admittedMs;
     this.deadlineMs = deadlineMs;
   }
 

@@ -179,6 +179,47 @@ describe('Breaker', () => {
     assert.deepEqual(changes, ['closed > open', 'open > closed', 'closed > open', 'open > closed']);
   });
 
+  it('opens for calls that are slow, at the share and given the volume, and a slow probe opens it again', () => {
+    const { breaker } = create({ slowCalls: { durationMs: 100, rate: 0.5 } });
+    const slow = (ms: number, outcome: 'success' | 'failure' = 'success') => {
+      const ticket = admitted(breaker);
+      tick(ms);
+      ticket[outcome]();
+    };
+    call(breaker, 'success', 2);
+    slow(100);
+    assert.equal(breaker.state, 'closed');
+    assert.equal(breaker.snapshot().slow, 1);
+    slow(150);
+    assert.equal(breaker.state, 'open');
+    tick(500);
+    slow(100);
+    assert.equal(breaker.state, 'open', 'a slow probe');
+    tick(500);
+    call(breaker, 'success', 2);
+    assert.equal(breaker.state, 'closed');
+    assert.equal(breaker.snapshot().slow, 0);
+    slow(99);
+    call(breaker, 'success', 9);
+    assert.equal(breaker.state, 'closed', 'not long enough');
+    slow(100);
+    tick(1_100);
+    slow(100);
+    call(breaker, 'success', 2);
+    assert.equal(breaker.state, 'closed', 'what is older than the window is forgotten');
+    breaker.update({ ...policy, volumeThreshold: 4 });
+    for (let time = 0; time < 8; time++) slow(100);
+    assert.equal(breaker.state, 'closed', 'no call is slow without the policy');
+  });
+
+  it('is open when forced, even while the policy switches it off', () => {
+    const { breaker } = create({ enabled: false });
+    breaker.forceOpen();
+    assert.equal(breaker.admit(), 'open');
+    breaker.reset();
+    assert.notEqual(breaker.admit(), 'open');
+  });
+
   it('takes a new policy live', () => {
     const { breaker } = create();
     call(breaker, 'failure', 3);

@@ -1,8 +1,9 @@
 import { EventEmitter } from 'node:events';
 import CircuitBreaker from 'opossum';
-import type { BreakerPolicy } from '#policies/resilience.ts';
+import type { BreakerPolicy, SlowCallPolicy } from '#policies/resilience.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { type BreakerTicket, type Outcome, Ticket, TicketList, untracked } from './breaker-ticket.ts';
+import { SlowCalls } from './slow-calls.ts';
 
 export type { BreakerTicket };
 
@@ -19,6 +20,8 @@ export interface BreakerSnapshot {
   /** Calls with an outcome in the window. */
   readonly calls: number;
   readonly failures: number;
+  /** Of the calls in the window, those that took too long; 0 where the policy counts none. */
+  readonly slow: number;
   /** Tickets not settled. */
   readonly underWay: number;
   readonly probing: boolean;
@@ -61,6 +64,8 @@ export class Breaker {
   #epoch = 0;
   #probe: Ticket | undefined;
   #probeSuccesses = 0;
+  /** Made at the first call when the policy counts slow ones. */
+  #slow: SlowCalls | undefined;
   #rejected = 0;
   /** Tickets under way, oldest first. */
   readonly #underWay = new TicketList();
@@ -90,14 +95,14 @@ export class Breaker {
    * @param timeoutMs how long the call may take to its head
    */
   admit(timeoutMs: number = this.#timeoutMs): BreakerTicket | 'open' {
-    if (!this.#policy.enabled || this.#forced === 'closed') return untracked;
     if (this.#forced === 'open') return this.#reject();
+    if (!this.#policy.enabled || this.#forced === 'closed') return untracked;
     this.#engine ??= this.#start();
     const now = this.#clock();
     this.#expire(now);
     const { state } = this.#engine;
     if (state === 'open' || (state === 'half-open' && this.#probe !== undefined)) return this.#reject();
-    const ticket = new Ticket(this, this.#epoch, now + timeoutMs);
+    const ticket = new Ticket(this, this.#epoch, now, now + timeoutMs);
     this.#underWay.push(ticket);
     if (state === 'half-open') this.#probe = ticket;
     return ticket;
@@ -107,6 +112,7 @@ export class Breaker {
   update(policy: BreakerPolicy): void {
     const before = this.#policy;
     this.#policy = policy;
+    if (policy.windowMs !== before.windowMs || policy.slowCalls === undefined) this.#slow = undefined;
     if (this.#engine === undefined) return;
     if (!policy.enabled) this.dispose();
     else if (policy.windowMs === before.windowMs && policy.volumeThreshold === before.volumeThreshold)
@@ -163,6 +169,7 @@ export class Breaker {
       changedMs: this.#changedMs,
       calls,
       failures,
+      slow: this.#slow?.counts(this.#clock()).slow ?? 0,
       underWay: this.#underWay.size,
       probing: this.#probe !== undefined,
       probeSuccesses: this.#probeSuccesses,
@@ -174,12 +181,38 @@ export class Breaker {
   settle(ticket: Ticket, outcome: Outcome): void {
     this.#underWay.remove(ticket);
     if (ticket.epoch !== this.#epoch || this.#forced !== undefined) return;
+    const { slowCalls } = this.#policy;
+    if (slowCalls !== undefined && outcome !== 'cancelled') {
+      this.#settleTimed(ticket, outcome, slowCalls);
+      return;
+    }
+    this.#take(ticket, outcome);
+  }
+
+  #take(ticket: Ticket, outcome: Outcome): void {
     if (ticket === this.#probe) {
       this.#probe = undefined;
       if (outcome === 'success' && ++this.#probeSuccesses < this.#policy.closeAfterSuccesses) return;
     }
     if (outcome === 'cancelled') return;
     this.#engine?.record(outcome, this.#clock());
+    this.#noteState();
+  }
+
+  /** With slow calls counted: a slow probe has failed, and too large a share of slow calls opens as failures do. */
+  #settleTimed(ticket: Ticket, outcome: 'success' | 'failure', { durationMs, rate }: SlowCallPolicy): void {
+    const now = this.#clock();
+    const slow = now - ticket.admittedMs >= durationMs;
+    if (ticket === this.#probe) {
+      this.#take(ticket, slow ? 'failure' : outcome);
+      return;
+    }
+    this.#slow ??= new SlowCalls(this.#policy.windowMs, now);
+    this.#slow.note(slow, now);
+    this.#take(ticket, outcome);
+    const { calls, slow: slowOnes } = this.#slow?.counts(now) ?? { calls: 0, slow: 0 };
+    if (this.state !== 'closed' || calls < this.#policy.volumeThreshold || slowOnes < rate * calls) return;
+    this.#engine?.open();
     this.#noteState();
   }
 
@@ -221,6 +254,7 @@ export class Breaker {
     this.#epoch += 1;
     this.#probe = undefined;
     this.#probeSuccesses = 0;
+    this.#slow = undefined;
     this.#onStateChange(state, before);
   }
 }

@@ -21,7 +21,7 @@ export interface RingSize {
   readonly minimum: number;
   readonly maximum: number;
 }
-/** Envoy's least; its most, 8 M, would be 64 MB for each target. */
+/** Envoy's least, met or passed by less than twice; its most, 8 M, would be 64 MB for each target. */
 export const defaultRingSize: RingSize = { minimum: 1_024, maximum: 65_536 };
 
 /**
@@ -29,13 +29,14 @@ export const defaultRingSize: RingSize = { minimum: 1_024, maximum: 65_536 };
  * that comes or goes takes or leaves its share of the keys and moves no other.
  */
 export function hashRing(endpoints: readonly Weighed[], { minimum, maximum }: RingSize): HashPlaces {
-  const total = endpoints.reduce((sum, { weight }) => sum + Math.max(1, weight), 0);
-  const least = Math.min(...endpoints.map(({ weight }) => Math.max(1, weight)));
-  // So many that the lightest has one, and all together at least the minimum.
-  const size = Math.min(maximum, defaultRingSize.maximum, Math.max(minimum, Math.ceil(total / least)));
+  const units = endpoints.reduce((sum, { weight }) => sum + Math.max(1, weight), 0);
+  const most = Math.min(maximum, defaultRingSize.maximum);
+  // Places for each unit of weight: a power of two, so that it stays the same while a few endpoints come and go, and with it everyone's places.
+  const wanted = 2 ** Math.ceil(Math.log2(Math.max(1, minimum / units)));
+  const share = Math.min(wanted, most / units);
   const places = endpoints.flatMap(({ id, weight }, index) => {
-    const share = Math.max(1, Math.round((size * Math.max(1, weight)) / total));
-    return Array.from({ length: share }, (_, place) => ({ hash: keyHash(`${id}#${place}`), index }));
+    const own = Math.max(1, Math.round(share * Math.max(1, weight)));
+    return Array.from({ length: own }, (_, place) => ({ hash: keyHash(`${id}#${place}`), index }));
   });
   places.sort((left, right) => left.hash - right.hash || left.index - right.index);
   const hashes = Uint32Array.from(places, ({ hash }) => hash);

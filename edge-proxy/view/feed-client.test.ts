@@ -159,6 +159,7 @@ describe('the feed', () => {
         ['service', 'db'],
         ['upstream', 'cache'],
         ['upstream', 'queue'],
+        ['limits', '1'],
       ],
     );
     assert.equal(allowed(catalog), true);

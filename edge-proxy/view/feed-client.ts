@@ -148,6 +148,7 @@ export class FeedClient {
       ['proxy', this.#proxyId],
       ['service', view.service],
       ...upstreams.map((name) => ['upstream', name]),
+      ['limits', '1'],
       ...(this.#options.meshNames ? [['names', 'mesh']] : []),
       ...(continues ? [['since', String(view.revision)]] : []),
       ...(continues ? upstreams.filter((name) => !view.upstreams.has(name)).map((name) => ['new', name]) : []),
@@ -270,6 +271,7 @@ const knownKinds: ReadonlySet<string> = new Set([
   'intentions',
   'upstream',
   'mesh-names',
+  'limits',
   'bundle',
 ] satisfies FeedResource['kind'][]);
 

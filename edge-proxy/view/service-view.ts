@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { Intention, ServiceProtocol } from '#policies/intention.ts';
 import { type CompiledIntentions, compileIntentions } from '#policies/intention-decision.ts';
-import type { ResiliencePolicy } from '#policies/resilience.ts';
+import type { RequestLimitPolicy, ResiliencePolicy } from '#policies/resilience.ts';
 import { parseResiliencePolicy } from '#policies/resilience-form.ts';
 import { type CompiledRoute, compileRouteTable } from '#policies/routing/route-table.ts';
 import { parseSpiffeId } from '#policies/spiffe-id.ts';
@@ -12,6 +12,7 @@ import {
   type FeedResource,
   type FeedUpstream,
   feedIntentionsSchema,
+  feedLimitsSchema,
   feedMeshNamesSchema,
   feedUpstreamSchema,
 } from '#policies/wire/feed.ts';
@@ -43,6 +44,8 @@ export interface DestinationView {
   readonly targets: readonly TargetView[];
   /** Undefined: the balancer of the first target's policy. */
   readonly loadBalancer: FeedLoadBalancer | undefined;
+  /** A destination that gets a copy of a share of the requests. */
+  readonly mirror?: { readonly destination: string; readonly share: number } | undefined;
 }
 
 /** Instances of one service. */
@@ -80,6 +83,8 @@ export class ServiceView {
   /** Undefined: no intentions known, deny. */
   inbound: InboundView | undefined;
   readonly upstreams = new Map<string, UpstreamView>();
+  /** What each caller may ask of the local service; undefined: as much as it likes. */
+  requestLimit: RequestLimitPolicy | undefined;
   /** Where names of the mesh lead, if the feed was asked for it. */
   meshNames: readonly MeshName[] = [];
   /** Catalog revision up to which this view is current. */
@@ -89,6 +94,7 @@ export class ServiceView {
   confirmedAtMs = 0;
 
   readonly #inboundListeners = new Set<() => void>();
+  readonly #limitListeners = new Set<() => void>();
   readonly #meshNamesListeners = new Set<() => void>();
   readonly #upstreamListeners = new Map<string, Set<(view: UpstreamView | undefined) => void>>();
   /** The resources as received, for the cache on disk. */
@@ -114,6 +120,11 @@ export class ServiceView {
   /** Calls back whenever the intentions or the protocol of the local service changed. */
   onInbound(listener: () => void): void {
     this.#inboundListeners.add(listener);
+  }
+
+  /** Calls back whenever `requestLimit` was told anew. */
+  onLimit(listener: () => void): void {
+    this.#limitListeners.add(listener);
   }
 
   /** Calls back whenever names of the mesh came or went. */
@@ -161,6 +172,7 @@ export class ServiceView {
         if (resource.kind === 'intentions')
           this.#applyIntentions(checked(feedIntentionsSchema, resource), update.revision);
         else if (resource.kind === 'upstream') this.#applyUpstream(checked(feedUpstreamSchema, resource));
+        else if (resource.kind === 'limits') this.#setLimit(checked(feedLimitsSchema, resource).requestLimit);
         else this.#setMeshNames(listenable(checked(feedMeshNamesSchema, resource)));
         this.#resources.set(`${resource.kind}/${resource.name}`, resource);
       } catch (error) {
@@ -222,6 +234,11 @@ export class ServiceView {
     for (const listener of this.#upstreamListeners.get(view.name) ?? []) listener(view);
   }
 
+  #setLimit(limit: RequestLimitPolicy | undefined): void {
+    this.requestLimit = limit;
+    for (const listener of this.#limitListeners) listener();
+  }
+
   #setMeshNames(names: readonly MeshName[]): void {
     this.meshNames = names;
     for (const listener of this.#meshNamesListeners) listener();
@@ -238,6 +255,8 @@ export class ServiceView {
       } else if (resource.kind === 'upstream') {
         this.upstreams.delete(resource.name);
         for (const listener of this.#upstreamListeners.get(resource.name) ?? []) listener(undefined);
+      } else if (resource.kind === 'limits') {
+        this.#setLimit(undefined);
       } else if (resource.kind === 'mesh-names') {
         this.#setMeshNames([]);
       }
@@ -264,6 +283,7 @@ function upstreamView(resource: FeedUpstream): UpstreamView {
     {
       targets: destination.targets.flatMap((target) => targets.get(target) ?? []),
       loadBalancer: destination.loadBalancer,
+      mirror: destination.mirror,
     },
   ]);
   return { name, protocol, destinations: new Map(destinations), routes };

@@ -60,6 +60,11 @@ export const edgeProxyErrors = {
     title: 'Wrong protocol',
     fix: 'Speak the protocol that the service has: HTTP/2 by prior knowledge (no TLS, no upgrade) to one of http2 or grpc, HTTP/1.1 to one of http. Or set another Protocol in its service-defaults.',
   },
+  'SLV-4015': {
+    status: 429,
+    title: 'Too many requests of one caller',
+    fix: 'The service allows each caller so many requests a second; Retry-After says when the next may come. Ask less often, or raise requestLimit: PUT /v1/mesh/resilience/NAME.',
+  },
   'SLV-4101': {
     status: 502,
     title: 'Tunnel broken by its peer',

@@ -31,6 +31,9 @@ export function compileRouteTable(routing: FeedRouting): readonly CompiledRoute[
     for (const target of destination.targets) {
       if (!Object.hasOwn(targets, target)) throw new SyntaxError(`destination ${name} names no target: ${target}`);
     }
+    const { mirror } = destination;
+    if (mirror !== undefined && !Object.hasOwn(destinations, mirror.destination))
+      throw new SyntaxError(`the mirror of ${name} is no destination: ${mirror.destination}`);
     const hash =
       destination.loadBalancer !== undefined && 'hash' in destination.loadBalancer ? destination.loadBalancer.hash : [];
     for (const policy of hash) refuseBadCookie(policy);

@@ -102,6 +102,8 @@ const destination = z.strictObject({
   targets: z.array(z.string()).min(1),
   /** Absent: the balancer of the resilience policy. */
   loadBalancer: loadBalancer.exactOptional(),
+  /** A destination that gets a copy of a share of the requests, 0..1. */
+  mirror: z.strictObject({ destination: z.string(), share: z.number().gt(0).max(1) }).exactOptional(),
 });
 
 /** `resilience` is a whole policy (policies/resilience.ts), checked by resilience-form.ts on arrival. */

@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { jwtRequirementSchema } from '../jwt-form.ts';
+import { requestLimitSchema } from '../resilience-form.ts';
 import { feedEndpointSchema, feedRoutingSchema } from './feed-routing.ts';
 
 /**
  * The contract between the catalog and the edge proxies.
  *
- * `GET /v1/mesh/feed?proxy=ID&service=web&upstream=db[&since=REV][&new=db][&names=mesh]` answers `application/x-ndjson`: one FeedMessage a line, for as long as the
+ * `GET /v1/mesh/feed?proxy=ID&service=web&upstream=db[&since=REV][&new=db][&names=mesh][&limits=1]` answers `application/x-ndjson`: one FeedMessage a line, for as long as the
  * connection lives. `service` (own services: their intentions) and `upstream` may repeat. The first update after connecting either continues from
  * `since` or has `reset: true` and holds everything asked for; it comes also when nothing changed. A bundle is sent at each connect. `since` is
  * the revision of the last update; the catalog continues only a line that it remembers and that asked for no less, but for those upstreams that `new`
@@ -132,6 +133,13 @@ export const feedMeshNamesSchema = z.strictObject({
   services: z.array(z.strictObject({ service: z.string(), address: z.string(), ports: z.array(z.number()) })),
 });
 
+/** What callers may ask of one of the proxy's own services; without `requestLimit` as much as they like. Sent to who asks by `limits=1`. */
+export const feedLimitsSchema = z.strictObject({
+  kind: z.literal('limits'),
+  name: z.string(),
+  requestLimit: requestLimitSchema.exactOptional(),
+});
+
 /** The trust bundle and revocation list of the own trust domain, signed by identity (policies/wire/signed-bundle.ts). */
 export const feedBundleSchema = z.strictObject({ kind: z.literal('bundle'), name: z.string(), jws: z.string() });
 
@@ -141,6 +149,7 @@ export const feedResourceSchema = z.discriminatedUnion('kind', [
   feedUpstreamSchema,
   feedMeshNamesSchema,
   feedBundleSchema,
+  feedLimitsSchema,
 ]);
 
 /** One line of the feed. `revision` is the catalog's store revision. */
@@ -179,6 +188,7 @@ export type { FeedEndpoint } from './feed-routing.ts';
 export type FeedIntentions = z.infer<typeof feedIntentionsSchema>;
 export type FeedUpstream = z.infer<typeof feedUpstreamSchema>;
 export type FeedMeshNames = z.infer<typeof feedMeshNamesSchema>;
+export type FeedLimits = z.infer<typeof feedLimitsSchema>;
 export type FeedBundle = z.infer<typeof feedBundleSchema>;
 export type FeedResource = z.infer<typeof feedResourceSchema>;
 export type FeedMessage = z.infer<typeof feedMessageSchema>;
