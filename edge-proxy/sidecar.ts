@@ -1,4 +1,5 @@
 import type { Verdict } from '#policies/intention-decision.ts';
+import type { Clock } from '#runtime/clock.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { formatSocketAddress, type SocketAddress } from '#runtime/socket-address.ts';
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
@@ -75,6 +76,8 @@ export class Sidecar {
   #inbound: InboundListener | undefined;
   readonly #outbound: OutboundListener[] = [];
   readonly #expiry: NodeJS.Timeout;
+  /** Of connections that come from this process. */
+  #named: NamedContext | undefined;
   #draining = false;
   /** What is on disk is a successor's. */
   #aside = false;
@@ -86,11 +89,11 @@ export class Sidecar {
     this.#world = world;
     this.#cache = cache;
     this.svid = world.identity.svid(config.service);
-    this.application = config.local === undefined ? undefined : new LocalApplication(config.local, world.process.clock);
+    this.application = applicationOf(config, world.process.clock);
     this.#upstreams = new UpstreamSet({
       view,
       configured: config.upstreams.map(({ service }) => service),
-      learns: config.httpProxyAddr !== undefined || config.meshListeners === true,
+      learns: config.httpProxyAddr !== undefined || config.meshListeners === true || config.inProcess !== undefined,
       make: (name) => this.#makeUpstream(name),
       onNames: () => this.feed.renew(),
       feedState: () => this.feed.state,
@@ -195,7 +198,7 @@ export class Sidecar {
 
   /** Whether this service can do its work: it has an SVID and knows its intentions. */
   get ready(): boolean {
-    return this.svid.current !== undefined && (this.config.local === undefined || this.view.inbound !== undefined);
+    return this.svid.current !== undefined && (this.application === undefined || this.view.inbound !== undefined);
   }
 
   /** A successor starts with what is on disk. What is known here stays current, for what is under way. @returns takes that back */
@@ -283,12 +286,17 @@ export class Sidecar {
     return listeners;
   }
 
-  /** One port for all services: who connects names the one that it wants, and acts as this service. */
-  async #listenHttpProxy(address: SocketAddress): Promise<void> {
-    const { traffic, sweep, identity, process } = this.#world;
+  /** Takes a connection of an application in this process, which names the services that it wants. */
+  serveNamed(stream: ByteStream): void {
+    this.#named ??= this.#namedContext();
+    new NamedConnection(stream, this.#named);
+  }
+
+  #namedContext(): NamedContext {
+    const { traffic, sweep, identity } = this.#world;
     const { service } = this.config;
     const serving: ServingContext['serving'] = new Set();
-    const context: NamedContext = {
+    return {
       service,
       datacenter: identity.datacenter,
       upstreams: this.#upstreams,
@@ -298,6 +306,13 @@ export class Sidecar {
       draining: () => this.#draining,
       contextOf: (upstream) => this.#outboundContext(upstream, serving),
     };
+  }
+
+  /** One port for all services: who connects names the one that it wants, and acts as this service. */
+  async #listenHttpProxy(address: SocketAddress): Promise<void> {
+    const { process } = this.#world;
+    const { service } = this.config;
+    const context = this.#namedContext();
     const port = await this.#listenOutbound(address, context, (stream) => new NamedConnection(stream, context));
     this.httpProxyPort = port;
     process.log.info({ service, address: formatSocketAddress({ ...address, port }) }, 'HTTP proxy listening');
@@ -314,6 +329,11 @@ export class Sidecar {
     this.#outbound.push(listener);
     return listener.listen(address);
   }
+}
+
+function applicationOf({ local, inProcess }: SidecarConfig, clock: Clock): LocalApplication | undefined {
+  if (inProcess?.connect !== undefined) return new LocalApplication(inProcess.connect, clock);
+  return local === undefined ? undefined : new LocalApplication(local, clock);
 }
 
 function nothingKnown(service: string): Verdict {

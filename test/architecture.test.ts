@@ -18,6 +18,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   identity: ['policies', 'runtime', 'store'],
   catalog: ['policies', 'runtime', 'store'],
   'edge-proxy': ['policies', 'runtime'],
+  native: ['policies', 'runtime', 'edge-proxy'],
   cli: ['policies', 'runtime', 'store', 'identity', 'catalog', 'edge-proxy'],
 };
 

@@ -5,24 +5,31 @@ import { type ByteStream, socketStream } from '../byte-stream.ts';
 import type { ClientStream, OutgoingRequest } from '../client-stream.ts';
 import { HttpClientStream } from '../http-client-stream.ts';
 import { Http2ClientStream } from '../http2-client-stream.ts';
-import { TunnelPool } from '../tunnel-pool.ts';
+import { type DialTunnel, TunnelPool } from '../tunnel-pool.ts';
 import { dialApplication } from './dial-application.ts';
+
+const dialNothing: DialTunnel = (events) => {
+  queueMicrotask(() => events.onFailure('an application in this process speaks HTTP/1.1'));
+  return () => {};
+};
 
 /** Connections kept open for the next request; a service under load needs about as many as requests are in flight. */
 const maxFree = 256;
 
 /** The local application behind an inbound listener: raw connections for TCP, kept-alive ones for HTTP/1.1, multiplexed ones for HTTP/2. */
 export class LocalApplication {
-  readonly address: SocketAddress;
+  readonly #place: SocketAddress | (() => ByteStream);
   readonly #connectTimeoutMs: number;
   readonly #free: HttpClientStream[] = [];
   readonly #all = new Set<HttpClientStream>();
   readonly #http2: TunnelPool;
 
-  constructor(address: SocketAddress, clock: Clock, connectTimeoutMs = 5_000) {
-    this.address = address;
+  /** @param place where it listens; or, in this process, what connects to it: by HTTP/1.1 only */
+  constructor(place: SocketAddress | (() => ByteStream), clock: Clock, connectTimeoutMs = 5_000) {
+    this.#place = place;
     this.#connectTimeoutMs = connectTimeoutMs;
-    this.#http2 = new TunnelPool({ dial: dialApplication(address, connectTimeoutMs), clock });
+    const dial = typeof place === 'function' ? dialNothing : dialApplication(place, connectTimeoutMs);
+    this.#http2 = new TunnelPool({ dial, clock });
   }
 
   /**
@@ -31,8 +38,13 @@ export class LocalApplication {
    * @param onFailure gets the reason, such as ECONNREFUSED
    */
   connect(onConnected: (stream: ByteStream) => void, onFailure: (reason: string) => void): () => void {
+    const place = this.#place;
+    if (typeof place === 'function') {
+      onConnected(place());
+      return () => {};
+    }
     let settled = false;
-    const socket = connect({ host: this.address.host, port: this.address.port, allowHalfOpen: true, noDelay: true });
+    const socket = connect({ host: place.host, port: place.port, allowHalfOpen: true, noDelay: true });
     const fail = (reason: string): void => {
       if (settled) return;
       settled = true;
