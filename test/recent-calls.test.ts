@@ -123,6 +123,7 @@ test('preview: which paths of the last hour an edit takes away or opens, told by
   const same = await preview('web/db', { action: 'allow', description: 'said' });
   assert.equal(same.summary, 'changes nothing of what was called in the last hour');
   assert.equal((await preview('api/db', { action: 'deny', observe: true })).refused?.code, 'SLV-3005');
+  assert.equal((await preview('api/*', { action: 'allow' })).refused?.code, 'SLV-3011');
   // Nothing of all that was written.
   assert.equal(((await send(catalog, 'GET', '/v1/mesh/intentions')).json as unknown[]).length, 1);
 });

@@ -8,9 +8,10 @@ import type { CatalogEnv } from '../consul/route-table.ts';
 import { planIntention } from '../intentions/plan.ts';
 import { type ChangedCall, previewEdit } from '../intentions/preview.ts';
 import type { RecentUse } from '../intentions/recent-use.ts';
+import { refuseEverywhere } from '../intentions/shadow.ts';
 import type { CatalogParts } from '../parts.ts';
 import { permit } from './access.ts';
-import { intentionNameSchema, pairParams, problems, serviceNameSchema } from './names.ts';
+import { flagSchema, intentionNameSchema, pairParams, problems, serviceNameSchema } from './names.ts';
 
 const json = <S extends z.ZodType>(schema: S) => ({ 'application/json': { schema } });
 /** Kinds of call that are named of each sort. */
@@ -81,6 +82,7 @@ const previewRoute = createRoute({
   path: '/v1/mesh/intentions/{source}/{destination}/preview',
   request: {
     params: pairParams,
+    query: z.object({ force: flagSchema, everywhere: flagSchema }),
     body: {
       required: true,
       content: json(
@@ -126,9 +128,15 @@ export function mountIntentionUseRoutes(app: OpenAPIHono<CatalogEnv>, parts: Cat
     const nowMs = context.clock();
     const draft = intention === null ? undefined : parseMeshIntention(intention, pair, nowMs);
     const { diff, loses, gains, depends, considered, missed } = previewEdit(parts, use, pair, draft);
-    const rules = { defaultAction, force: false, by: nameOf(c.var.caller), how: 'written', nowMs } as const;
+    const force = c.req.valid('query').force !== undefined;
+    const rules = { defaultAction, force, by: nameOf(c.var.caller), how: 'written', nowMs } as const;
     const judged =
-      draft === undefined ? { warnings: [] } : judge(() => planIntention(state, draft, rules).result.warnings);
+      draft === undefined
+        ? { warnings: [] }
+        : judge(() => {
+            if (c.req.valid('query').everywhere === undefined) refuseEverywhere(draft);
+            return planIntention(state, draft, rules).result.warnings;
+          });
     return c.json(
       {
         summary: summaryOf(loses, gains, depends),

@@ -97,13 +97,14 @@ export function defineIntentionCommands(program: Command): void {
         ...(options.observe === true ? { observe: true } : {}),
         ...(options.ttl === undefined ? {} : { expiresAt: new Date(Date.now() + options.ttl).toISOString() }),
       };
-      if (options.preview === true) {
-        await showPreview(catalogClient(options), `${pair(source, destination)}/preview`, body);
-        return;
-      }
       const headers = options.ifMatch === undefined ? {} : { 'if-match': options.ifMatch };
       const flags = [...(options.force === true ? ['force'] : []), ...(options.yes === true ? ['everywhere'] : [])];
-      const path = `${pair(source, destination)}${flags.length === 0 ? '' : `?${flags.join('&')}`}`;
+      const query = flags.length === 0 ? '' : `?${flags.join('&')}`;
+      if (options.preview === true) {
+        await showPreview(catalogClient(options), `${pair(source, destination)}/preview${query}`, body);
+        return;
+      }
+      const path = `${pair(source, destination)}${query}`;
       const answer = await catalogClient(options).json('PUT', path, writtenSchema, body, headers);
       for (const warning of answer.warnings) say(`warning: ${warning}`);
       say(`intention ${source} -> ${destination} stored`);

@@ -1,9 +1,15 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { RunningCatalog } from '#catalog/main.ts';
 import { send, startTestCatalog } from '#catalog/testing/running-catalog.ts';
+import { toPem } from '#policies/der-writer.ts';
+import { makeCa } from '#test/mini-ca.ts';
 import { ServiceClient } from '../service-client.ts';
 import { importConfigEntries } from './config-entries.ts';
 import { ConsulSource } from './consul-source.ts';
@@ -248,6 +254,27 @@ test("from Consul's own shapes: what can not be taken is named, and opens nothin
   assert.ok(report.notes.some((note) => note.includes('--default-intention-policy')));
   const again = await take(url, catalog, true);
   assert.equal(again.count('new') + again.count('changed'), 0);
+});
+
+test('over https the server is known by the CA that was given, and gets the token', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'selvedge-consul-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const ca = makeCa('consul.test');
+  const own = ca.issue({ spiffeId: 'spiffe://consul.test/server', dns: ['localhost'] });
+  const server = createTlsServer({ cert: own.chainPem, key: own.keyPem }, (request, response) =>
+    response.end(JSON.stringify([request.headers['x-consul-token']])),
+  );
+  await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve));
+  t.after(() => server.close());
+  const [tokenFile, caFile] = [join(folder, 'token'), join(folder, 'ca.pem')];
+  writeFileSync(tokenFile, 'secret\n');
+  writeFileSync(caFile, toPem('CERTIFICATE', ca.root.certificate));
+  const url = `https://localhost:${(server.address() as AddressInfo).port}`;
+  assert.deepEqual(await new ConsulSource({ url, tokenFile, caFile }).get('/v1/catalog/nodes'), ['secret']);
+  await assert.rejects(
+    () => new ConsulSource({ url, tokenFile, caFile: undefined }).get('/v1/catalog/nodes'),
+    /No answer/,
+  );
 });
 
 test('a token goes nowhere in the clear; an answer that is none is said', async (t) => {
