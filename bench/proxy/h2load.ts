@@ -22,7 +22,7 @@ export function createPacedLoader(binary: string, processes: ProcessGroup): (opt
     const log = join(processes.directory, `h2load-${++runs}.tsv`);
     const run = processes.start('h2load', binary, [
       ...['--h1', '-t', '1', '-c', String(connections), '-D', String(seconds), '--rps', String(rate / connections)],
-      ...[`--log-file=${log}`, `http://127.0.0.1:${port}${path}`, '-H', `Host: ${host}`],
+      ...[`--log-file=${log}`, `http://127.0.0.1:${port}${path}`, '-H', `:authority: ${host}`],
     ]);
     await run.finished();
     return loadOfLog(readFileSync(log, 'utf8'), seconds);
