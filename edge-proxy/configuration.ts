@@ -33,7 +33,7 @@ export interface SidecarConfig {
 export interface EdgeProxyConfig {
   readonly sidecars: readonly SidecarConfig[];
   readonly catalogUrl: string;
-  readonly identityUrl: string;
+  readonly identityUrl: string | readonly string[];
   readonly joinTokenFile: string | undefined;
   /** How the node joins without a join token. */
   readonly attestBy?: NodeEvidence | undefined;

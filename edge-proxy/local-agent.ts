@@ -6,6 +6,7 @@ import type { Metrics } from '#runtime/metrics.ts';
 import { loadOrCreateOperatorToken } from '#runtime/operator-token.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { isLoopback, type SocketAddress } from '#runtime/socket-address.ts';
+import { IdentityEndpoints } from '#runtime/svid/identity-endpoints.ts';
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import { type Agent, createAgent } from './agent/agent.ts';
 import type { AgentAccess, AgentCa, Authorization } from './agent/agent-options.ts';
@@ -135,7 +136,7 @@ function agentCa(config: EdgeProxyConfig, sidecars: readonly Sidecar[], identity
     async svid(service) {
       return sidecars.some((sidecar) => sidecar.config.service === service) ? identity.svid(service) : undefined;
     },
-    leafAccess: config.identityUrl.startsWith('http:') ? { kind: 'open' } : withAgentToken(config),
+    leafAccess: new IdentityEndpoints(config.identityUrl).isPlain ? { kind: 'open' } : withAgentToken(config),
   };
 }
 

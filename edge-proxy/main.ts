@@ -4,6 +4,7 @@ import { serveHttp } from '#runtime/http-service.ts';
 import { createMetrics } from '#runtime/metrics.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { isLoopback, type SocketAddress } from '#runtime/socket-address.ts';
+import { IdentityEndpoints } from '#runtime/svid/identity-endpoints.ts';
 import { openMeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import { adminApp } from './admin.ts';
 import type { EdgeProxyConfig } from './configuration.ts';
@@ -84,7 +85,7 @@ export async function startEdgeProxy(
     ...(config.keyType === undefined ? {} : { keyType: config.keyType }),
     signal,
   });
-  if (config.dataDir === undefined && config.identityUrl.startsWith('https:')) {
+  if (config.dataDir === undefined && !new IdentityEndpoints(config.identityUrl).isPlain) {
     log.warn(
       'no --data-dir: node key, certificates and the local copy of the catalog are in memory only, and a join token is good for one start',
     );

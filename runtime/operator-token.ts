@@ -25,7 +25,18 @@ export function loadOrCreateOperatorToken(dataDir: string | undefined, file = op
   if (dataDir === undefined) return { token: fresh, check: checker(fresh) };
   const path = join(dataDir, file);
   createFileOnceSync(path, `${fresh}\n`);
-  const token = readFileBoundedSync(path, 1_024)?.toString('utf8').trim() ?? '';
+  return readToken(path, readFileBoundedSync(path, 1_024));
+}
+
+/** The operator token of a data directory, where there is one. Throws SLV-1005 when the file is unusable. */
+export function loadOperatorToken(dataDir: string, file = operatorTokenFile): OperatorToken | undefined {
+  const path = join(dataDir, file);
+  const content = readFileBoundedSync(path, 1_024);
+  return content === undefined ? undefined : readToken(path, content);
+}
+
+function readToken(path: string, content: Buffer | undefined): OperatorToken {
+  const token = content?.toString('utf8').trim() ?? '';
   if (!/^[\x21-\x7e]{32,512}$/.test(token)) {
     throw new MeshError('SLV-1005', `${path} holds no operator token: 32 to 512 printable characters are needed.`, {
       detail: { path },

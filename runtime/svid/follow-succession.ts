@@ -15,34 +15,34 @@ const leastPauseMs = 5_000;
  * nothing, for the succession of the roots, follows it from the roots in hand, and takes today's bundle when the server then proves itself by today's roots.
  */
 export class SuccessionFollower {
-  readonly #url: string;
   readonly #trust: TrustStore;
   readonly #context: ProcessContext;
   readonly #signal: AbortSignal;
   #following: Promise<boolean> | undefined;
   #notBefore = 0;
 
-  /** @param options.url `https://host:port` */
-  constructor(options: { url: string; trust: TrustStore; context: ProcessContext; signal: AbortSignal }) {
-    this.#url = options.url.replace(/\/+$/, '');
+  constructor(options: { trust: TrustStore; context: ProcessContext; signal: AbortSignal }) {
     this.#trust = options.trust;
     this.#context = options.context;
     this.#signal = options.signal;
   }
 
-  /** @returns whether other roots are trusted now, so that what failed may be tried again. Never rejects: what is wrong is logged */
-  follow(): Promise<boolean> {
+  /**
+   * @param url of the server that was not verified, `https://host:port`
+   * @returns whether other roots are trusted now, so that what failed may be tried again. Never rejects: what is wrong is logged
+   */
+  follow(url: string): Promise<boolean> {
     if (this.#following === undefined && performance.now() < this.#notBefore) return Promise.resolve(false);
-    this.#following ??= this.#follow().finally(() => {
+    this.#following ??= this.#follow(url).finally(() => {
       this.#following = undefined;
     });
     return this.#following;
   }
 
-  async #follow(): Promise<boolean> {
+  async #follow(url: string): Promise<boolean> {
     const { log } = this.#context;
     try {
-      await this.#takeOver();
+      await this.#takeOver(url);
       log.warn({ sequence: this.#trust.sequence }, 'the roots were replaced while this node was away: followed');
       return true;
     } catch (err) {
@@ -52,23 +52,23 @@ export class SuccessionFollower {
     }
   }
 
-  async #takeOver(): Promise<void> {
+  async #takeOver(server: string): Promise<void> {
     const { clock } = this.#context;
     const exchange = { clock, timeoutMs: identityTimeoutMs, signal: this.#signal };
     const { held } = this.#trust;
-    const answer = this.#good(await fetchUnproven({ ...exchange, url: `${this.#url}${successionPath}` }));
-    const { steps } = parseAnswer(answer, successionAnswerSchema, this.#url);
+    const answer = good(await fetchUnproven({ ...exchange, url: `${server}${successionPath}` }), server);
+    const { steps } = parseAnswer(answer, successionAnswerSchema, server);
     const bundle = await openSuccession(steps, held, clock());
     const trust = trustIn({ bundle, isRevoked: held.isRevoked });
     const expect = (id: SpiffeId): boolean => isIdentityService(id) && trustDomainOf(id) === trust.own;
-    const url = `${this.#url}/v1/identity/bundle/signed`;
-    const live = this.#good(await meshRequest({ ...exchange, url, trust, expect }));
-    const { jws } = parseAnswer(live, signedBundleAnswerSchema, this.#url);
+    const url = `${server}/v1/identity/bundle/signed`;
+    const live = good(await meshRequest({ ...exchange, url, trust, expect }), server);
+    const { jws } = parseAnswer(live, signedBundleAnswerSchema, server);
     await this.#trust.acceptSucceeding(jws, trust, bundle.sequence);
   }
+}
 
-  #good(answer: MeshResponse): MeshResponse {
-    if (answer.status !== 200) throw refusal(answer, this.#url);
-    return answer;
-  }
+function good(answer: MeshResponse, server: string): MeshResponse {
+  if (answer.status !== 200) throw refusal(answer, server);
+  return answer;
 }

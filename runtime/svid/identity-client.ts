@@ -18,6 +18,7 @@ import type { Random } from '../clock.ts';
 import { type MeshRequest, type MeshResponse, meshRequest } from '../mesh-http.ts';
 import { readProblem } from '../problem.ts';
 import type { ProcessContext } from '../process-context.ts';
+import type { IdentityEndpoints } from './identity-endpoints.ts';
 import { type NodeEvidence, readTokenFile, signX509Statement } from './node-evidence.ts';
 import { publicKeyPem } from './node-key.ts';
 import { signNodeProof } from './node-proof.ts';
@@ -45,7 +46,7 @@ export interface Attestation {
 
 /** The routes of the identity service that a node uses. Every method rejects with SLV-1006 (unreachable), SLV-2014 (refused), SLV-2010 or SLV-2020. */
 export class IdentityClient {
-  readonly #url: string;
+  readonly #endpoints: IdentityEndpoints;
   readonly #trust: TrustSource;
   readonly #state: NodeState;
   readonly #context: ProcessContext;
@@ -53,21 +54,20 @@ export class IdentityClient {
   /** Of the own trust domain: one that we federate with has an identity service of the same name. One object, so that connections are shared. */
   readonly #expect: (id: SpiffeId) => boolean;
 
-  readonly #onUnverified: (() => Promise<boolean>) | undefined;
+  readonly #onUnverified: ((url: string) => Promise<boolean>) | undefined;
 
   /**
-   * @param options.url `https://host:port`, or in `dev` `http://host:port`
-   * @param options.onUnverified called when the server's certificate is not verified by the roots in hand; true: others are in hand now, the request is sent again
+   * @param options.onUnverified called when a server's certificate is not verified by the roots in hand; true: others are in hand now, the request is sent again
    */
   constructor(options: {
-    url: string;
+    endpoints: IdentityEndpoints;
     trust: TrustSource;
     state: NodeState;
     context: ProcessContext;
     signal: AbortSignal;
-    onUnverified?: () => Promise<boolean>;
+    onUnverified?: (url: string) => Promise<boolean>;
   }) {
-    this.#url = options.url.replace(/\/+$/, '');
+    this.#endpoints = options.endpoints;
     this.#trust = options.trust;
     this.#state = options.state;
     this.#context = options.context;
@@ -160,22 +160,24 @@ export class IdentityClient {
     return this.#send(path, { method: 'POST', body, headers, ...(svid === undefined ? {} : { svid }) });
   }
 
-  async #send(path: string, request: Partial<MeshRequest>, alsoFine: readonly number[] = []): Promise<MeshResponse> {
-    const sent = (): Promise<MeshResponse> => this.#exchange(path, request);
-    const answer = await sent().catch(async (error: unknown) => {
-      // Nothing was sent. Another root may have followed on those in hand; a revocation no other root undoes.
-      const mayFollow = isMeshError(error, 'SLV-2020') && error.detail['rule'] !== 'revoked';
-      if (mayFollow && (await this.#onUnverified?.()) === true) return sent();
-      throw error;
+  #send(path: string, request: Partial<MeshRequest>, alsoFine: readonly number[] = []): Promise<MeshResponse> {
+    return this.#endpoints.ask(async (url) => {
+      const sent = (): Promise<MeshResponse> => this.#exchange(url + path, request);
+      const answer = await sent().catch(async (error: unknown) => {
+        // Nothing was sent. Another root may have followed on those in hand; a revocation no other root undoes.
+        const mayFollow = isMeshError(error, 'SLV-2020') && error.detail['rule'] !== 'revoked';
+        if (mayFollow && (await this.#onUnverified?.(url)) === true) return sent();
+        throw error;
+      });
+      if (answer.status >= 300 && !alsoFine.includes(answer.status)) throw refusal(answer, url);
+      return answer;
     });
-    if (answer.status >= 300 && !alsoFine.includes(answer.status)) throw refusal(answer, this.#url);
-    return answer;
   }
 
-  #exchange(path: string, request: Partial<MeshRequest>): Promise<MeshResponse> {
+  #exchange(url: string, request: Partial<MeshRequest>): Promise<MeshResponse> {
     return meshRequest({
       ...request,
-      url: `${this.#url}${path}`,
+      url,
       headers: { ...request.headers, ...(request.body === undefined ? {} : { 'content-type': 'application/json' }) },
       trust: this.#trust,
       expect: this.#expect,
@@ -183,6 +185,11 @@ export class IdentityClient {
       timeoutMs: request.timeoutMs ?? identityTimeoutMs,
       signal: this.#signal,
     });
+  }
+
+  /** Of the server that answered. */
+  get #url(): string {
+    return this.#endpoints.preferred;
   }
 }
 

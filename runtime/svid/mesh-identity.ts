@@ -7,6 +7,7 @@ import type { ProcessContext } from '../process-context.ts';
 import { firstContact, requireProvable } from './first-contact.ts';
 import { SuccessionFollower } from './follow-succession.ts';
 import { delayAfter, IdentityClient, isLastingRefusal } from './identity-client.ts';
+import { IdentityEndpoints } from './identity-endpoints.ts';
 import { type JwtSvid, JwtSvids } from './jwt-svids.ts';
 import { defaultKeyType, type KeyType } from './key-type.ts';
 import type { NodeEvidence } from './node-evidence.ts';
@@ -18,8 +19,8 @@ import { type SignedTrust, TrustStore } from './trust-store.ts';
 
 /** What a node needs to have SVIDs. */
 export interface MeshIdentityOptions {
-  /** `https://host:port`; `http://…` only in `dev`: no token, no proof, a warning. */
-  readonly identityUrl: string;
+  /** `https://host:port`; `http://…` only in `dev`: no token, no proof, a warning. Of several processes of one mesh: all, any of them is asked. */
+  readonly identityUrl: string | readonly string[];
   /** Services that this node is, by name. */
   readonly services: readonly string[];
   /** Where node key, node id, trust bundle and SVIDs are kept (0700); undefined: nowhere. */
@@ -86,10 +87,11 @@ const soonMs = 1_500;
  * grant), SLV-1002, SLV-1003 and SLV-1005 configuration.
  */
 export async function openMeshIdentity(options: MeshIdentityOptions): Promise<MeshIdentity> {
-  requireProvable(options);
+  const endpoints = new IdentityEndpoints(options.identityUrl);
+  requireProvable({ ...options, identityUrl: endpoints.preferred });
   const closing = new AbortController();
   const signal = AbortSignal.any([options.signal, closing.signal]);
-  const node = new Node({ ...options, signal }, await openNodeState(options.stateDir));
+  const node = new Node({ ...options, signal }, endpoints, await openNodeState(options.stateDir));
   const { trust, datacenter } = await node.establishTrust();
   // Before anything is asked for: the first answer may already bring other roots.
   const stopSaving = trust.onChange(() => node.saveTrust(trust));
@@ -122,20 +124,18 @@ class Node {
   readonly #options: MeshIdentityOptions;
   readonly #state: NodeState;
   readonly #pause: typeof realPause;
+  readonly #endpoints: IdentityEndpoints;
   #nodeId: string | undefined;
   #succession: SuccessionFollower | undefined;
   #saving: Promise<void> = Promise.resolve();
   /** Ends the present wait of refreshTrust. */
   #hurry = new AbortController();
 
-  constructor(options: MeshIdentityOptions, state: NodeState) {
+  constructor(options: MeshIdentityOptions, endpoints: IdentityEndpoints, state: NodeState) {
     this.#options = options;
     this.#state = state;
     this.#pause = options.pause ?? realPause;
-  }
-
-  get #isPlain(): boolean {
-    return this.#options.identityUrl.startsWith('http:');
+    this.#endpoints = endpoints;
   }
 
   /** The trust of the last run, or of first contact. */
@@ -143,7 +143,9 @@ class Node {
     const { context } = this.#options;
     let opened: OpenedBundle | undefined = await this.#state.loadTrust();
     if (opened === undefined) {
-      opened = await this.#persistently(() => firstContact(this.#options));
+      opened = await this.#persistently(() =>
+        this.#endpoints.ask((identityUrl) => firstContact({ ...this.#options, identityUrl })),
+      );
       await this.#state.saveTrust(opened.jws);
     }
     const trust = new TrustStore({ opened, clock: context.clock, log: context.log });
@@ -155,7 +157,7 @@ class Node {
     const { context, svidTtlSeconds, keyType = defaultKeyType, services } = this.#options;
     const client = this.#client(trust);
     this.#nodeId = await this.#state.loadNodeId();
-    if (this.#nodeId === undefined && !this.#isPlain) await this.#join(client);
+    if (this.#nodeId === undefined && !this.#endpoints.isPlain) await this.#join(client);
     const renewers = services.map((service): [string, SvidRenewer] => [
       parseServiceName(service),
       new SvidRenewer({
@@ -176,16 +178,16 @@ class Node {
   }
 
   #client(trust: TrustStore): IdentityClient {
-    const { identityUrl: url, context, signal } = this.#options;
-    this.#succession ??= new SuccessionFollower({ url, trust, context, signal });
+    const { context, signal } = this.#options;
+    this.#succession ??= new SuccessionFollower({ trust, context, signal });
     const succession = this.#succession;
     return new IdentityClient({
-      url,
+      endpoints: this.#endpoints,
       trust,
       state: this.#state,
       context,
       signal,
-      onUnverified: () => succession.follow(),
+      onUnverified: (url) => succession.follow(url),
     });
   }
 
@@ -229,11 +231,11 @@ class Node {
   }
 
   async #redeem(client: IdentityClient): Promise<string> {
-    const { joinTokenFile, identityUrl, nodeName } = this.#options;
+    const { joinTokenFile, nodeName } = this.#options;
     if (joinTokenFile === undefined) {
       throw new MeshError(
         'SLV-1003',
-        `This node has not joined the mesh of ${identityUrl}: give --join-token-file, or one of --attest-….`,
+        `This node has not joined the mesh of ${this.#endpoints.preferred}: give --join-token-file, or one of --attest-….`,
       );
     }
     const token = (await readFileBounded(joinTokenFile, 1_024))?.toString('utf8').trim();

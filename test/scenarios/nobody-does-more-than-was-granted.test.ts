@@ -4,6 +4,7 @@ import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { parseSpiffeId } from '#policies/spiffe-id.ts';
 import { makeCsr } from '#runtime/svid/csr.ts';
 import { IdentityClient } from '#runtime/svid/identity-client.ts';
+import { IdentityEndpoints } from '#runtime/svid/identity-endpoints.ts';
 import { makeKeyPair } from '#runtime/svid/node-key.ts';
 import { openNodeState } from '#runtime/svid/node-state.ts';
 import { waitFor } from '#test/wait-for.ts';
@@ -122,7 +123,7 @@ test('the identity service gives no SVID outside of the grant, whatever is asked
   const state = await openNodeState(undefined);
   const { signal } = new AbortController();
   const client = new IdentityClient({
-    url: mesh.identityUrl,
+    endpoints: new IdentityEndpoints(mesh.identityUrl),
     trust: attacker.trust,
     state,
     context: quietContext,

@@ -7,6 +7,7 @@ import { formatSpiffeBundle } from '#policies/trust-bundle.ts';
 import type { JoinTokenView, NodeView } from '#policies/wire/identity-api.ts';
 import { verifyAuditLog } from '#runtime/audit/verify-audit-log.ts';
 import { IdentityClient } from '#runtime/svid/identity-client.ts';
+import { IdentityEndpoints } from '#runtime/svid/identity-endpoints.ts';
 import { openNodeState } from '#runtime/svid/node-state.ts';
 import type { Svid } from '#runtime/svid/svid.ts';
 import { makeCa } from '#test/mini-ca.ts';
@@ -101,7 +102,13 @@ test('50 nodes redeem one token at once: exactly one wins, and only it is a node
     Array.from({ length: 50 }, async () => {
       const state = await openNodeState(undefined);
       const { signal } = new AbortController();
-      return new IdentityClient({ url: mesh.identityUrl, trust: insider.trust, state, context: quietContext, signal });
+      return new IdentityClient({
+        endpoints: new IdentityEndpoints(mesh.identityUrl),
+        trust: insider.trust,
+        state,
+        context: quietContext,
+        signal,
+      });
     }),
   );
   const outcomes = await Promise.allSettled(clients.map((client, index) => client.join(token, `racer-${index}`)));
@@ -182,7 +189,13 @@ async function joinThrough(token: string, node: string): Promise<void> {
   const state = await openNodeState(undefined);
   const { signal } = new AbortController();
   const context = quietContext;
-  await new IdentityClient({ url: mesh.identityUrl, trust: insider.trust, state, context, signal }).join(token, node);
+  await new IdentityClient({
+    endpoints: new IdentityEndpoints(mesh.identityUrl),
+    trust: insider.trust,
+    state,
+    context,
+    signal,
+  }).join(token, node);
 }
 
 async function nodeCount(): Promise<number> {

@@ -7,6 +7,7 @@ import type { NodeView } from '#policies/wire/identity-api.ts';
 import { verifyAuditLog } from '#runtime/audit/verify-audit-log.ts';
 import { makeCsr } from '#runtime/svid/csr.ts';
 import { IdentityClient } from '#runtime/svid/identity-client.ts';
+import { IdentityEndpoints } from '#runtime/svid/identity-endpoints.ts';
 import { makeKeyPair } from '#runtime/svid/node-key.ts';
 import { openNodeState } from '#runtime/svid/node-state.ts';
 import { issuerKey, JwtIssuer } from '#test/jwt-issuer.ts';
@@ -154,7 +155,7 @@ test('granted web: to register db, to be db, to edit its checks and to deregiste
   const state = await openNodeState(undefined);
   const { signal } = new AbortController();
   const client = new IdentityClient({
-    url: mesh.identityUrl,
+    endpoints: new IdentityEndpoints(mesh.identityUrl),
     trust: attacker.trust,
     state,
     context: quietContext,

@@ -4,6 +4,7 @@ import { after, describe, test } from 'node:test';
 import { type IdentityStatus, identityStatusSchema } from '#policies/wire/identity-api.ts';
 import { makeCsr } from '#runtime/svid/csr.ts';
 import { IdentityClient } from '#runtime/svid/identity-client.ts';
+import { IdentityEndpoints } from '#runtime/svid/identity-endpoints.ts';
 import { makeKeyPair } from '#runtime/svid/node-key.ts';
 import { openNodeState } from '#runtime/svid/node-state.ts';
 import { type Bao, findBao, startBao } from '#test/bao.ts';
@@ -50,7 +51,13 @@ describe('Vault as the CA', { skip }, async () => {
       const { trust } = await joinAs(mesh, ['prober'], 'trusting');
       const state = await openNodeState(undefined);
       const { signal } = new AbortController();
-      const prober = new IdentityClient({ url: mesh.identityUrl, trust, state, context: quietContext, signal });
+      const prober = new IdentityClient({
+        endpoints: new IdentityEndpoints(mesh.identityUrl),
+        trust,
+        state,
+        context: quietContext,
+        signal,
+      });
       return { web, prober, nodeId: await prober.join(await mesh.joinToken(['prober']), 'prober') };
     },
   );
