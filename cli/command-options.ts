@@ -84,7 +84,14 @@ export const identityOptions = {
     parse: text,
     placeholder: 'dir',
     default: '/var/lib/selvedge/identity',
-    description: 'CA keys, nodes, tokens',
+    description: 'CA keys, audit log, and without --etcd nodes and tokens',
+  },
+  ...etcdOptions,
+  replaceOperatorToken: {
+    parse: onOff,
+    default: 'false',
+    description:
+      'with --etcd, for one start: the operator.token of this data directory replaces the one that all processes take',
   },
   auditSync,
   trustDomain,
@@ -183,8 +190,10 @@ export const catalogOptions = {
   identity: {
     parse: serviceUrl,
     placeholder: 'url',
+    repeatable: true,
     default: 'https://127.0.0.1:8510',
-    description: 'identity service: the catalog has an SVID of its own',
+    description:
+      'identity service, for the SVID of the catalog; again for each further process of it: one that answers is asked',
   },
   ...joining,
   ...attestOptions,
@@ -250,8 +259,9 @@ export const edgeProxyOptions = {
   identity: {
     parse: serviceUrl,
     placeholder: 'url',
+    repeatable: true,
     default: 'http://127.0.0.1:8510',
-    description: 'identity service',
+    description: 'identity service; again for each further process of it: one that answers is asked',
   },
   ...joining,
   ...attestOptions,

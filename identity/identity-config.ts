@@ -41,6 +41,8 @@ export interface IdentityConfig {
     /** PEM file; more roots of Web PKI for the endpoints of others. */
     readonly webRootsFile?: string | undefined;
   };
+  /** Where several processes share a store: the operator token of this data directory holds for all of them from now on. */
+  readonly replaceOperatorToken?: boolean;
   /** What attests nodes besides join tokens; absent: nothing. */
   readonly attestation?: readonly AttestationConfig[];
   /** Rates of joining and issuing; absent: `defaultRates`. */

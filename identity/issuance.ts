@@ -41,6 +41,8 @@ export interface IssuanceParts {
   readonly held: HeldSvids;
   /** Whether an operator revoked this SPIFFE ID. */
   readonly isRevoked: (id: SpiffeId) => boolean;
+  /** Whether this process may still sign, asked where no transaction records what was signed; absent: it is the only one. */
+  readonly confirm?: (() => Promise<void>) | undefined;
   readonly context: ProcessContext;
 }
 
@@ -127,6 +129,8 @@ export class Issuance {
     if (attested !== undefined && attested.kind !== 'open') {
       const svid = { service, serial: issued.serialHex, notAfterMs: issued.notAfterMs, authority: signed.issuer };
       await nodes.recordSvid(attested.node, svid, attested.shown);
+    } else {
+      await this.#parts.confirm?.();
     }
     const node = attested?.kind === 'open' ? undefined : attested?.node;
     held.issued(

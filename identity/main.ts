@@ -9,6 +9,7 @@ import { serveHttp } from '#runtime/http-service.ts';
 import type { Logger } from '#runtime/logging.ts';
 import { createMetrics } from '#runtime/metrics.ts';
 import { loadOrCreateOperatorToken } from '#runtime/operator-token.ts';
+import { pause } from '#runtime/pause.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { spkiPin } from '#runtime/svid/first-contact.ts';
 import type { Store } from '#store/contract.ts';
@@ -19,7 +20,7 @@ import { registerFederationMetrics } from './federation/federation-metrics.ts';
 import { addFederationRoutes } from './federation/federation-routes.ts';
 import { Relationships } from './federation/relationships.ts';
 import { serveWebEndpoint } from './federation/web-endpoint.ts';
-import { checkConfig, defaultRates, type IdentityConfig } from './identity-config.ts';
+import { type CheckedConfig, checkConfig, defaultRates, type IdentityConfig } from './identity-config.ts';
 import { registerIdentityMetrics } from './identity-metrics.ts';
 import { Issuance } from './issuance.ts';
 import { issueCounts } from './issue-counts.ts';
@@ -27,13 +28,17 @@ import { JoinTokens } from './join-tokens.ts';
 import { jwtCounts } from './jwt/jwt-counts.ts';
 import { JwtIssuance } from './jwt/jwt-issuance.ts';
 import { addJwtRoutes } from './jwt/jwt-routes.ts';
+import { PublishedKeys } from './jwt/published-keys.ts';
 import { SigningKeys } from './jwt/signing-keys.ts';
 import { NodeAttestation } from './node-attestation/node-attestation.ts';
 import { NodeProofs } from './node-proof.ts';
 import { Nodes } from './nodes.ts';
-import { Operators } from './operators.ts';
+import { openSharedOperatorToken } from './operator-record.ts';
+import { Operators, type OperatorTokenCheck } from './operators.ts';
 import { openOwnSvid } from './own-svid.ts';
 import { Presence } from './presence.ts';
+import type { Admitted } from './processes/admission.ts';
+import { FencedStore } from './processes/fenced-store.ts';
 import { rateLimit } from './rate-limit.ts';
 import { CrlPublication } from './revocation/crl-publication.ts';
 import { Revocations } from './revocation/revocations.ts';
@@ -75,28 +80,35 @@ export interface RunningIdentity {
 
 /** Requests are small: a CSR and a proof. */
 const maxBodyBytes = 65_536;
+const heldEveryMs = 60_000;
 
 /**
  * Starts the identity service.
  *
- * @param store opened by the caller and outliving this
+ * @param opened the store, opened by the caller and outliving this
+ * @param admitted the place among the processes that share it; absent: it is this one's alone
  * @throws MeshError SLV-1002 (configuration), SLV-1004 (address), SLV-1005 and SLV-2143 (files), SLV-2140, SLV-2141 and SLV-2144 (a CA that is needed)
  */
 export async function startIdentity(
   config: IdentityConfig,
   context: ProcessContext,
-  store: Store,
+  opened: Store,
+  admitted?: Admitted,
 ): Promise<RunningIdentity> {
   await using cleanup = new AsyncDisposableStack();
   const checked = checkConfig(config);
   const { dataDir, open, host, port, trustDomain } = checked;
   const { clock, log } = context;
+  const place = admitted?.place;
+  const store = place === undefined ? opened : new FencedStore(opened, place);
+  const isShared = place !== undefined;
+  const confirm = place && (() => place.confirm());
   if (dataDir !== undefined) await ensurePrivateDirectory(dataDir);
 
   const auditPath = dataDir === undefined ? undefined : join(dataDir, 'audit.jsonl');
   const audit = await openAuditLog<IdentityEvent>(auditPath, context, { sync: checked.auditSync ?? false });
   cleanup.defer(() => audit.close());
-  const backend = await openSucceedingCa({ config: checked, context, store });
+  const backend = await openSucceedingCa({ config: checked, context, store, role: admitted?.role });
   cleanup.defer(() => backend.close());
   const left = checked.takeoverNow === true ? await backend.takeOverNow() : undefined;
   if (left !== undefined)
@@ -109,7 +121,8 @@ export async function startIdentity(
   await writeRoots();
 
   const nodes = new Nodes(store, clock);
-  const jwtKeys = await SigningKeys.open({ dataDir, audit, context });
+  const published = isShared ? new PublishedKeys(store, clock) : undefined;
+  const jwtKeys = await SigningKeys.open({ dataDir, audit, published, context });
   const relationships = await Relationships.load(store);
   const held = new HeldSvids(clock);
   held.restore(await nodes.list());
@@ -126,14 +139,25 @@ export async function startIdentity(
     backend,
     nodes,
     revocations,
-    clock,
-    also: { jwtAuthorities: () => jwtKeys.authorities, federated: () => relationships.bundles },
+    context,
+    isShared,
+    also: {
+      jwtAuthorities: () => jwtKeys.all(),
+      async federated() {
+        if (isShared) await relationships.reload();
+        return relationships.bundles;
+      },
+    },
   });
   await trust.refresh();
+  if (isShared) {
+    cleanup.use(keepUntilClosed((signal) => trust.follow(signal), log));
+    cleanup.use(keepUntilClosed((signal) => keepHeld(held, nodes, log, signal), log));
+  }
   const metrics = createMetrics();
   const counts = issueCounts(metrics, backend);
   const isRevoked = (id: SpiffeId): boolean => trust.isRevokedId(id);
-  const parts = { config: checked, backend, attestation, nodes, audit, counts, held, isRevoked, context };
+  const parts = { config: checked, backend, attestation, nodes, audit, counts, held, isRevoked, confirm, context };
   const issuance = new Issuance(parts);
   const own = await openOwnSvid({ issuance, trust, dataDir, context });
   cleanup.defer(() => own.close());
@@ -145,6 +169,7 @@ export async function startIdentity(
   const jwtIssuance = new JwtIssuance({
     idOf: (service) => issuance.idOf(service),
     isRevoked,
+    confirm,
     keys: jwtKeys,
     attestation,
     audit,
@@ -152,7 +177,7 @@ export async function startIdentity(
     context,
   });
   const webRoots = await readWebRoots(checked.federation?.webRootsFile);
-  const federation = new Federation({ relationships, trust, webRoots, audit, context });
+  const federation = new Federation({ relationships, trust, webRoots, audit, isShared, context });
   cleanup.use(keepUntilClosed((signal) => federation.run(signal), log));
   const succession = new Succession({ store, trust, own, context });
   const watched = { rotating: backend, trust, own, held, succession };
@@ -163,7 +188,7 @@ export async function startIdentity(
   registerFederationMetrics(metrics, federation, clock);
 
   const pins = (): string[] => backend.roots.map((der) => `sha256:${spkiPin(der)}`);
-  const token = open ? undefined : loadOrCreateOperatorToken(dataDir);
+  const token = open ? undefined : await operatorToken(checked, store, isShared);
   const operator = token === undefined ? undefined : new Operators(token, audit, context);
   const app = createApp(log);
   addPublicRoutes(app, { config: checked, backend, trust, health, pins, counts, metrics, version: '1' });
@@ -217,6 +242,27 @@ async function readWebRoots(path: string | undefined): Promise<string | undefine
   const pem = await readFileBounded(path, 1_048_576);
   if (pem === undefined) throw new MeshError('SLV-1005', `There is no file ${path}.`, { detail: { path } });
   return pem.toString('utf8');
+}
+
+async function operatorToken(
+  { dataDir, replaceOperatorToken = false }: CheckedConfig,
+  store: Store,
+  isShared: boolean,
+): Promise<OperatorTokenCheck & { readonly path?: string }> {
+  if (!isShared) return loadOrCreateOperatorToken(dataDir);
+  return openSharedOperatorToken(dataDir, store, { replace: replaceOperatorToken });
+}
+
+/** What other processes issue is known a minute later: the time to an outage is reckoned from it. */
+async function keepHeld(held: HeldSvids, nodes: Nodes, log: Logger, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await pause(heldEveryMs, signal);
+    if (signal.aborted) return;
+    await nodes.list().then(
+      (all) => held.restore(all),
+      (err: unknown) => log.warn({ err }, 'what other processes have issued is not known; trying again'),
+    );
+  }
 }
 
 /** Runs until disposed of. A fault of ours must not be a silent end. */

@@ -13,7 +13,7 @@ describe('who is no operator', () => {
   let nowMs = 1_000_000;
   const stage = (append: (event: IdentityEvent) => Promise<void>) =>
     new Operators(
-      { check: (shown: string | undefined) => shown === 'the token', token: 'the token' },
+      { check: (shown: string | undefined) => shown === 'the token' },
       { append, ready: async () => undefined, isWritable: true, close: async () => undefined },
       { clock: () => nowMs, log },
     );

@@ -1,6 +1,5 @@
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { RefusalBudget } from '#runtime/audit/refusal-budget.ts';
-import type { OperatorToken } from '#runtime/operator-token.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import type { IdentityAudit } from './audit-events.ts';
 
@@ -13,16 +12,22 @@ export interface OperatorClaim {
   readonly path: string;
 }
 
+/** Knows the token of operators. */
+export interface OperatorTokenCheck {
+  /** Compares in constant time. False for undefined. */
+  check(shown: string | undefined): boolean | Promise<boolean>;
+}
+
 const longestPath = 256;
 
 /** Knows operators by their token. A wrong one is recorded: somebody is guessing, or goes on with one that was replaced. */
 export class Operators {
-  readonly #token: OperatorToken;
+  readonly #token: OperatorTokenCheck;
   readonly #audit: IdentityAudit;
   readonly #log: ProcessContext['log'];
   readonly #refusals: RefusalBudget;
 
-  constructor(token: OperatorToken, audit: IdentityAudit, context: Pick<ProcessContext, 'clock' | 'log'>) {
+  constructor(token: OperatorTokenCheck, audit: IdentityAudit, context: Pick<ProcessContext, 'clock' | 'log'>) {
     this.#token = token;
     this.#audit = audit;
     this.#log = context.log;
@@ -31,7 +36,7 @@ export class Operators {
 
   /** Resolves for an operator. @throws MeshError SLV-2001 for everybody else */
   async admit({ shown, remote, method, path }: OperatorClaim): Promise<void> {
-    if (this.#token.check(shown)) return;
+    if (await this.#token.check(shown)) return;
     if (shown === undefined) throw new MeshError('SLV-2001', 'No operator token was shown.');
     await this.#record({ event: 'operator-refused', remote, method, path: path.slice(0, longestPath) });
     throw new MeshError('SLV-2001', 'The operator token is not the right one.');

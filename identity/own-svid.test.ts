@@ -66,8 +66,9 @@ async function parts(): Promise<{ issuance: Issuance; trust: TrustPublication; c
     backend,
     nodes,
     revocations: new Revocations(store, context.clock),
-    clock: context.clock,
-    also: { jwtAuthorities: () => [], federated: () => [] },
+    context,
+    isShared: false,
+    also: { jwtAuthorities: async () => [], federated: async () => [] },
   });
   await trust.refresh();
   const attestation = new Attestation({

@@ -11,7 +11,8 @@ import { decodeSnapshot, fillStore, restoreMargin, type Snapshot, takeSnapshot }
 import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
 import { catalogClientOptions, catalogOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
-import { type EtcdLocation, etcdLocation, etcdOptions } from '../etcd-options.ts';
+import { etcdLocation, etcdOptions } from '../etcd-options.ts';
+import { newEtcdStore } from '../new-etcd-store.ts';
 import { say } from '../output.ts';
 import { catalogClient } from './catalog-client.ts';
 
@@ -55,7 +56,7 @@ export function defineCatalogCommands(program: Command): void {
       const snapshot = await decodeSnapshot(file, service);
       const firstRevision = snapshot.revision + restoreMargin;
       if (etcd === undefined) await createSqlite(dataDir, snapshot, firstRevision);
-      else await createEtcd(etcd, snapshot, firstRevision);
+      else await newEtcdStore(etcd, snapshot, firstRevision);
       say(`restored: ${described(snapshot)}`);
     },
   });
@@ -73,7 +74,7 @@ export function defineCatalogCommands(program: Command): void {
       // Held open until all is there: its lock keeps the catalog from starting.
       await using store = await openSqliteStore({ path, clock, log });
       const snapshot = await takeSnapshot(store, service, clock());
-      await createEtcd(etcd, snapshot, snapshot.revision);
+      await newEtcdStore(etcd, snapshot, snapshot.revision);
       say(`moved: ${described(snapshot)}; ${path} is as it was, for the way back`);
     },
   });
@@ -96,12 +97,6 @@ async function createSqlite(dataDir: string, snapshot: Snapshot, firstRevision: 
   if (left.length > 0) throw new MeshError('SLV-3509', `SQLite left ${left.join(', ')} behind in ${growing}.`);
   await rename(join(growing, storeFile), path);
   await rm(growing, { recursive: true });
-}
-
-async function createEtcd(etcd: EtcdLocation, snapshot: Snapshot, firstRevision: number): Promise<void> {
-  const { createEtcdStore } = await import('#store/etcd/etcd-store.ts');
-  const { log } = context();
-  await createEtcdStore({ ...etcd, prefix: `${etcd.prefix}/${service}`, log }, snapshot, firstRevision);
 }
 
 function described({ entries, revision, createdAtMs }: Snapshot): string {

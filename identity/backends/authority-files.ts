@@ -25,6 +25,8 @@ export interface AuthorityFiles {
   createJournal(rotation: Rotation): Promise<boolean>;
   /** Removes the keys that the journal does not need any more. */
   forgetOthers(rotation: Rotation): Promise<void>;
+  /** Removes one, if it is there. */
+  forget(role: AuthorityRole, id: AuthorityId): Promise<void>;
 }
 
 export type AuthorityRole = 'root' | 'issuing';
@@ -62,6 +64,7 @@ export async function openAuthorityFiles(dataDir: string): Promise<AuthorityFile
       const others = (await readdir(folder)).filter((name) => authorityFile.test(name) && !kept.has(name));
       await Promise.all(others.map((name) => unlink(join(folder, name))));
     },
+    forget: (role, id) => rm(pathOf(role, id), { force: true }),
   };
 }
 
@@ -104,6 +107,7 @@ export function memoryAuthorityFiles(): AuthorityFiles {
       const kept = [...roots.map((id) => fileName('root', id)), ...issuing.map((id) => fileName('issuing', id))];
       for (const name of [...held.keys()]) if (!kept.includes(name)) held.delete(name);
     },
+    forget: async (role, id) => void held.delete(fileName(role, id)),
   };
 }
 

@@ -4,6 +4,7 @@ import { readCertificate } from '#policies/svid-leaf.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { spkiPin } from '#runtime/svid/first-contact.ts';
 import { clockSkewMs } from '#runtime/svid/verify-peer.ts';
+import type { Store } from '#store/contract.ts';
 import type { CaBackend, CaHealth, SignedChain, SigningOrder } from '../ca-backend.ts';
 import type { RotatingAuthorities, ValidityOfAuthorities } from '../rotation/rotating-authorities.ts';
 import * as machine from '../rotation/rotation.ts';
@@ -11,6 +12,7 @@ import { type Authority, certifyRoot, makeIssuingCa, makeRoot } from '../x509-au
 import { type AuthorityFiles, memoryAuthorityFiles, openAuthorityFiles } from './authority-files.ts';
 import { type Issuer, issuerOf, requireOfTrustDomain, requireSignedBy, unusable } from './embedded-issuer.ts';
 import { backdatedMs, signInProcess } from './in-process-issuer.ts';
+import { withStoredJournal } from './stored-journal.ts';
 
 const dayMs = 86_400_000;
 /** Life of the root: long, because a new one must reach every node. */
@@ -27,15 +29,17 @@ const crossLifeMs = 90 * dayMs;
 /**
  * The embedded CA: an own root and an issuing CA on disk (or in memory only), leaves signed in process. Both can be rotated.
  *
- * @param dataDir undefined: in memory, with a new root at each start
+ * @param options.dataDir undefined: in memory, with a new root at each start
+ * @param options.journalIn the store where several processes have the journal; absent: it is a file beside the keys
  * @throws MeshError SLV-2143 when the files hold something else than this trust domain's CA, SLV-1005 when they can't be used
  */
 export async function openEmbeddedCa(
-  options: { dataDir: string | undefined; trustDomain: TrustDomain },
+  options: { dataDir: string | undefined; trustDomain: TrustDomain; journalIn?: Store | undefined },
   context: ProcessContext,
 ): Promise<CaBackend & { readonly rotating: RotatingAuthorities }> {
-  const { dataDir, trustDomain } = options;
-  const files = dataDir === undefined ? memoryAuthorityFiles() : await openAuthorityFiles(dataDir);
+  const { dataDir, trustDomain, journalIn } = options;
+  const held = dataDir === undefined ? memoryAuthorityFiles() : await openAuthorityFiles(dataDir);
+  const files = journalIn === undefined ? held : withStoredJournal(held, journalIn);
   const ca = new EmbeddedCa(files, trustDomain, context);
   await ca.open();
   return ca;

@@ -7,8 +7,11 @@ import { ensurePrivateDirectory, readFileBounded, writeFileAtomic } from '#runti
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { spkiPin } from '#runtime/svid/first-contact.ts';
 import { certificatesOfPem } from '#runtime/svid/pem.ts';
+import type { Store } from '#store/contract.ts';
+import { type Snapshot, takeSnapshot } from '#store/snapshot.ts';
 import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
-import { openAuthorityFiles } from '../backends/authority-files.ts';
+import { hasAuthorityFiles, openAuthorityFiles } from '../backends/authority-files.ts';
+import { loadStoredJournal, requireKeysOf, storedJournalEntry, storedJournalKey } from '../backends/stored-journal.ts';
 import { heldAuthorities } from '../rotation/rotation.ts';
 import { maxSealedBytes, seal, unseal } from './sealed-file.ts';
 
@@ -43,22 +46,40 @@ type Content = z.infer<typeof contentSchema>;
 
 /**
  * Writes everything that makes this identity service itself into one sealed file (0600), and reads it back: CA keys and journal, own SVID, keys of JWT-SVIDs,
- * operator token, and of the store nodes, revocations, join tokens. The service must be stopped, which nobody notices for hours: so it is one moment's state,
- * and no key goes over a wire.
+ * operator token, and of the store nodes, revocations, join tokens. A service with a store of its own must be stopped, which nobody notices for hours: so it
+ * is one moment's state. One that shares its store may run: its records are as of one revision, and the keys that they name are in files that never change.
+ * Either way no key goes over a wire.
  *
- * @throws MeshError SLV-3508 while the service runs, SLV-1005 when there is nothing, or the file is there already or can't be written
+ * @param options.shared the store that several processes share; absent: the one in the data directory
+ * @throws MeshError SLV-3508 while the service runs, SLV-1005 when there is nothing, or the file is there already or can't be written, SLV-2188 when the keys
+ *   of the CA are not in this data directory
  */
 export async function backUp(
-  options: { dataDir: string; out: string; passphrase: string },
+  options: { dataDir: string; out: string; passphrase: string; shared?: Store | undefined },
   context: ProcessContext,
 ): Promise<BackupSummary> {
-  const { dataDir, out, passphrase } = options;
-  if (!existsSync(join(dataDir, storeFile)))
-    throw new MeshError('SLV-1005', `${dataDir} is no data directory of an identity service: it has no ${storeFile}.`);
+  const { dataDir, out, passphrase, shared } = options;
   if (existsSync(out)) throw new MeshError('SLV-1005', `${out} is there already.`, { detail: { path: out } });
+  if (shared !== undefined) return sealAll(shared, options, context);
+  requireStoreFile(dataDir);
   // Held open while the files are read: its lock keeps the service from starting.
   await using store = await openSqliteStore({ path: join(dataDir, storeFile), clock: context.clock, log: context.log });
-  const { kvs } = await store.range('identity/');
+  return await sealAll(store, { dataDir, out, passphrase }, context);
+}
+
+function requireStoreFile(dataDir: string): void {
+  if (!existsSync(join(dataDir, storeFile)))
+    throw new MeshError('SLV-1005', `${dataDir} is no data directory of an identity service: it has no ${storeFile}.`);
+}
+
+async function sealAll(
+  store: Store,
+  { dataDir, out, passphrase }: { dataDir: string; out: string; passphrase: string },
+  context: ProcessContext,
+): Promise<BackupSummary> {
+  const kvs = (await store.range('identity/')).kvs.filter(({ lease }) => lease === undefined);
+  const rotation = await loadStoredJournal(store);
+  if (rotation !== undefined) await requireKeysOf(rotation, await openAuthorityFiles(dataDir), dataDir);
   const content: Content = {
     createdAt: new Date(context.clock()).toISOString(),
     files: await readFiles(dataDir),
@@ -72,13 +93,14 @@ export async function backUp(
  * Makes a data directory of a backup. Appears whole or not at all; is checked before it does. Join tokens that were not redeemed when the backup was made are
  * left out: they may have been since. The next trust bundle gets a sequence above every earlier one (trust-publication.ts).
  *
+ * @param options.into makes the store of the records elsewhere, for several processes to share; absent: in the data directory
  * @throws MeshError SLV-2186 for another passphrase or a damaged file, SLV-2187 when `dataDir` holds anything, SLV-2143 when the CA inside is not whole, SLV-1005
  */
 export async function restore(
-  options: { dataDir: string; from: string; passphrase: string },
+  options: { dataDir: string; from: string; passphrase: string; into?: (snapshot: Snapshot) => Promise<void> },
   context: ProcessContext,
 ): Promise<BackupSummary> {
-  const { dataDir, from, passphrase } = options;
+  const { dataDir, from, passphrase, into } = options;
   const content = await readBackup(from, passphrase);
   const there = await readdir(dataDir).catch(() => []);
   if (there.length > 0)
@@ -94,8 +116,14 @@ export async function restore(
     await mkdir(join(growing, 'ca'), { mode: 0o700 });
     for (const { name, mode, base64 } of content.files)
       await writeFileAtomic(join(growing, name), Buffer.from(base64, 'base64'), mode);
-    await writeRecords(growing, content, context);
+    // Where the store has it, the one in the file is a copy, which may be behind.
+    const journal = content.records.find(({ key }) => key === storedJournalKey);
+    if (journal !== undefined)
+      await writeFileAtomic(join(growing, 'ca', 'journal.json'), Buffer.from(journal.base64, 'base64'));
     await requireWholeCa(growing);
+    const entries = entriesOf(content);
+    if (into === undefined) await writeRecords(growing, entries, context);
+    else await into({ service: 'identity', createdAtMs: context.clock(), revision: 1, entries });
     if (existsSync(dataDir)) await rmdir(dataDir);
     await rename(growing, dataDir);
   } catch (error) {
@@ -103,6 +131,30 @@ export async function restore(
     throw error;
   }
   return summary(content);
+}
+
+/**
+ * Reads all that a stopped service with a store of its own holds, for a store that several processes are to share. The files stay as they are.
+ *
+ * @param use makes that store; nothing starts meanwhile
+ * @throws MeshError SLV-3508 while the service runs, SLV-1005 when there is nothing
+ */
+export async function moveRecords(
+  dataDir: string,
+  context: ProcessContext,
+  use: (snapshot: Snapshot) => Promise<void>,
+): Promise<Snapshot> {
+  requireStoreFile(dataDir);
+  await using store = await openSqliteStore({ path: join(dataDir, storeFile), clock: context.clock, log: context.log });
+  const snapshot = await takeSnapshot(store, 'identity', context.clock());
+  const rotation = (await hasAuthorityFiles(dataDir))
+    ? await (await openAuthorityFiles(dataDir)).loadJournal()
+    : undefined;
+  const entries = snapshot.entries.filter(({ key }) => key !== storedJournalKey);
+  const whole = rotation === undefined ? entries : [...entries, storedJournalEntry(rotation)];
+  const moved = { ...snapshot, entries: whole };
+  await use(moved);
+  return moved;
 }
 
 async function readFiles(dataDir: string): Promise<Content['files']> {
@@ -134,13 +186,17 @@ async function readBackup(path: string, passphrase: string): Promise<Content> {
   }
 }
 
-async function writeRecords(folder: string, { records }: Content, context: ProcessContext): Promise<void> {
-  await using store = await openSqliteStore({ path: join(folder, storeFile), clock: context.clock, log: context.log });
-  for (const { key, base64 } of records) {
+function entriesOf({ records }: Content): Snapshot['entries'] {
+  return records.flatMap(({ key, base64 }) => {
     const value = Buffer.from(base64, 'base64');
-    if (key.startsWith(joinTokens) && !isRedeemed(value)) continue;
-    await store.put(key, key === 'identity/trust' ? forgetful(value) : value);
-  }
+    if (key.startsWith(joinTokens) && !isRedeemed(value)) return [];
+    return [{ key, value: key === 'identity/trust' ? forgetful(value) : value }];
+  });
+}
+
+async function writeRecords(folder: string, entries: Snapshot['entries'], context: ProcessContext): Promise<void> {
+  await using store = await openSqliteStore({ path: join(folder, storeFile), clock: context.clock, log: context.log });
+  for (const { key, value } of entries) await store.put(key, value);
 }
 
 function isRedeemed(token: Buffer): boolean {

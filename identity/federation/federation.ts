@@ -18,6 +18,8 @@ export interface FederationParts {
   readonly webRoots: string | undefined;
   readonly audit: IdentityAudit;
   readonly context: ProcessContext;
+  /** Other processes change relationships, too. */
+  readonly isShared?: boolean;
   /** How to wait; tests pass their own. */
   readonly pause?: typeof realPause;
 }
@@ -54,6 +56,7 @@ export class Federation {
     const { trust, audit, context } = this.#parts;
     const relationship = newRelationship(asked, trust.bundle.trustDomain, context.clock());
     const { trustDomain, url, profile } = relationship;
+    if (this.#parts.isShared === true) await this.relationships.reload();
     await this.relationships.create(relationship);
     await audit.append({ event: 'federation-created', trustDomain, url, profile: profile.kind, remote: by });
     await trust.refresh();
@@ -63,6 +66,7 @@ export class Federation {
 
   /** Ends a relationship: their SVIDs are valid no more. @throws MeshError SLV-2192 */
   async delete(trustDomain: TrustDomain, by: string): Promise<void> {
+    if (this.#parts.isShared === true) await this.relationships.reload();
     await this.relationships.delete(trustDomain);
     this.#due.delete(trustDomain);
     this.#failures.delete(trustDomain);
@@ -92,12 +96,22 @@ export class Federation {
     signal.addEventListener('abort', stop, { once: true });
     while (!signal.aborted) {
       const nowMs = context.clock();
+      if (this.#parts.isShared === true) await this.#lookAtOthers();
       const due = this.relationships.list.filter(({ trustDomain }) => (this.#due.get(trustDomain) ?? 0) <= nowMs);
       // In short sleeps by the wall clock: a machine that slept notices, and so does a relationship that was made meanwhile.
       if (due.length === 0) await pause(longestSleepMs, signal);
       else await Promise.all(due.map(({ trustDomain }) => this.refresh(trustDomain)));
     }
     await Promise.all(this.#underWay.values());
+  }
+
+  async #lookAtOthers(): Promise<void> {
+    try {
+      await this.relationships.reload();
+    } catch (err) {
+      if (!isMeshError(err)) throw err;
+      this.#parts.context.log.warn({ err }, 'relationships that other processes changed are not known yet');
+    }
   }
 
   async #fetch(relationship: Relationship): Promise<void> {

@@ -18,19 +18,31 @@ export class Relationships {
   readonly #store: Store;
   readonly #known: Known;
 
-  private constructor(store: Store, known: Known) {
+  private constructor(store: Store) {
     this.#store = store;
-    this.#known = known;
+    this.#known = new Map();
   }
 
   /** @throws MeshError SLV-2143 when the store holds what is no relationship */
   static async load(store: Store): Promise<Relationships> {
-    const known: Known = new Map();
-    for (const kv of (await store.range(prefix)).kvs) {
+    const relationships = new Relationships(store);
+    await relationships.reload();
+    return relationships;
+  }
+
+  /** Takes in what other processes have changed; what they have not stays the same object. @throws as load */
+  async reload(): Promise<void> {
+    const { kvs, revision } = await this.#store.range(prefix);
+    const names = new Set(kvs.map((kv) => kv.key.slice(prefix.length)));
+    for (const [name, { modRevision }] of this.#known)
+      if (!names.has(name) && modRevision <= revision) this.#known.delete(name);
+    for (const kv of kvs) {
       const relationship = relationshipOf(stored.decode(kv));
-      known.set(relationship.trustDomain, { relationship, modRevision: kv.modRevision });
+      const known = this.#known.get(relationship.trustDomain);
+      // What was written here since is newer than what was read.
+      if (known !== undefined && known.modRevision >= kv.modRevision) continue;
+      this.#known.set(relationship.trustDomain, { relationship, modRevision: kv.modRevision });
     }
-    return new Relationships(store, known);
   }
 
   /** In the order of their names. */

@@ -35,6 +35,8 @@ export interface JwtIssuanceParts {
   readonly counts: JwtCounts;
   /** Whether an operator revoked this SPIFFE ID. */
   readonly isRevoked: (id: SpiffeId) => boolean;
+  /** Whether this process may still sign; absent: it is the only one. */
+  readonly confirm?: (() => Promise<void>) | undefined;
   readonly context: Pick<ProcessContext, 'clock' | 'randomBytes'>;
 }
 
@@ -82,6 +84,7 @@ export class JwtIssuance {
     const token = await new CompactSign(Buffer.from(JSON.stringify({ sub: spiffeId, aud: audience, iat, exp, jti })))
       .setProtectedHeader({ alg: 'ES256', kid, typ: 'JWT' })
       .sign(privateKey);
+    await this.#parts.confirm?.();
     const expiresAtMs = exp * 1_000;
     await audit.append({
       event: 'jwt-svid-issued',

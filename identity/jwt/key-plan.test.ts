@@ -13,6 +13,8 @@ test('each state has its step, when it is due', () => {
   for (const [keys, step, dueAtMs] of [
     [[], { kind: 'begin' }, 0],
     [[key('a', 'retired', 5)], { kind: 'begin' }, 0],
+    [[key('a', 'prepared')], { kind: 'publish', kid: 'a' }, 0],
+    [[key('a', 'published', 5)], { kind: 'activate', kid: 'a' }, 185],
     [[key('a', 'active', 5)], { kind: 'prepare' }, 1_005],
     [[key('a', 'active', 5), key('b', 'prepared')], { kind: 'publish', kid: 'b' }, 0],
     [[key('a', 'active', 5), key('b', 'published', 2_000)], { kind: 'activate', kid: 'b' }, 2_180],

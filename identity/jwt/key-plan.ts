@@ -48,8 +48,10 @@ export function nextKeyStep(keys: readonly StatefulKey[], timing: KeyTiming): { 
   const steps = keys.flatMap((key) => stepsOf(key, timing));
   const active = keys.find(({ state }) => state.kind === 'active');
   const hasSuccessor = keys.some(({ state }) => state.kind === 'prepared' || state.kind === 'published');
-  if (active?.state.kind !== 'active') steps.push({ step: { kind: 'begin' }, dueAtMs: 0 });
-  else if (!hasSuccessor) {
+  if (active?.state.kind !== 'active') {
+    // A key that comes to a mesh that has others is published first, as a successor is.
+    if (!hasSuccessor) steps.push({ step: { kind: 'begin' }, dueAtMs: 0 });
+  } else if (!hasSuccessor) {
     steps.push({ step: { kind: 'prepare' }, dueAtMs: active.state.sinceMs + timing.rotateAfterMs });
   }
   return steps.reduce((first, other) => (other.dueAtMs < first.dueAtMs ? other : first));

@@ -9,6 +9,7 @@ import type { ProcessContext } from '#runtime/process-context.ts';
 import { makeKeyPair, privateKeyPem } from '#runtime/svid/node-key.ts';
 import type { IdentityAudit } from '../audit-events.ts';
 import { afterStep, type KeyState, type KeyStep, keyTiming, nextKeyStep } from './key-plan.ts';
+import { keepOnEveryMs, type PublishedKeys } from './published-keys.ts';
 
 const sinceMs = z.number();
 const journalSchema = z.object({
@@ -43,6 +44,8 @@ export interface SigningKeysOptions {
   readonly dataDir: string | undefined;
   readonly audit: IdentityAudit;
   readonly context: ProcessContext;
+  /** What is known of the keys of all processes; absent: there is no other. */
+  readonly published?: PublishedKeys | undefined;
   /** How to wait; tests pass their own. */
   readonly pause?: typeof realPause;
 }
@@ -60,6 +63,7 @@ export class SigningKeys {
   readonly #options: SigningKeysOptions;
   readonly #path: string | undefined;
   #keys: readonly SigningKey[];
+  #keptOnAtMs = 0;
 
   private constructor(options: SigningKeysOptions, keys: readonly SigningKey[]) {
     this.#options = options;
@@ -69,22 +73,40 @@ export class SigningKeys {
 
   /** The keys of the last run, or a first one. @throws MeshError SLV-2143 when the journal can't be read, SLV-1005 when it can't be written */
   static async open(options: SigningKeysOptions): Promise<SigningKeys> {
-    const keys = new SigningKeys(options, await loadJournal(pathIn(options.dataDir)));
+    const journal = await loadJournal(pathIn(options.dataDir));
+    const known = (await options.published?.list())?.map(({ kid }) => kid) ?? [];
+    const keys = new SigningKeys(options, known.length === 0 ? journal : journal.map((key) => asKnown(key, known)));
     const { step } = nextKeyStep(keys.#keys, keyTiming);
-    if (step.kind === 'begin') await keys.#take(step, undefined);
+    if (step.kind === 'begin') await keys.#take(known.length === 0 ? step : { kind: 'prepare' }, undefined);
+    await keys.#keepOn();
     return keys;
   }
 
-  /** All keys that the bundle is to hold. */
+  /** All keys of this process that the bundle is to hold. */
   get authorities(): readonly JwtAuthority[] {
     return this.#keys.map(({ authority }) => authority);
   }
 
-  /** The key to sign with now. */
+  /** All keys that the bundle is to hold, those of other processes too, in a steady order. */
+  async all(): Promise<readonly JwtAuthority[]> {
+    const { published } = this.#options;
+    if (published === undefined) return this.authorities;
+    const kids = new Set(this.#keys.map(({ kid }) => kid));
+    const others = (await published.list()).filter(({ kid }) => !kids.has(kid));
+    return [...this.authorities, ...others].sort((a, b) => (a.kid < b.kid ? -1 : 1));
+  }
+
+  /** The key to sign with now. @throws MeshError SLV-2184 while it is not known to all yet */
   get active(): { readonly kid: string; readonly privateKey: KeyObject } {
     const active = this.#keys.find(({ state }) => state.kind === 'active');
-    if (active === undefined) throw new MeshError('SLV-2143', 'There is no key that signs JWT-SVIDs.');
-    return active;
+    if (active !== undefined) return active;
+    const { dueAtMs } = nextKeyStep(this.#keys, keyTiming);
+    const retryAfterSeconds = Math.max(1, Math.ceil((dueAtMs - this.#options.context.clock()) / 1_000));
+    throw new MeshError(
+      'SLV-2184',
+      `The key by which this process signs JWT-SVIDs is not known to all yet: in ${retryAfterSeconds} s it is.`,
+      { detail: { retryAfterSeconds } },
+    );
   }
 
   /** Takes each step when it is due, until the signal aborts. @param publish puts `authorities` into the bundle; resolved: it is out */
@@ -94,11 +116,12 @@ export class SigningKeys {
       const { step, dueAtMs } = nextKeyStep(this.#keys, keyTiming);
       // In short sleeps by the wall clock: a machine that slept notices.
       const waitMs = dueAtMs - context.clock();
-      if (waitMs > 0) {
-        await pause(Math.min(waitMs, longestSleepMs), signal);
-        continue;
-      }
       try {
+        await this.#keepOn();
+        if (waitMs > 0) {
+          await pause(Math.min(waitMs, longestSleepMs), signal);
+          continue;
+        }
         await this.#take(step, publish);
       } catch (err) {
         context.log.error({ err, step: step.kind }, 'keys of JWT-SVIDs: a step failed; still trying');
@@ -115,10 +138,24 @@ export class SigningKeys {
     const keys = this.#after(step, nowMs);
     await this.#write(keys);
     this.#keys = keys;
-    if (step.kind === 'drop') await publish?.();
+    this.#keptOnAtMs = 0;
+    await this.#keepOn();
+    if (step.kind === 'drop') {
+      await this.#options.published?.drop([step.kid]);
+      await publish?.();
+    }
     const kid = 'kid' in step ? step.kid : keys.at(-1)?.kid;
     context.log.info({ step: step.kind, kid }, 'keys of JWT-SVIDs');
     await audit.append({ event: 'jwt-key-changed', step: step.kind, kid });
+  }
+
+  /** Has the other processes publish the keys of this one, as long as it is here. */
+  async #keepOn(): Promise<void> {
+    const { published, context } = this.#options;
+    const nowMs = context.clock();
+    if (published === undefined || Math.abs(nowMs - this.#keptOnAtMs) < keepOnEveryMs) return;
+    await published.keep(this.authorities);
+    this.#keptOnAtMs = nowMs;
   }
 
   #after(step: KeyStep, nowMs: number): readonly SigningKey[] {
@@ -141,6 +178,11 @@ export class SigningKeys {
 
 function pathIn(dataDir: string | undefined): string | undefined {
   return dataDir === undefined ? undefined : join(dataDir, 'jwt-keys.json');
+}
+
+/** A key that the other processes have forgotten, or never heard of, has to become known again before it signs. */
+function asKnown(key: SigningKey, known: readonly string[]): SigningKey {
+  return known.includes(key.kid) || key.state.kind === 'retired' ? key : { ...key, state: { kind: 'prepared' } };
 }
 
 function makeKey(state: KeyState): SigningKey {

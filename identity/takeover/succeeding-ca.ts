@@ -3,7 +3,7 @@ import type { TrustDomain } from '#policies/spiffe-id.ts';
 import { readCertificate } from '#policies/svid-leaf.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { spkiPin } from '#runtime/svid/first-contact.ts';
-import { labelOf } from '../backends/ca-config.ts';
+import { labelOf, placeOf } from '../backends/ca-config.ts';
 import type { CaBackend, CaBackendKind, CaHealth, SignedChain, SigningOrder } from '../ca-backend.ts';
 import type { LeafSigner } from '../leaf-template.ts';
 import type { RotatingAuthorities, Takeover, ValidityOfAuthorities } from '../rotation/rotating-authorities.ts';
@@ -11,11 +11,13 @@ import * as machine from '../rotation/rotation.ts';
 import { issuingOf, pairAbove, proveCa } from './prove-ca.ts';
 import type { CaSource, TakeoverJournal, TakeoverRecord } from './takeover-record.ts';
 
+const maxRaces = 16;
+
 /** What it is made of. */
 export interface SucceedingCaParts {
   /** As it was loaded, and saved since. */
   readonly record: TakeoverRecord;
-  readonly journal: Pick<TakeoverJournal, 'save'>;
+  readonly journal: TakeoverJournal;
   /** The CA that signs in the state of the record. */
   readonly signer: CaBackend;
   /** The CA that the configuration asks for and that is not in use: what takes over, or will. */
@@ -253,12 +255,10 @@ export class SucceedingCa implements CaBackend, RotatingAuthorities {
 
   /** Decides on a record, writes it down, and only then acts on it. */
   #change(decide: (record: TakeoverRecord) => Promise<TakeoverRecord>): Promise<void> {
-    const { journal, clear, context } = this.#parts;
+    const { clear, context } = this.#parts;
     const changed = this.#changing.then(async () => {
-      const before = this.#inUse.record;
-      const record = await decide(before);
+      const { before, record } = await this.#save(decide);
       if (record === before) return;
-      await journal.save(record);
       this.#follow(before, record);
       if (before.state !== 'under-way' || record.state !== 'settled') return;
       await this.#closeLeft();
@@ -268,6 +268,23 @@ export class SucceedingCa implements CaBackend, RotatingAuthorities {
     });
     this.#changing = changed.catch(() => undefined); // its caller hears of it; the next change is another matter
     return changed;
+  }
+
+  /** Decides again where another process was quicker: of one CA, each notes under what it was signed for. */
+  async #save(
+    decide: (record: TakeoverRecord) => Promise<TakeoverRecord>,
+  ): Promise<{ before: TakeoverRecord; record: TakeoverRecord }> {
+    const { journal } = this.#parts;
+    for (let race = 0; race < maxRaces; race++) {
+      const before = this.#inUse.record;
+      const record = await decide(before);
+      if (record === before || (await journal.save(record))) return { before, record };
+      const found = await journal.load();
+      if (found?.state !== 'settled' || before.state !== 'settled' || !isSameSource(found.active, before.active))
+        throw new MeshError('SLV-2185', 'Another identity process has changed which CA is in use.');
+      this.#inUse = this.#meaningOf(found);
+    }
+    throw new MeshError('SLV-3505', 'Which CA is in use is being noted by many at once.');
   }
 
   #follow(before: TakeoverRecord, record: TakeoverRecord): void {
@@ -311,6 +328,11 @@ export class SucceedingCa implements CaBackend, RotatingAuthorities {
 
 function names({ issuing, earlier = [] }: machine.AuthorityPair, id: machine.AuthorityId): boolean {
   return issuing === id || earlier.includes(id);
+}
+
+/** Whether they are one CA: in one place, with the same roots. How one logs in may differ. */
+function isSameSource(one: CaSource, other: CaSource): boolean {
+  return placeOf(one.config) === placeOf(other.config) && together(one.roots, other.roots).length === one.roots.length;
 }
 
 /** Both, the first ones first, none twice. */

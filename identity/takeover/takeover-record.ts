@@ -48,8 +48,8 @@ const stored = storedRecord(schema);
 export interface TakeoverJournal {
   /** @returns undefined when nothing was ever written. Throws SLV-2143 when it can't be read */
   load(): Promise<TakeoverRecord | undefined>;
-  /** Throws SLV-3505 when another process has written since: there is one identity service. */
-  save(record: TakeoverRecord): Promise<void>;
+  /** @returns false: another process has written since it was loaded; nothing was saved, and it is to be loaded again */
+  save(record: TakeoverRecord): Promise<boolean>;
 }
 
 /** The journal in a store. */
@@ -73,8 +73,8 @@ export function openTakeoverJournal(store: Store): TakeoverJournal {
         compare: [revision === undefined ? { kind: 'absent', key } : { kind: 'mod-revision', key, equals: revision }],
         success: [{ kind: 'put', key, value }],
       });
-      if (!succeeded) throw new MeshError('SLV-3505', 'Another identity service has changed which CA is in use.');
-      revision = written;
+      if (succeeded) revision = written;
+      return succeeded;
     },
   };
 }

@@ -195,6 +195,16 @@ export const identityErrors = {
     title: 'No rotation to force',
     fix: 'It has ended already, or was not begun. To begin one, leave out --force; `selvedge identity rotation status` says where things stand.',
   },
+  'SLV-2184': {
+    status: 503,
+    title: 'This identity process does not sign now',
+    fix: 'Ask another one of the mesh, or this one again in a moment: with each of them as --identity, nodes go on by themselves. If none signs, look in their logs for which holds the lease.',
+  },
+  'SLV-2185': {
+    status: 409,
+    title: 'Identity processes of one mesh with different CAs',
+    fix: 'Start it with the same --backend and options of the CA as the others. To change the CA, stop all but one, start that one with the new options, and the others with them when `selvedge identity rotation status` says idle (docs/high-availability.md).',
+  },
   'SLV-2186': {
     status: 400,
     title: 'Backup can not be opened',
@@ -204,6 +214,16 @@ export const identityErrors = {
     status: 409,
     title: 'Nothing is restored over a CA',
     fix: 'Restore into an empty or new directory; move what is there away first, and keep it until the mesh is well.',
+  },
+  'SLV-2188': {
+    status: 500,
+    title: 'Keys of the CA not here',
+    fix: 'The embedded CA of this mesh was made by another process: share its `<data-dir>/ca`, or copy it (0600), into the data directory of this one. It never makes a second root by itself.',
+  },
+  'SLV-2189': {
+    status: 409,
+    title: 'Another operator token',
+    fix: 'Remove the `operator.token` of this data directory, and the one of the mesh holds here too; or start once with --replace-operator-token, and this one holds for all processes of the mesh.',
   },
   'SLV-2190': {
     status: 400,

@@ -1,0 +1,106 @@
+import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
+import { pause } from '#runtime/pause.ts';
+import type { ProcessContext } from '#runtime/process-context.ts';
+import type { Store } from '#store/contract.ts';
+import type { CheckedConfig } from '../identity-config.ts';
+import type { ProcessRole } from '../process-role.ts';
+import { Place, placeTtlMs } from './place.ts';
+import { type Standing, standingOf } from './standing.ts';
+
+const leadKey = 'identity/processes/lead';
+const memberPrefix = 'identity/processes/members/';
+const lookEveryMs = 300;
+const troubleMs = 3_000;
+/** A process that was killed is in the way until its lease ends, and etcd gives leases their whole time again when it has a new leader. */
+const longestLeaseMs = 3 * placeTtlMs;
+
+/** A process that may serve, until it loses its place. */
+export interface Admitted {
+  readonly role: ProcessRole;
+  readonly place: Place;
+}
+
+/** Who asks to be let in. */
+export interface AdmissionRequest {
+  readonly config: Pick<CheckedConfig, 'backend' | 'dataDir'>;
+  readonly store: Store;
+  /** For others to read: the host. */
+  readonly name: string;
+  readonly context: Pick<ProcessContext, 'clock' | 'log'>;
+  /** How long others may be in the way of who can not stand by; absent: until the lease of one that was killed has ended. */
+  readonly patienceMs?: number | undefined;
+  /** Called when it waits, once. */
+  readonly onStandby: (inCharge: string) => void;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Lets a process in among those that share a store: beside others where each asks Vault, alone where there is an embedded CA, which is had in turn, or
+ * where one CA takes over from another.
+ *
+ * @throws MeshError SLV-2185 when others run with another CA, SLV-2188 when the keys of the embedded CA are not here; the reason of the signal
+ */
+export async function admit(request: AdmissionRequest): Promise<Admitted> {
+  const { config, store, signal, context } = request;
+  const startedMs = performance.now();
+  // A pause alone does not keep a process alive.
+  const alive = setInterval(() => undefined, 60_000);
+  try {
+    let [isWaiting, wasOurs] = [false, false];
+    // Who had all keys and stood by may yet be given the ones that the active process has made since; and a store may come back.
+    const forgiving = (error: unknown): undefined => {
+      if (!wasOurs || !isMeshError(error)) throw error;
+      context.log.error({ err: error }, 'this process could not take over; trying again');
+    };
+    for (;;) {
+      signal.throwIfAborted();
+      const standing = await standingOf(config, store).catch(forgiving);
+      wasOurs ||= standing?.isOurs === true;
+      const inTheWay = standing === undefined ? undefined : await take(standing, request).catch(forgiving);
+      if (typeof inTheWay === 'object') return inTheWay;
+      if (standing?.otherwise === 'refuse' && performance.now() - startedMs > (request.patienceMs ?? longestLeaseMs))
+        throw new MeshError(
+          standing.refusal.code,
+          `${standing.refusal.message} In the way: ${inTheWay ?? 'the store'}.`,
+        );
+      if (!isWaiting && standing?.otherwise === 'stand-by' && inTheWay !== undefined) {
+        isWaiting = true;
+        context.log.info({ inCharge: inTheWay }, 'standing by');
+        request.onStandby(inTheWay);
+      }
+      await pause(inTheWay === undefined ? troubleMs : lookEveryMs, signal);
+    }
+  } finally {
+    clearInterval(alive);
+  }
+}
+
+/** @returns the place, or who is in the way */
+async function take(standing: Standing, request: AdmissionRequest): Promise<Admitted | string> {
+  const { store, context, config, name } = request;
+  const { role } = standing;
+  const lead = await store.get(leadKey);
+  if (lead !== undefined) return Buffer.from(lead.value).toString('utf8');
+  const place = await Place.take(
+    store,
+    {
+      keyOf: (lease) => (role === 'lead' ? leadKey : memberPrefix + lease),
+      value: Buffer.from(name),
+      unless: role === 'lead' ? [] : [leadKey],
+    },
+    context,
+  );
+  if (place === undefined) return 'another that was quicker';
+  try {
+    // Looked at behind the lead: who registers from now on sees it.
+    const members = role === 'lead' ? (await store.range(memberPrefix)).kvs : [];
+    // What it was admitted by may have been changed by who was there before.
+    const isSoStill = members.length === 0 && (await standingOf(config, store)).role === role;
+    if (isSoStill) return { role, place };
+    await place.release();
+    return members.map(({ value }) => Buffer.from(value).toString('utf8')).join(', ') || 'one that has just ended';
+  } catch (error) {
+    await place.release();
+    throw error;
+  }
+}

@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, symlinkSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { isMeshError } from '#policies/errors/mesh-error.ts';
+import type { Issued } from '#policies/wire/identity-api.ts';
+import { createLogger } from '#runtime/logging.ts';
+import { systemContext } from '#runtime/process-context.ts';
+import { makeCsr } from '#runtime/svid/csr.ts';
+import { IdentityClient } from '#runtime/svid/identity-client.ts';
+import { IdentityEndpoints } from '#runtime/svid/identity-endpoints.ts';
+import { makeKeyPair } from '#runtime/svid/node-key.ts';
+import { openNodeState } from '#runtime/svid/node-state.ts';
+import type { TrustStore } from '#runtime/svid/trust-store.ts';
+import { Child } from '#test/child.ts';
+import { type EtcdCluster, findEtcd, startEtcd } from '#test/etcd.ts';
+import { freePorts } from '#test/free-ports.ts';
+import { runSelvedge } from '#test/mesh-processes.ts';
+import { suspend } from '#test/suspend.ts';
+import { waitFor } from '#test/wait-for.ts';
+import { RunningService } from '../testing/running-service.ts';
+
+/**
+ * An embedded CA that two processes have in turn, over three members of etcd: paused and killed while a client that knows both goes on asking for SVIDs.
+ * The tests are one story, in order.
+ */
+
+const { skip } = await findEtcd();
+const selvedge = join(import.meta.dirname, '..', '..', 'bin', 'selvedge');
+const context = systemContext(createLogger({ process: 'test', level: 'silent' }));
+
+describe('identity processes with an embedded CA take over from one another', { skip }, () => {
+  const directory = mkdtempSync(join(tmpdir(), 'selvedge-failover-'));
+  const closing = new AbortController();
+  const folderOf = (name: string): string => join(directory, name);
+  let cluster: EtcdCluster;
+  let one: Child;
+  let two: Child;
+  let ports: readonly number[] = [];
+  let pin = '';
+  let trust: TrustStore;
+  /** Of the client that goes on asking. */
+  let endpoints: IdentityEndpoints;
+  let issueBy: (endpoints: IdentityEndpoints) => Promise<Issued>;
+  /** Asks for SVIDs all the time, of whichever process answers. */
+  const load = { issued: 0, lastAtMs: 0, longestGapMs: 0, sequences: [] as number[], done: Promise.resolve() };
+
+  const urlOf = (index: number): string => `https://127.0.0.1:${ports[index]}`;
+  const start = (name: string, index: number): Child => {
+    const etcd = cluster.addresses.flatMap((address) => ['--etcd', address]);
+    const at = ['--listen', `127.0.0.1:${ports[index]}`, '--data-dir', folderOf(name), '--trust-domain', 'mesh.test'];
+    return new Child(name, selvedge, ['serve', 'identity', ...at, ...etcd], directory);
+  };
+  const issuedBy = (name: string): number =>
+    readFileSync(join(folderOf(name), 'audit.jsonl'), 'utf8').split('"event":"svid-issued"').length;
+
+  before(async () => {
+    // A service on SQLite, with a node, moves into etcd.
+    const alone = await RunningService.start();
+    const token = await alone.joinToken(['web']);
+    const state = await openNodeState(undefined);
+    const { signal } = closing;
+    [pin, trust] = [alone.identity.pins[0] ?? '', alone.trust ?? assert.fail()];
+    const client = (at: IdentityEndpoints) => new IdentityClient({ endpoints: at, trust, state, context, signal });
+    const nodeId = await client(new IdentityEndpoints(alone.url)).join(token, 'web-host');
+    issueBy = (at) => client(at).issue({ service: 'web', csr: makeCsr(makeKeyPair()) }, { nodeId });
+    await alone.identity.close(0);
+    await alone.store.close();
+    [cluster, ports] = await Promise.all([startEtcd(), freePorts(2)]);
+    const etcd = cluster.addresses.flatMap((address) => ['--etcd', address]);
+    const moved = await runSelvedge(['identity', 'move', '--data-dir', alone.folder, ...etcd]);
+    assert.equal(moved.code, 0, moved.stderr);
+    symlinkSync(alone.folder, folderOf('one'));
+    one = start('one', 0);
+    await one.fact('ready');
+    await mkdir(folderOf('two'), { mode: 0o700 });
+    symlinkSync(join(alone.folder, 'ca'), join(folderOf('two'), 'ca'));
+    two = start('two', 1);
+    await two.fact('standby');
+
+    endpoints = new IdentityEndpoints([urlOf(0), urlOf(1)]);
+    load.done = (async () => {
+      while (!signal.aborted) {
+        try {
+          await trust.accept((await issueBy(endpoints)).bundle);
+          const nowMs = performance.now();
+          if (load.lastAtMs > 0) load.longestGapMs = Math.max(load.longestGapMs, nowMs - load.lastAtMs);
+          load.issued += 1;
+          load.lastAtMs = nowMs;
+          load.sequences.push(trust.sequence);
+        } catch (error) {
+          if (signal.aborted) return;
+          if (!isMeshError(error, 'SLV-1006') && !isMeshError(error, 'SLV-2014')) throw error;
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+      }
+    })();
+    load.done.catch(() => undefined); // awaited at the end
+  });
+  after(async () => {
+    closing.abort(new Error('over'));
+    await Promise.all([one?.end('SIGKILL'), two?.end('SIGKILL')]);
+    await cluster?.[Symbol.asyncDispose]();
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  const moreFrom = async (index: number): Promise<void> => {
+    const before = load.issued;
+    await waitFor(
+      `SVIDs from ${urlOf(index)}`,
+      () => load.issued > before + 5 && endpoints.preferred === urlOf(index),
+      40_000,
+    );
+  };
+
+  test('moved from SQLite: the CA and the node are what they were', async () => {
+    await moreFrom(0);
+    assert.equal(await one.fact('ca-pin'), pin);
+  });
+
+  test('the active one is paused past its lease: the other takes over; resumed, it signs nothing and stands by', async () => {
+    suspend(one.pid ?? 0);
+    const issuedBefore = issuedBy('one');
+    await moreFrom(1);
+    // These wait in its sockets, and are the first that it finds when it wakes.
+    const waiting = Array.from({ length: 20 }, () =>
+      issueBy(new IdentityEndpoints(urlOf(0))).then(
+        () => 'issued',
+        () => 'refused',
+      ),
+    );
+    one.signal('SIGCONT');
+    assert.deepEqual([...new Set(await Promise.all(waiting))], ['refused']);
+    await one.fact('standby');
+    assert.equal(issuedBy('one'), issuedBefore, 'nothing was signed');
+    await moreFrom(1);
+  });
+
+  test('the active one is killed under load: the other takes over, and the bundle never went back', async () => {
+    await two.end('SIGKILL');
+    await moreFrom(0);
+    closing.abort(new Error('over'));
+    await load.done;
+    assert.deepEqual(
+      load.sequences,
+      load.sequences.toSorted((a, b) => a - b),
+    );
+    assert.ok(load.longestGapMs < 20_000, `${load.longestGapMs} ms without an SVID`);
+  });
+});
