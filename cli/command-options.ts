@@ -21,6 +21,7 @@ import {
   svidTtl,
   trustDomain,
 } from './process-options.ts';
+import { parseMetaPair, parseServiceTag } from './service-meta.ts';
 import { parseSidecarServices } from './sidecar-services.ts';
 import { vaultOptions } from './vault-options.ts';
 import { parseWorkloadSocket } from './workload-socket.ts';
@@ -218,6 +219,18 @@ export const edgeProxyOptions = {
     parse: parseServiceName,
     placeholder: 'id',
     description: 'id of this instance in the catalog; the service name when absent',
+  },
+  serviceTag: {
+    parse: parseServiceTag,
+    placeholder: 'tag',
+    repeatable: true,
+    description: 'a tag of this instance in the catalog',
+  },
+  serviceMeta: {
+    parse: parseMetaPair,
+    placeholder: 'key=value',
+    repeatable: true,
+    description: 'a fact about this instance, for subsets of service-resolver: version=2',
   },
   local: {
     parse: address,

@@ -11,6 +11,8 @@ describe('services of an edge proxy', () => {
       {
         service: 'db',
         'service-id': 'db-1',
+        'service-tag': ['blue'],
+        'service-meta': { version: '2' },
         local: '127.0.0.1:5432',
         listen: '127.0.0.1:21001',
         advertise: '10.0.0.5:21001',
@@ -19,6 +21,8 @@ describe('services of an edge proxy', () => {
     assert.deepEqual(web, {
       service: 'web',
       serviceId: 'web',
+      tags: [],
+      meta: {},
       local: undefined,
       listen: { host: '127.0.0.1', port: 21000 },
       advertise: undefined,
@@ -28,6 +32,7 @@ describe('services of an edge proxy', () => {
       upstreams: [{ service: 'db', address: { host: '127.0.0.1', port: 5000 } }],
     });
     assert.equal(db?.serviceId, 'db-1');
+    assert.deepEqual([db.tags, db.meta], [['blue'], { version: '2' }]);
     assert.deepEqual(db?.advertise, { host: '10.0.0.5', port: 21001 });
   });
 

@@ -4,6 +4,7 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import { parseServiceName } from '#policies/service-name.ts';
 import { parseSocketAddress } from '#runtime/socket-address.ts';
 import { checked, parseStructure } from './checked-text.ts';
+import { maxMetaValue, metaKey, parseServiceTag } from './service-meta.ts';
 import { parseWorkloadSocket } from './workload-socket.ts';
 
 const name = z.string().transform(checked(parseServiceName));
@@ -13,6 +14,8 @@ const schema = z
     z.strictObject({
       service: name,
       'service-id': name.optional(),
+      'service-tag': z.array(z.string().transform(checked(parseServiceTag))).default([]),
+      'service-meta': z.record(z.string().regex(metaKey), z.string().max(maxMetaValue)).default({}),
       local: address.optional(),
       listen: address,
       advertise: address.optional(),
@@ -37,6 +40,8 @@ export function parseSidecarServices(value: unknown): readonly SidecarConfig[] {
     return {
       service: item.service,
       serviceId: item['service-id'] ?? item.service,
+      tags: item['service-tag'],
+      meta: item['service-meta'],
       local: item.local,
       listen: item.listen,
       advertise: item.advertise,

@@ -11,6 +11,9 @@ export interface SidecarConfig {
   readonly service: string;
   /** Id of this instance in the catalog. */
   readonly serviceId: string;
+  /** What the catalog is told of this instance, for its readers and for the subsets of service-resolver. */
+  readonly tags?: readonly string[];
+  readonly meta?: Readonly<Record<string, string>>;
   /** Where the application listens; undefined for a service that only calls. */
   readonly local: SocketAddress | undefined;
   /** Where the mesh reaches it; port 0: any free one. */

@@ -141,11 +141,14 @@ function agentCa(config: EdgeProxyConfig, sidecars: readonly Sidecar[], identity
 }
 
 function registerSidecar(agent: Agent, sidecar: Sidecar, checkIntervalMs: number): void {
-  const { service, serviceId, local, upstreams } = sidecar.config;
+  const { service, serviceId, local, upstreams, tags = [], meta = {} } = sidecar.config;
+  // Of both, as Consul's agent does it: who reads of the proxy sees what it stands before.
+  const described = { Tags: [...tags], Meta: meta };
   const { advertised } = sidecar;
   agent.register({
     ID: serviceId,
     Name: service,
+    ...described,
     ...(local === undefined
       ? {}
       : {
@@ -167,6 +170,7 @@ function registerSidecar(agent: Agent, sidecar: Sidecar, checkIntervalMs: number
     Kind: 'connect-proxy',
     ID: `${serviceId}-sidecar-proxy`,
     Name: `${service}-sidecar-proxy`,
+    ...described,
     Address: advertised.host,
     Port: advertised.port,
     Proxy: {

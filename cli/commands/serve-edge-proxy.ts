@@ -106,6 +106,8 @@ function sidecarsOf(options: OptionValues<typeof edgeProxyOptions>): SidecarConf
     services.unshift({
       service,
       serviceId: options.serviceId ?? service,
+      tags: options.serviceTag,
+      meta: Object.fromEntries(options.serviceMeta),
       local,
       listen,
       advertise,
