@@ -29,7 +29,7 @@ import { ServiceView } from './view/service-view.ts';
 import { ViewCache } from './view/view-cache.ts';
 
 const inboundIdleTimeoutMs = 3_600_000;
-/** How late an intention may be seen to have expired. Asked again and again, for a timer does not follow a clock that is set. */
+/** How late an intention, or a token, may be seen to have expired. Asked again and again, for a timer does not follow a clock that is set. */
 const expiryCheckMs = 500;
 
 /** What the sidecars of one process share. */
@@ -107,7 +107,11 @@ export class Sidecar {
         );
     });
     this.meshListeners = config.meshListeners === true ? this.#makeMeshListeners() : undefined;
-    this.#expiry = setInterval(() => view.expire(), expiryCheckMs).unref();
+    this.#expiry = setInterval(() => {
+      view.expire();
+      const cut = this.live.judgeEnded(world.process.clock());
+      if (cut > 0) world.process.log.info({ service: config.service, cut }, 'tokens expired: cut what they had let in');
+    }, expiryCheckMs).unref();
     this.feed = new FeedClient({
       view,
       meshNames: config.meshListeners === true,

@@ -120,7 +120,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
       return;
     }
     this.#facts = facts;
-    this.#context.live.add(this);
+    this.#context.live.add(this, tokens?.untilMs);
     const forwardable = forwardableHeaders(head);
     const headers = tokens === undefined ? forwardable : tokens.forward(forwardable);
     pushHost(headers, head, view.service);

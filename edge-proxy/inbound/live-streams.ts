@@ -14,13 +14,18 @@ export interface LiveStream {
  */
 export class LiveStreams {
   readonly #streams = new Set<LiveStream>();
+  /** When what some were let in with ends, ms since the epoch. */
+  readonly #ends = new Map<LiveStream, number>();
 
-  add(stream: LiveStream): void {
+  /** @param untilMs what it was let in with holds until then; undefined: it has no end */
+  add(stream: LiveStream, untilMs?: number): void {
     this.#streams.add(stream);
+    if (untilMs !== undefined) this.#ends.set(stream, untilMs);
   }
 
   delete(stream: LiveStream): void {
     this.#streams.delete(stream);
+    if (this.#ends.size > 0) this.#ends.delete(stream);
   }
 
   get size(): number {
@@ -29,11 +34,23 @@ export class LiveStreams {
 
   /** @returns how many were cut */
   judgeAgain(): number {
+    return this.#judge([...this.#streams]);
+  }
+
+  /** To be called every now and then. @returns how many were cut */
+  judgeEnded(nowMs: number): number {
+    if (this.#ends.size === 0) return 0;
+    const ended = [...this.#ends].filter(([, untilMs]) => nowMs >= untilMs).map(([stream]) => stream);
+    for (const stream of ended) this.#ends.delete(stream);
+    return this.#judge(ended);
+  }
+
+  #judge(streams: readonly LiveStream[]): number {
     let cut = 0;
-    for (const stream of [...this.#streams]) {
+    for (const stream of streams) {
       const verdict = stream.judge();
       if (verdict.allowed) continue;
-      this.#streams.delete(stream);
+      this.delete(stream);
       stream.cut(verdict);
       cut += 1;
     }

@@ -6,6 +6,7 @@ import { exportJWK, SignJWT } from 'jose';
 import { readJwks } from '#policies/jwks.ts';
 import type { FeedJwtProvider } from '#policies/wire/feed.ts';
 import { intention, type Mesh, startMesh } from '#test/sidecars.ts';
+import { waitFor } from '#test/wait-for.ts';
 
 /** Tokens that intentions ask for, from a caller through two proxies to the application. */
 
@@ -68,6 +69,27 @@ test('identity and token, at the destination and in a permission; the applicatio
   // Another source has no part in it, whatever it shows.
   mesh.feedIntentions([intention({ source: 'api', action: 'allow', jwt })]);
   assert.equal((await ask(mesh, '/orders', await bearer({ role: 'admin' }))).status, 403);
+});
+
+test('what is still open when its token ends is cut', async (t) => {
+  const mesh = await startMesh(t, {
+    applications: [createServer((_, response) => response.write('begun'))],
+    intentions: [intention({ source: 'web', action: 'allow', jwt })],
+    jwtProviders: [await okta({ clockSkewSeconds: 0 })],
+  });
+  const exp = Math.floor(Date.now() / 1_000) + 2;
+  const open = async (claims: object) => {
+    const client = mesh
+      .dial()
+      .send(`GET / HTTP/1.1\r\nHost: db\r\nAuthorization: Bearer ${await token(claims)}\r\n\r\n`);
+    await client.until('begun');
+    return client;
+  };
+  const [ending, lasting] = [await open({ exp }), await open({})];
+  await waitFor('the cut', () => ending.ended || ending.closed, 10_000);
+  assert.ok(Date.now() >= exp * 1_000);
+  assert.match(mesh.decisions[0]?.reason ?? '', /okta: the token expired/);
+  assert.ok(!lasting.ended && !lasting.closed);
 });
 
 test('a header that its location forwards stays; without the provider, or without its keys, all is refused', async (t) => {

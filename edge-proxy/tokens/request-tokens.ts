@@ -29,6 +29,12 @@ export class RequestTokens {
     return { valid: true, claims: verified.claims };
   };
 
+  /** When the first of the tokens that it was let in with ends, ms since the epoch; undefined: it needed none. */
+  get untilMs(): number | undefined {
+    if (this.#verified.size === 0) return undefined;
+    return Math.min(...[...this.#verified.values()].map(({ untilMs }) => untilMs));
+  }
+
   /**
    * What the application gets to see (as from Envoy): the header of a token that was verified goes, unless its location forwards it; claims go into the header that
    * the provider names, and whatever a caller has put there goes in any case.
