@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2';
 import { createServer } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
 import { RawPeer } from '#test/raw-client.ts';
 import { endpoint, type Mesh, startMesh, webMayNot } from '#test/sidecars.ts';
@@ -170,6 +172,19 @@ describe('CONNECT', () => {
     await peer.untilEnded();
     assert.equal(peer.text.split('200 OK').length - 1, 3);
     assert.match(peer.text, /Connection: close/i);
+  });
+
+  test('to a service of HTTP/2: HTTP/2 by prior knowledge; in HTTP/1.1 it is refused', async (t) => {
+    const application = createHttp2Server((_, response) => response.end('by HTTP/2'));
+    const mesh = await startMesh(t, { applications: [application], protocol: 'http2', httpProxy: true });
+    const plain = await mesh.ask(get('db', '/', closing), portOf(mesh));
+    assert.deepEqual([plain.status, code(plain)], [400, 'SLV-4014']);
+    const peer = mesh.dial(portOf(mesh)).send(connect('db:80'));
+    await peer.until('200 OK');
+    peer.socket.removeAllListeners('data');
+    const session = connectHttp2('http://db', { createConnection: () => peer.socket });
+    t.after(() => session.destroy());
+    assert.equal(await text(session.request({ ':path': '/' })), 'by HTTP/2');
   });
 
   test('a no of the mesh is an answer with a decision, not a cut', async (t) => {

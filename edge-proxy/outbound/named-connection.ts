@@ -9,6 +9,7 @@ import { encodeResponseHead } from '../http1/head-encoder.ts';
 import type { RequestHead } from '../http1/message.ts';
 import type { RequestSink, ServingContext } from '../server-stream.ts';
 import type { Traffic } from '../traffic.ts';
+import { wireOf } from '../wire-protocol.ts';
 import type { ExchangeFailure } from './exchange-owner.ts';
 import { type OutboundContext, OutboundHttpConnection } from './http-connection.ts';
 import { serveConnection } from './serve-connection.ts';
@@ -110,6 +111,13 @@ export class NamedConnection implements RequestSink {
       this.#refuse(found.code, name, found.reason);
     } else if (head.method === 'CONNECT') {
       this.#connectTo = found.upstream;
+    } else if (wireOf(found.upstream.protocol) === 'HTTP/2') {
+      const { protocol } = found.upstream;
+      this.#refuse(
+        'SLV-4014',
+        name,
+        `${name} is of protocol ${protocol}: reach it by CONNECT, or at a port of its own`,
+      );
     } else {
       const { upstream } = found;
       if (this.#current?.upstream !== upstream) {

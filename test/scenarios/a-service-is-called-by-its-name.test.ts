@@ -7,16 +7,20 @@ import { startHttpApplication } from './application.ts';
 import { type CallResult, httpCall } from './http-call.ts';
 import { setScene } from './scene.ts';
 
-/** web knows no upstream from its configuration: it calls by name. The tests are one story, in order. */
+/** web knows no upstream from its configuration: it calls by name. All that has an address but the names of the mesh is on IPv6. The tests are one story, in order. */
 
-const db = await startHttpApplication();
+const db = await startHttpApplication('::1');
 const { mesh } = await setScene({}, async (mesh) => {
   mesh.addCatalogFlags('--dns-addr', '127.0.0.1:0');
   await mesh.startControlPlane();
   await mesh.speakHttp('db');
   await Promise.all([
-    mesh.startProxy('web', { service: 'web', flags: ['--http-proxy-addr', '127.0.0.1:0', '--mesh-listeners'] }),
-    mesh.startProxy('db', { service: 'db', local: db.address }),
+    mesh.startProxy('web', { service: 'web', flags: ['--http-proxy-addr', '[::1]:0', '--mesh-listeners'] }),
+    mesh.startProxy('db', {
+      service: 'db',
+      local: db.address,
+      flags: ['--listen', '[::1]:0', '--admin-addr', '[::1]:0', '--agent-addr', '[::1]:0'],
+    }),
   ]);
   await mesh.intend('web', 'db', 'allow');
   return {};
@@ -55,7 +59,7 @@ async function meshAddress(service: string): Promise<string> {
 
 let dbAddress = '';
 test('what resolves db.mesh itself reaches db at its port, while it is there', async () => {
-  dbAddress = `${await meshAddress('db')}:${db.address.split(':')[1]}`;
+  dbAddress = `${await meshAddress('db')}${/:\d+$/.exec(db.address)?.[0]}`;
   const { status } = await waitFor('the listener', () => httpCall(dbAddress), 5_000);
   assert.equal(status, 200);
 });

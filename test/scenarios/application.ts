@@ -1,6 +1,7 @@
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { after } from 'node:test';
+import { formatSocketAddress } from '#runtime/socket-address.ts';
 
 /** A request as the application saw it. */
 export interface SeenRequest {
@@ -37,7 +38,7 @@ export interface HttpApplication {
 const keptRequests = 1_000;
 
 /** Starts an HTTP application that answers well until told otherwise; it ends with the file's tests. */
-export async function startHttpApplication(): Promise<HttpApplication> {
+export async function startHttpApplication(host = '127.0.0.1'): Promise<HttpApplication> {
   let seen: SeenRequest[] = [];
   let count = 0;
   const application = {
@@ -65,8 +66,8 @@ export async function startHttpApplication(): Promise<HttpApplication> {
       application.answer(outgoing, request);
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  application.address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
+  application.address = formatSocketAddress({ host, port: (server.address() as AddressInfo).port });
   after(() => {
     server.close();
     server.closeAllConnections();
