@@ -75,7 +75,7 @@ export async function killLoop(
     };
     const writing = Promise.all(Array.from({ length: writers }, (_, lane) => writer(lane)));
     writing.catch(() => undefined); // said below
-    await Promise.race([waitFor('writes', () => acknowledged.size >= target, 60_000), writing]);
+    await Promise.race([waitFor('writes', () => acknowledged.size >= target, 180_000), writing]);
     await catalog.kill();
     dead = true;
     await writing;
