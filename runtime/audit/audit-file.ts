@@ -1,4 +1,4 @@
-import { fstatSync, statSync } from 'node:fs';
+import { constants, fstatSync, statSync } from 'node:fs';
 import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { MeshError } from '#policies/errors/mesh-error.ts';
@@ -81,7 +81,6 @@ export class AuditFile {
     const bytes = Buffer.from(lines);
     try {
       await this.#handle.appendFile(bytes);
-      if (this.#sync) await this.#handle.datasync();
       this.#size += bytes.length;
     } catch (error) {
       this.#untidy = true;
@@ -169,9 +168,11 @@ function noticeOf(tornBytes: number, rotated: ChainPosition | undefined): AuditL
   return rotated === undefined ? undefined : { event: 'log-continued', after: rotated.sequence };
 }
 
+/** @param sync each write comes back when it is on the disk (O_DSYNC): one trip to a thread of the pool, where a sync behind the write would be another */
 async function openAppending(path: string, sync: boolean): Promise<FileHandle> {
+  const { O_APPEND, O_CREAT, O_DSYNC, O_RDWR } = constants;
   try {
-    const handle = await open(path, 'a+', 0o600);
+    const handle = await open(path, O_APPEND | O_CREAT | O_RDWR | (sync ? O_DSYNC : 0), 0o600);
     if (sync) {
       await using directory = await open(dirname(path), 'r');
       await directory.sync();

@@ -31,7 +31,8 @@ export class CatalogUnderTest implements Addressed, AsyncDisposable {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
     const members = this.#etcd === undefined ? [] : [this.#etcd.join(',')];
     this.#child = new Child(this.#name, process.execPath, [program, dataDir, ...members], this.#directory);
-    this.#url = await this.#child.fact('catalog');
+    // A disk that others sync on may hold up its first one for half a minute.
+    this.#url = await this.#child.fact('catalog', 120_000);
   }
 
   /** SIGKILL, and until it is gone. */
