@@ -169,4 +169,10 @@ test('intentions name providers that there are; the feed carries them with their
     const verdict = (await send(catalog, 'POST', '/v1/mesh/intentions/check', { body })).json as { allowed: boolean };
     assert.equal(verdict.allowed, allowed, JSON.stringify(tokens));
   }
+  assert.equal((await send(catalog, 'DELETE', '/v1/config/jwt-provider/okta')).status, 200);
+  const found = (await send(catalog, 'GET', '/v1/mesh/intentions/lint')).json as { source: string; problem: string }[];
+  assert.deepEqual(found.map(({ source, problem }) => `${source} ${problem}`).sort(), [
+    'api no-provider',
+    'web no-provider',
+  ]);
 });

@@ -5,6 +5,7 @@ import { wildcard } from '#policies/intention-precedence.ts';
 import { policyReaderOnly } from '../access/permissions.ts';
 import type { CatalogEnv } from '../consul/route-table.ts';
 import { protocolWarning } from '../intentions/warning.ts';
+import { unknownProviders } from '../jwt/providers.ts';
 import type { CatalogParts } from '../parts.ts';
 import { permit } from './access.ts';
 import { problems } from './names.ts';
@@ -15,7 +16,7 @@ const findingSchema = z
     destination: z.string(),
     /** Its place in the list, from 1; absent where the whole intention is meant. */
     permission: z.number().optional(),
-    problem: z.enum(['never-matches', 'shadowed', 'shadowed-deny', 'cut-by-guard', 'no-effect', 'tcp']),
+    problem: z.enum(['never-matches', 'shadowed', 'shadowed-deny', 'cut-by-guard', 'no-effect', 'tcp', 'no-provider']),
     message: z.string(),
   })
   .openapi('IntentionFinding');
@@ -44,6 +45,13 @@ export function mountIntentionLintRoute(app: OpenAPIHono<CatalogEnv>, parts: Cat
       const message = protocolWarning(parts.state, destination, [intention]);
       return message === undefined ? [] : [{ source, destination, problem: 'tcp', message }];
     });
-    return c.json([...tcp, ...lintIntentions(all, all)], 200);
+    const orphaned = all.flatMap((intention) =>
+      unknownProviders(parts.state, [intention]).map((name): Finding => {
+        const { source, destination } = intention;
+        const message = `${source} -> ${destination} asks for a token of ${name}, and there is no such jwt-provider: nobody has one`;
+        return { source, destination, problem: 'no-provider', message };
+      }),
+    );
+    return c.json([...tcp, ...orphaned, ...lintIntentions(all, all)], 200);
   });
 }
