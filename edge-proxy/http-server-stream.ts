@@ -2,6 +2,7 @@ import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import { type ByteStream, withRest } from './byte-stream.ts';
 import { encodeError } from './http1/error-response.ts';
 import type { Refusal } from './http1/fault.ts';
+import { http2Preface } from './http1/request-head.ts';
 import { connectionTowards, continueResponse, encodeResponseHead, framingTowards } from './http1/head-encoder.ts';
 import type { Http1Limits } from './http1/limits.ts';
 import type { RequestHead, ResponseHead } from './http1/message.ts';
@@ -9,6 +10,7 @@ import { RequestDecoder, type RequestHandlers } from './http1/request-decoder.ts
 import type { IdleGuard } from './idle-sweep.ts';
 import { MessageWriter } from './message-writer.ts';
 import type { RequestSink, ServerStream, ServingContext } from './server-stream.ts';
+import { farewellInHttp2 } from './tunnel/frame-writer.ts';
 
 /** Bytes of pipelined requests held while one is answered: more waits in the stream. */
 const maxHeldBytes = 65_536;
@@ -256,8 +258,16 @@ export class HttpServerStream implements ServerStream {
     if (this.#request === undefined) this.#startedMs = performance.now();
     this.#last = true;
     const decision = this.#sink.onRequestRefused(refusal);
-    if (this.#status === 0) this.error(refusal, decision);
+    if (refusal.reason === http2Preface.reason) this.#refuseHttp2(refusal, decision);
+    else if (this.#status === 0) this.error(refusal, decision);
     else this.cut(refusal.code, refusal.reason, decision);
+  }
+
+  /** Says in HTTP/2 that it is not spoken here: text would be noise to such a client. */
+  #refuseHttp2(refusal: Refusal, decision: string): void {
+    this.#stream.write(farewellInHttp2(`${refusal.code}: ${refusal.reason} (decision ${decision})`));
+    this.#answered(refusal.status, refusal.reason, decision);
+    this.#next();
   }
 
   /** After an answer: the next request of this stream, or its end. */

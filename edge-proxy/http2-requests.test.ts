@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { createServer as createHttpServer } from 'node:http';
 import {
   type ClientHttp2Session,
   connect,
+  constants,
   createServer,
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
@@ -9,7 +11,8 @@ import {
 } from 'node:http2';
 import { describe, test } from 'node:test';
 import { dialTlsPeer } from '#test/raw-client.ts';
-import { type Mesh, startMesh } from '#test/sidecars.ts';
+import { intention, type Mesh, startMesh, webMayCall } from '#test/sidecars.ts';
+import { waitFor } from '#test/wait-for.ts';
 
 /** Requests of HTTP/2 through both proxies, with node:http2 as the client and as the application. */
 
@@ -105,4 +108,195 @@ describe('HTTP/2 through two proxies', () => {
     assert.equal(mesh.applicationConnections, 0);
     assert.equal(mesh.decisions.filter(({ code }) => code === 'SLV-4014').length, 2);
   });
+});
+
+describe('one stream and its neighbours', () => {
+  test('HEAD, no content, and content that does not end', async (t) => {
+    const mesh = await mesh2(t, (stream, headers) => {
+      stream.on('error', () => {});
+      const path = headers[':path'];
+      if (path === '/head') stream.respond({ ':status': 200, 'content-length': 42 }, { endStream: true });
+      else if (path === '/none') stream.respond({ ':status': 204 }, { endStream: true });
+      else stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    });
+    const client = session(mesh);
+    const head = await ask(client, { ':method': 'HEAD', ':path': '/head' });
+    assert.equal(head.headers['content-length'], '42');
+    assert.equal((await ask(client, { ':path': '/none' })).status, 204);
+    const broken = await ask(client, { ':method': 'POST', ':path': '/broken' }, 'x');
+    assert.equal(broken.status, 502);
+    assert.match(broken.body, /SLV-4005/);
+  });
+
+  test('a cancel reaches the application, holds nothing, and is nobody’s failure', async (t) => {
+    let aborted = 0;
+    const mesh = await mesh2(t, (stream) => {
+      stream.on('error', () => {});
+      stream.on('aborted', () => {
+        aborted += 1;
+      });
+    });
+    const client = session(mesh);
+    const stream = client.request({ ':authority': 'db', ':method': 'POST', ':path': '/' }, { endStream: false });
+    stream.on('error', () => {});
+    await waitFor('the request', () => mesh.db.sidecar.live.size === 1, 3_000);
+    stream.close(constants.NGHTTP2_CANCEL);
+    await waitFor('the cancel at the application', () => aborted === 1 && mesh.settled, 3_000);
+    assert.equal(mesh.upstream.endpoints[0]?.breaker.snapshot().failures, 0);
+  });
+
+  test('who does not read stalls nobody but itself', async (t) => {
+    const mesh = await mesh2(t, (stream, headers) => {
+      stream.on('error', () => {});
+      stream.respond({ ':status': 200 });
+      stream.end(headers[':path'] === '/large' ? Buffer.alloc(8_000_000) : 'small');
+    });
+    const client = session(mesh);
+    const stalled = client.request({ ':authority': 'db', ':path': '/large' });
+    await new Promise((resolve) => stalled.once('response', resolve));
+    stalled.pause();
+    for (let n = 0; n < 20; n++) assert.equal((await ask(client, { ':path': '/' })).body, 'small');
+    let rest = 0;
+    stalled.on('data', (chunk: Buffer) => {
+      rest += chunk.length;
+    });
+    stalled.resume();
+    await waitFor('the rest', () => rest === 8_000_000, 5_000);
+  });
+
+  test('a client that cancels without end is told to calm down, and its neighbour hears nothing of it', async (t) => {
+    const mesh = await mesh2(t, (stream, headers) => {
+      stream.on('error', () => {});
+      if (headers[':path'] === '/answered') stream.respond({ ':status': 200 }, { endStream: true });
+    });
+    const wild = session(mesh);
+    const told = new Promise((resolve) => wild.on('goaway', resolve));
+    const neighbour = session(mesh);
+    let ended: unknown;
+    void told.then((code) => {
+      ended = code;
+    });
+    for (let n = 0; ended === undefined && n < 2_000; n++) {
+      const stream = wild.request({ ':authority': 'db', ':path': '/' });
+      stream.on('error', () => {});
+      stream.close(constants.NGHTTP2_CANCEL);
+      if (n % 50 === 0) assert.equal((await ask(neighbour, { ':path': '/answered' })).status, 200);
+    }
+    assert.equal(await told, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    assert.equal((await ask(neighbour, { ':path': '/answered' })).status, 200);
+    assert.equal(mesh.upstream.endpoints[0]?.tunnels.size, 1);
+  });
+});
+
+describe('the application’s farewell', () => {
+  test('a GOAWAY has the next request go over a new connection, and loses none under way', async (t) => {
+    const sessions = new Set<unknown>();
+    const mesh = await mesh2(t, (stream) => {
+      sessions.add(stream.session);
+      stream.session?.goaway();
+      stream.respond({ ':status': 200 });
+      stream.end('bye');
+    });
+    const client = session(mesh);
+    for (let n = 0; n < 5; n++) assert.equal((await ask(client, { ':method': 'POST', ':path': '/' }, 'x')).body, 'bye');
+    assert.ok(sessions.size > 1);
+  });
+
+  test('what it refuses unseen is tried again, whatever the method', async (t) => {
+    let seen = 0;
+    const mesh = await mesh2(t, (stream) => {
+      seen += 1;
+      stream.on('error', () => {});
+      if (seen === 1) {
+        stream.close(constants.NGHTTP2_REFUSED_STREAM);
+        return;
+      }
+      stream.respond({ ':status': 200 });
+      stream.end('now');
+    });
+    assert.equal((await ask(session(mesh), { ':method': 'POST', ':path': '/' }, 'x')).body, 'now');
+    assert.equal(seen, 2);
+  });
+
+  test('one that speaks HTTP/1.1 is not reached', async (t) => {
+    const mesh = await startMesh(t, { applications: [createHttpServer()], protocol: 'http2' });
+    const answer = await ask(session(mesh), { ':path': '/' });
+    assert.equal(answer.status, 503);
+    assert.match(answer.body, /SLV-4007.*does not speak HTTP\/2/);
+  });
+});
+
+describe('other clients with an SVID', () => {
+  /** A client of HTTP/2 over mTLS, straight at the inbound port. */
+  const plain = async (mesh: Mesh): Promise<ClientHttp2Session> => {
+    const { socket } = await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current, { ALPNProtocols: ['h2'] });
+    const client = connect('https://db', { createConnection: () => socket });
+    client.on('error', () => {});
+    mesh.defer(() => client.destroy());
+    return client;
+  };
+
+  test('are served, judged by request, and held to the same rules', async (t) => {
+    const permissions = [{ action: 'allow', http: { pathPrefix: '/orders', methods: ['GET', 'POST'] } }] as const;
+    const mesh = await mesh2(
+      t,
+      (stream) => {
+        stream.respond({ ':status': 200 });
+        stream.end('served');
+      },
+      { intentions: [intention({ source: 'web', permissions })] },
+    );
+    const client = await plain(mesh);
+    assert.equal((await ask(client, { ':path': '/orders' })).body, 'served');
+    for (const [what, headers, status, code] of [
+      ['another path', { ':path': '/admin' }, 403, 'SLV-4001'],
+      ['a path in disguise', { ':path': '/orders/../admin' }, 403, 'SLV-4001'],
+      ['an encoded slash', { ':path': '/orders%2fadmin' }, 400, 'SLV-4011'],
+      ['an underscore', { ':path': '/orders', x_role: 'admin' }, 400, 'SLV-4201'],
+      ['another Host', { ':path': '/orders', host: 'other' }, 400, 'SLV-4204'],
+      ['no host name', { ':path': '/orders', ':authority': 'a@b' }, 400, 'SLV-4204'],
+      ['TRACE', { ':method': 'TRACE', ':path': '/orders' }, 501, 'SLV-4208'],
+    ] as const) {
+      const answer = await ask(client, headers);
+      assert.equal(answer.status, status, what);
+      assert.match(answer.body, new RegExp(code), what);
+      const id = String(answer.headers['selvedge-decision']);
+      assert.equal(mesh.traffic.decisions.find(id)?.code, code, what);
+    }
+    const short = ask(client, { ':method': 'POST', ':path': '/orders', 'content-length': '9' }, 'short');
+    await assert.rejects(short, /PROTOCOL_ERROR/);
+    assert.equal(mesh.traffic.edge('inbound', 'web', 'db').denied.value, 2);
+  });
+
+  test('an HTTP/2 client at a service of HTTP/1.1 is told so in HTTP/2; who can speak both gets HTTP/1.1', async (t) => {
+    const mesh = await startMesh(t, { applications: [createHttpServer((_, response) => response.end('one'))] });
+    const client = session(mesh);
+    const [code, , debug] = await new Promise<[number, number, Buffer]>((resolve) =>
+      client.on('goaway', (...words: [number, number, Buffer]) => resolve(words)),
+    );
+    assert.equal(code, constants.NGHTTP2_HTTP_1_1_REQUIRED);
+    assert.match(String(debug), /SLV-4205: HTTP\/2, where HTTP\/1\.1 is spoken/);
+    const over = await plain(mesh);
+    const answer = await ask(over, { ':path': '/' });
+    assert.match(answer.body, /SLV-4014.*db is of protocol http/);
+    const both = { ALPNProtocols: ['h2', 'http/1.1'] };
+    const { peer, socket } = await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current, both);
+    assert.equal(socket.alpnProtocol, 'http/1.1');
+    mesh.keep(peer).send('GET / HTTP/1.1\r\nHost: db\r\nConnection: close\r\n\r\n');
+    await peer.untilEnded();
+    assert.match(peer.text, /one/);
+  });
+});
+
+test('when the protocol changes, bytes are cut, and requests go on in the new one', async (t) => {
+  const mesh = await startMesh(t, {
+    applications: [application((stream) => stream.respond({ ':status': 200 }, { endStream: true }))],
+    protocol: 'tcp',
+  });
+  const client = mesh.dial().send('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+  await waitFor('the connection', () => mesh.db.sidecar.live.size === 1, 3_000);
+  mesh.feedIntentions(webMayCall, 'http2');
+  await client.untilEnded();
+  mesh.feedUpstream({ protocol: 'http2' });
+  assert.equal((await ask(session(mesh), { ':path': '/' })).status, 200);
 });

@@ -61,7 +61,6 @@ const refused: readonly (readonly [name: string, status: number, bytes: string])
   ['a relative target', 400, `GET admin HTTP/1.1\r\n${host}\r\n`],
   ['two spaces', 400, `GET  / HTTP/1.1\r\n${host}\r\n`],
   ['another version', 505, `GET / HTTP/1.2\r\n${host}\r\n`],
-  ['the preface of HTTP/2', 505, 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
   ['CONNECT', 501, `CONNECT db:80 HTTP/1.1\r\n${host}\r\n`],
   ['TRACE', 501, `TRACE / HTTP/1.1\r\n${host}\r\n`],
   [

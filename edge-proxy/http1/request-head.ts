@@ -56,6 +56,7 @@ export function readRequestHead(
 function readVersion(text: string, at: number): 0 | 1 | Fault {
   if (text.startsWith('HTTP/1.1\r\n', at)) return 1;
   if (text.startsWith('HTTP/1.0\r\n', at)) return 0;
+  if (text.startsWith('PRI * HTTP/2.0\r\n', at - 6)) return http2Preface;
   return /^HTTP\/\d\.\d\r\n/.test(text.slice(at, at + 10)) ? otherVersion : badRequestLine;
 }
 
@@ -130,6 +131,8 @@ const longMethod: Fault = { kind: 'method', reason: 'the method name is too long
 const longTarget: Fault = { kind: 'target-size', reason: 'the target is too long' };
 const connectMethod: Fault = { kind: 'method', reason: 'CONNECT is not offered' };
 const traceMethod: Fault = { kind: 'method', reason: 'TRACE is not offered' };
+/** An HTTP/2 client with prior knowledge. */
+export const http2Preface: Fault = { kind: 'version', reason: 'HTTP/2, where HTTP/1.1 is spoken' };
 const otherVersion: Fault = { kind: 'version', reason: 'neither HTTP/1.1 nor HTTP/1.0' };
 const chunkedInOld: Fault = { kind: 'framing', reason: 'Transfer-Encoding in an HTTP/1.0 message' };
 const missingHost: Fault = { kind: 'host', reason: 'no Host header' };

@@ -16,6 +16,7 @@ import { wireOf } from '../wire-protocol.ts';
 import type { Caller } from './caller.ts';
 import type { InboundContext } from './inbound-context.ts';
 import type { LiveStream } from './live-streams.ts';
+import { protocolChanged } from './tcp-stream.ts';
 
 /** Bytes of a body that wait for a connection to the application before the caller is paused. */
 const maxWaitingBytes = 65_536;
@@ -60,7 +61,11 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
 
   judge(): Verdict {
     const policy = this.#caller.policy;
-    if (policy === undefined || this.#facts === undefined) return this.#context.nothingKnown;
+    const { view } = this.#context;
+    if (policy === undefined || view.inbound === undefined || this.#facts === undefined) return this.#context.nothingKnown;
+    // An upgraded connection carries bytes.
+    if (this.#server.request === undefined && wireOf(view.inbound.protocol) !== 'HTTP/1.1')
+      return protocolChanged(this.#context);
     return policy.request(this.#facts);
   }
 
@@ -233,13 +238,18 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     const request = this.#server.request;
     // A kept-alive connection that the application closed while we sent: not its answer, so an idempotent request without a body goes again, on a fresh one.
     if (
-      point !== 'begun' &&
+      point === 'untouched' &&
       (application?.exchanges ?? 0) > 1 &&
       request !== undefined &&
       isIdempotent(request.method) &&
       request.framing.kind === 'none'
     ) {
       this.#openApplication();
+      return;
+    }
+    // By REFUSED_STREAM or GOAWAY the application says that it has done nothing: the calling proxy may try again.
+    if (point === 'refused') {
+      this.#refuse('SLV-4007', 'application', `${this.#context.view.service}: ${reason}`, notReached);
       return;
     }
     this.#refuse('SLV-4005', 'application', `${this.#context.view.service}: ${reason}`);

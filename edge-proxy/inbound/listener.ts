@@ -60,7 +60,7 @@ export class InboundListener {
     this.#peers = new TlsPeers({ trust, clock: process.clock, log: process.log });
     this.#server = createServer({
       ...serverTlsOptions(current),
-      ALPNProtocols: ['h2', 'http/1.1'],
+      ALPNCallback: ({ protocols }) => this.#alpn(protocols),
       noDelay: true,
       allowHalfOpen: true,
     });
@@ -74,6 +74,13 @@ export class InboundListener {
     this.#server.on('tlsClientError', (error, socket) => {
       process.log.debug({ err: error, remoteAddress: socket.remoteAddress }, 'handshake failed');
       socket.destroy(); // a handshake that timed out is only told of
+    });
+    let wire = wireOf(options.context.view.inbound?.protocol ?? 'tcp');
+    options.context.view.onInbound(() => {
+      const before = wire;
+      wire = wireOf(options.context.view.inbound?.protocol ?? 'tcp');
+      // What is idle ends now, requests under way go on to their end; bytes are cut where they are judged.
+      if (wire !== before) for (const stream of [...options.context.serving]) stream.drain();
     });
     this.#stopRotation = svid.onChange((next) => this.#server.setSecureContext(secureContextOptions(next)));
   }
@@ -183,6 +190,13 @@ export class InboundListener {
       context.idleTimeoutMs,
       (server) => new InboundHttpStream(server, caller, context),
     );
+  }
+
+  /** Proxies of ours offer h2 alone. Who offers both gets HTTP/1.1 where the application speaks that. Undefined ends the handshake (RFC 7301 3.2). */
+  #alpn(offered: readonly string[]): string | undefined {
+    const inHttp1 = wireOf(this.#context.view.inbound?.protocol ?? 'tcp') === 'HTTP/1.1';
+    const wanted = inHttp1 ? ['http/1.1', 'h2'] : ['h2', 'http/1.1'];
+    return wanted.find((protocol) => offered.includes(protocol));
   }
 
   /** HTTP/2 that does not come by ALPN: from a plain peer with prior knowledge, or within a CONNECT stream. */

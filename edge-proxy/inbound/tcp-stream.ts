@@ -3,6 +3,7 @@ import type { ByteStream } from '../byte-stream.ts';
 import { idleHandlers } from '../byte-stream.ts';
 import { relay } from '../relay.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
+import { wireOf } from '../wire-protocol.ts';
 import type { Caller } from './caller.ts';
 import type { InboundContext } from './inbound-context.ts';
 import type { LiveStream } from './live-streams.ts';
@@ -10,7 +11,9 @@ import type { LiveStream } from './live-streams.ts';
 /** What the caller's intentions say of a whole connection. L7 rules can't be asked of bytes, so where there are any, bytes are denied. */
 export function judgeConnection(caller: Caller, context: InboundContext): Verdict {
   const policy = caller.policy;
-  if (policy === undefined) return context.nothingKnown;
+  const { view } = context;
+  if (policy === undefined || view.inbound === undefined) return context.nothingKnown;
+  if (wireOf(view.inbound.protocol) !== 'bytes') return protocolChanged(context);
   if (policy.connection !== 'per-request') return policy.connection;
   return {
     allowed: false,
@@ -18,6 +21,12 @@ export function judgeConnection(caller: Caller, context: InboundContext): Verdic
     reason: `${context.view.service} has HTTP permissions now, and this connection carries bytes that the proxy does not read as HTTP/1.1`,
     revision: context.view.revision,
   };
+}
+
+/** For bytes that were let in before the protocol of the service became another. */
+export function protocolChanged({ view }: InboundContext): Verdict {
+  const reason = `${view.service} is of protocol ${view.inbound?.protocol} now, and this connection carries bytes that the proxy does not read`;
+  return { allowed: false, rule: 'protocol', reason, revision: view.revision };
 }
 
 /** Records the refusal of a connection. @returns the decision id */

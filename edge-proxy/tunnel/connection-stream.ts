@@ -156,6 +156,12 @@ export class ConnectionStream implements InboundTunnelStream, SenderEvents, Rece
     this.receiver.end();
   }
 
+  /** Nothing more is sent; what has come is still told. */
+  notWanted(): void {
+    this.sender.discard();
+    this.#close();
+  }
+
   /** The stream ended without both sides agreeing: by RST_STREAM, GOAWAY or the end of the tunnel. */
   broken(code: number, remote: boolean): void {
     if (this.#state === 'closed') return;

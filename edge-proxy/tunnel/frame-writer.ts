@@ -1,4 +1,4 @@
-import { flag, frameHeaderSize, frameType, maxFrameSize } from './http2.ts';
+import { errorCode, flag, frameHeaderSize, frameType, maxFrameSize } from './http2.ts';
 import { giveOutputBuffer, outputBufferSize, takeOutputBuffer } from './output-buffers.ts';
 
 /**
@@ -188,3 +188,20 @@ export class FrameWriter {
 }
 
 const nothing = Buffer.alloc(0);
+
+/** All that a server says to an HTTP/2 client where HTTP/1.1 is spoken: SETTINGS and GOAWAY (RFC 9113 7). `debug` in ASCII. */
+export function farewellInHttp2(debug: string): Buffer {
+  const pieces: Buffer[] = [];
+  const writer = new FrameWriter({
+    write(bytes, written) {
+      pieces.push(Buffer.from(bytes));
+      written();
+      return true;
+    },
+    schedule() {},
+  });
+  writer.settings([]);
+  writer.goAway(0, errorCode.http11Required, debug);
+  writer.flush();
+  return Buffer.concat(pieces);
+}

@@ -31,6 +31,7 @@ export const errorCode = {
   compressionError: 0x9,
   connectError: 0xa,
   enhanceYourCalm: 0xb,
+  http11Required: 0xd,
 } as const;
 
 /** RFC 9113 6.5.2. */

@@ -1,6 +1,6 @@
 import { Http2Connection, type Http2ConnectionOptions } from './connection.ts';
 import { defaultTunnelLimits, type TunnelLimits, type TunnelRequest } from './tunnel.ts';
-import { type InboundTunnelStream, idleStreamHandlers, type TunnelStream } from './tunnel-stream.ts';
+import { type HeaderFields, type InboundTunnelStream, idleStreamHandlers, type TunnelStream } from './tunnel-stream.ts';
 
 /** For tests: one end of a wire in memory, with what it has written, and a clock that the test moves. */
 export class WireEnd {
@@ -19,11 +19,13 @@ export class WireEnd {
     clock: { nowMs: number },
     options: {
       limits?: Partial<TunnelLimits>;
+      requests?: boolean;
       onStream?: (stream: InboundTunnelStream, request: TunnelRequest) => void;
     } = {},
   ) {
     const connectionOptions: Http2ConnectionOptions = {
       role,
+      requests: options.requests ?? false,
       limits: { ...defaultTunnelLimits, ...options.limits },
       now: () => clock.nowMs,
       write: (bytes) => {
@@ -81,18 +83,22 @@ export interface StreamRecord {
   readonly chunks: Buffer[];
   received: number;
   ended: number;
+  trailers: HeaderFields[];
   drains: number;
   resets: Array<[code: number, remote: boolean]>;
 }
 
 /** Handlers that write down what they are told. */
 export function record(stream: TunnelStream): StreamRecord {
-  const told: StreamRecord = { chunks: [], received: 0, ended: 0, drains: 0, resets: [] };
+  const told: StreamRecord = { chunks: [], received: 0, ended: 0, trailers: [], drains: 0, resets: [] };
   stream.handlers = {
     ...idleStreamHandlers,
     onData(chunk) {
       told.chunks.push(chunk);
       told.received += chunk.length;
+    },
+    onTrailers(fields) {
+      told.trailers.push(fields);
     },
     onEnd() {
       told.ended += 1;

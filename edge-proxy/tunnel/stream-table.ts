@@ -159,7 +159,12 @@ export class StreamTable implements StreamOwner {
   rstStream(streamId: number, code: number): void {
     this.requireNotIdle(streamId);
     this.#floods.count('resets');
-    this.#streams.get(streamId)?.broken(code, true);
+    const stream = this.#streams.get(streamId);
+    if (stream === undefined) return;
+    // The answer is whole, and the rest of the request is not wanted: what came of it stays (RFC 9113 8.1).
+    if (code === errorCode.noError && stream.kind === 'request' && stream.state === 'half-closed-remote')
+      stream.notWanted();
+    else stream.broken(code, true);
   }
 
   windowUpdate(streamId: number, increment: number): void {
