@@ -98,7 +98,12 @@ export class Http2ServerConnection implements Drainable {
       limits: requestConnectionLimits,
       requests: true,
       now: () => performance.now(),
-      write: (bytes) => stream.write(bytes),
+      write: (bytes, written) => {
+        // A byte stream does not tell when it has read a buffer, and this one is used again.
+        const more = stream.write(Buffer.from(bytes));
+        written();
+        return more;
+      },
       schedule: setImmediate,
       handlers: {
         onStream: (opened, request) => this.#handlers.onRequest(opened, request),

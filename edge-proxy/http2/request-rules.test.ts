@@ -101,7 +101,7 @@ test('what is taken has one Host, one cookie and no underscore, and reads the sa
       const bare = read.headers.filter(
         (_, at) => read.headers[at - (at % 2)] !== 'content-length' && read.headers[at - (at % 2)] !== 'te',
       );
-      const sent = parseRequestHead(requestFields({ ...read, headers: bare }));
+      const sent = parseRequestHead(requestFields({ ...read, headers: bare, http2: read.http2 }));
       assert.ok(sent !== undefined, 'what we send is well-formed');
       const again = readRequest({ ...sent, whole });
       assert.ok(!('kind' in again));

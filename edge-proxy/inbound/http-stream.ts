@@ -62,7 +62,8 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   judge(): Verdict {
     const policy = this.#caller.policy;
     const { view } = this.#context;
-    if (policy === undefined || view.inbound === undefined || this.#facts === undefined) return this.#context.nothingKnown;
+    if (policy === undefined || view.inbound === undefined || this.#facts === undefined)
+      return this.#context.nothingKnown;
     // An upgraded connection carries bytes.
     if (this.#server.request === undefined && wireOf(view.inbound.protocol) !== 'HTTP/1.1')
       return protocolChanged(this.#context);

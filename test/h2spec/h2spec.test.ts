@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer as createHttp2Server } from 'node:http2';
+import { createServer as createHttp2Server, type ServerHttp2Stream } from 'node:http2';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -48,7 +48,7 @@ test('h2spec: every case, strict', { skip }, async () => {
 });
 
 test('h2spec: the listeners of both proxies, with an application behind them', { skip }, async (t) => {
-  const application = createHttp2Server().on('stream', (stream) => {
+  const application = createHttp2Server().on('stream', (stream: ServerHttp2Stream) => {
     stream.on('error', () => {}); // h2spec breaks off
     stream.respond({ ':status': 200, 'content-type': 'text/plain' });
     stream.end('A short body.');
