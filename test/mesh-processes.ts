@@ -370,7 +370,9 @@ export class MeshProcesses {
       ...['serve', 'edge-proxy', '--service', service, '--node-name', `${name}-host`],
       ...['--admin-addr', at === undefined ? any : new URL(at.admin).host],
       ...(this.#catalogUrl === '' ? [] : ['--catalog', this.#catalogUrl]),
-      ...['--identity', this.#identityUrl, '--ca-pin', this.#pin],
+      // It may be given several times: one that a test names is to be the only one.
+      ...(flags.includes('--identity') ? [] : ['--identity', this.#identityUrl]),
+      ...['--ca-pin', this.#pin],
       ...(attest ?? ['--join-token-file', this.path(`${name}.join-token`)]),
       ...['--check-interval', '1s'],
       ...(local === undefined ? [] : ['--local', local, '--listen', at?.inbound ?? any]),

@@ -5,6 +5,7 @@ import type { Store } from '#store/contract.ts';
 import { checkConfig, type IdentityConfig } from '../identity-config.ts';
 import type { RunningIdentity } from '../main.ts';
 import { type Admitted, admit } from './admission.ts';
+import { standingOf } from './standing.ts';
 
 /** What one of several processes is told beside its configuration. */
 export interface SharedIdentityOptions {
@@ -26,6 +27,8 @@ export interface SharedIdentityOptions {
 
 /** How soon it tries to serve again when that failed. */
 const againMs = 1_000;
+/** How often one that changes the CA looks whether that is done. */
+const lookEveryMs = 2_000;
 
 /** One of several identity processes: serving, or standing by, until closed. */
 export interface SharedIdentity {
@@ -47,7 +50,7 @@ export async function startSharedIdentity(options: SharedIdentityOptions): Promi
   let graceMs: number | undefined;
   const keep = async (): Promise<void> => {
     for (;;) {
-      await Promise.race([aborted(serving.admitted.place.lost), aborted(closing.signal)]);
+      await over(serving, options, closing.signal);
       await serving.identity.close(closing.signal.aborted ? graceMs : 0);
       await serving.admitted.place.release();
       const next = await serveAgain(options, config, signal);
@@ -100,6 +103,28 @@ async function serveAgain(
     }
   }
   return undefined;
+}
+
+/** When it has lost its place, is to stop, or has outgrown its place: the CA that took over is in use, and other processes may ask it too. */
+async function over(
+  { admitted: { place, role } }: Serving,
+  { config, context, store }: SharedIdentityOptions,
+  stop: AbortSignal,
+): Promise<void> {
+  const signal = AbortSignal.any([place.lost, stop]);
+  if (role === 'member' || config.backend.kind === 'embedded') return aborted(signal);
+  while (!signal.aborted) {
+    await pause(lookEveryMs, signal);
+    try {
+      if ((await standingOf(config, store)).role === 'member') {
+        context.log.info('the CA of the configuration is in use: other processes may run beside this one');
+        return;
+      }
+    } catch (err) {
+      if (!isMeshError(err)) throw err;
+      context.log.warn({ err }, 'which CA is in use can not be read now; looking again');
+    }
+  }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

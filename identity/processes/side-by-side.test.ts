@@ -19,9 +19,11 @@ import { type EtcdCluster, findEtcd, startEtcd } from '#test/etcd.ts';
 import { prepareVaultPki } from '#test/vault-pki.ts';
 import { waitFor } from '#test/wait-for.ts';
 import type { CaConfig } from '../backends/ca-config.ts';
+import { startIdentity } from '../main.ts';
 import { forgeRequest } from '../testing/forge-request.ts';
 import { OneOfSeveral } from '../testing/one-of-several.ts';
 import type { TestNode } from '../testing/service-caller.ts';
+import { startSharedIdentity } from './shared-identity.ts';
 
 /** Two identity services over three members of etcd, each asking a real bao: any takes any request. The tests are one story, in order. */
 
@@ -165,5 +167,29 @@ describe('identity services side by side', { skip }, () => {
     for (const service of [one, two])
       await waitFor('an SVID', async () => (await service.issue(node, { service: 'web' })).status === 200, 20_000);
     assert.ok((await bundleOf(one)).sequence >= sequence);
+  });
+
+  test('with all others stopped, one changes the CA, alone; once that is in use it lets others in', async () => {
+    await Promise.all([one.end(), two.end()]);
+    const elsewhere = { ...backend, issuerRef: 'i1' } as CaConfig;
+    const roles: string[] = [];
+    const [context, store, stop] = [one.context, await openStore(), new AbortController()];
+    const folder = await mkdtemp(join(secrets, 'changing-'));
+    const shared = await startSharedIdentity({
+      config: { ...one.config, backend: elsewhere, dataDir: folder },
+      context,
+      store,
+      name: 'changing',
+      start: (admitted, config) => startIdentity(config, context, store, admitted),
+      onServing: (_, role) => void roles.push(role),
+      onStandby: () => undefined,
+      signal: stop.signal,
+    });
+    assert.deepEqual(roles, ['lead']);
+    await waitFor('it to be one of several', () => roles.length === 2, 20_000);
+    assert.deepEqual(roles, ['lead', 'member']);
+    await using beside = await OneOfSeveral.start(await openStore(), { config: { backend: elsewhere } });
+    assert.equal((await beside.issue(node, { service: 'web' })).status, 200);
+    await shared.close(0);
   });
 });

@@ -16,15 +16,18 @@ import { ServiceCaller } from './service-caller.ts';
 export class OneOfSeveral extends ServiceCaller implements AsyncDisposable {
   readonly context: ProcessContext;
   readonly folder: string;
+  readonly config: IdentityConfig;
   readonly admitted: Admitted;
   readonly identity: RunningIdentity;
   trust: TrustStore | undefined;
   /** What operators show, where the data directory has no token. */
   operators: string | undefined;
+  #hasEnded = false;
 
   private constructor(
     context: ProcessContext,
     folder: string,
+    config: IdentityConfig,
     admitted: Admitted,
     identity: RunningIdentity,
     token?: string,
@@ -32,6 +35,7 @@ export class OneOfSeveral extends ServiceCaller implements AsyncDisposable {
     super();
     this.context = context;
     this.folder = folder;
+    this.config = config;
     this.admitted = admitted;
     this.identity = identity;
     this.operators = token;
@@ -86,7 +90,7 @@ export class OneOfSeveral extends ServiceCaller implements AsyncDisposable {
         await admitted.place.release();
         throw error;
       });
-      const one = new OneOfSeveral(context, folder, admitted, identity, options.operatorToken);
+      const one = new OneOfSeveral(context, folder, config, admitted, identity, options.operatorToken);
       const opened = await firstContact({ identityUrl: identity.url, caPin: identity.pins[0], context, signal });
       one.trust = new TrustStore({ opened, clock: context.clock, log: context.log });
       return one;
@@ -114,8 +118,10 @@ export class OneOfSeveral extends ServiceCaller implements AsyncDisposable {
     return readFile(join(this.folder, 'audit.jsonl'), 'utf8');
   }
 
-  /** Ends it; its data directory stays. */
+  /** Ends it, once; its data directory stays. */
   async end(): Promise<void> {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
     await this.identity.close(0);
     await this.admitted.place.release();
   }

@@ -53,10 +53,13 @@ test('what one refuses is refused; when none answers, the last says why, and the
 });
 
 test('none, and plain with TLS, are refused', () => {
-  for (const urls of [[], ['https://a', 'http://b']])
+  for (const [urls, code] of [
+    [[], 'SLV-1003'],
+    [['https://a', 'http://b'], 'SLV-1002'],
+  ] as const)
     assert.throws(
       () => new IdentityEndpoints(urls),
-      (error) => isMeshError(error, 'SLV-1003'),
+      (error) => isMeshError(error, code),
     );
   assert.equal(new IdentityEndpoints('http://a').isPlain, true);
 });

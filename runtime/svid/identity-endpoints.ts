@@ -8,13 +8,13 @@ export class IdentityEndpoints {
   readonly #urls: readonly [string, ...string[]];
   #preferred = 0;
 
-  /** @throws MeshError SLV-1003 for none, or for plain and TLS mixed */
+  /** @throws MeshError SLV-1003 for none, SLV-1002 for plain and TLS mixed */
   constructor(urls: string | readonly string[]) {
     const [first, ...others] = (typeof urls === 'string' ? [urls] : urls).map((url) => url.replace(/\/+$/, ''));
     if (first === undefined) throw new MeshError('SLV-1003', 'No identity service is named: give --identity.');
     this.#urls = [first, ...others];
     if (this.#urls.some((url) => isPlain(url) !== isPlain(first)))
-      throw new MeshError('SLV-1003', 'The identity services are named by http and by https: they are one mesh.');
+      throw new MeshError('SLV-1002', 'The identity services are named by http and by https: they are one mesh.');
   }
 
   /** Plain HTTP, as in `dev`: nothing is proven. */
