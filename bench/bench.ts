@@ -1,10 +1,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpus, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { catalogSuite } from './catalog/suite.ts';
 import { identitySuite } from './identity/suite.ts';
+import { pictureOf } from './picture.ts';
 import { createProcessGroup } from './processes.ts';
 import { proxySuite } from './proxy/suite.ts';
 import { rowsOf, tableOf } from './report.ts';
@@ -12,7 +13,7 @@ import type { Suite } from './suite.ts';
 
 const suites: Readonly<Record<string, Suite>> = { proxy: proxySuite, identity: identitySuite, catalog: catalogSuite };
 
-const usage = `npm run bench -- SUITE [--json FILE] [--rounds 7] [--seconds 5] [--quick] [--case NAME ...] [--subject NAME ...]
+const usage = `npm run bench -- SUITE [--json FILE] [--svg FILE] [--rounds 7] [--seconds 5] [--quick] [--case NAME ...] [--subject NAME ...]
   suites: ${Object.keys(suites).join(', ')}
   The defaults are the honest measurement; --quick is one round of one second of a few cases, to see that all works.`;
 
@@ -20,6 +21,7 @@ interface Command {
   readonly name: string;
   readonly suite: Suite;
   readonly jsonFile: string | undefined;
+  readonly svgFile: string | undefined;
   readonly rounds: number;
   readonly seconds: number;
   readonly cases: readonly string[];
@@ -32,6 +34,7 @@ function parseCommand(args: readonly string[]): Command {
     allowPositionals: true,
     options: {
       json: { type: 'string' },
+      svg: { type: 'string' },
       rounds: { type: 'string' },
       seconds: { type: 'string' },
       quick: { type: 'boolean', default: false },
@@ -47,6 +50,7 @@ function parseCommand(args: readonly string[]): Command {
     name,
     suite,
     jsonFile: values.json,
+    svgFile: values.svg,
     rounds: wholeNumber('--rounds', values.rounds ?? (quick ? '1' : '7')),
     seconds: wholeNumber('--seconds', values.seconds ?? (quick ? '1' : '5')),
     cases: quick && values.case.length === 0 ? suite.quickCases : known('--case', values.case, suite.caseNames),
@@ -86,8 +90,12 @@ async function runSuite(command: Command): Promise<number> {
     console.log(tableOf(samples));
     for (const failure of failures) console.error(`\nFAILED ${failure}`);
     for (const peer of missing) console.error(`\nMISSING ${peer}: could not be installed, so it was not compared`);
-    if (command.jsonFile !== undefined) {
-      writeFileSync(command.jsonFile, `${JSON.stringify(rowsOf(command.name, samples), null, 2)}\n`);
+    const rows = rowsOf(command.name, samples);
+    if (command.jsonFile !== undefined) writeFileSync(command.jsonFile, `${JSON.stringify(rows, null, 2)}\n`);
+    if (command.svgFile !== undefined) {
+      const day = new Date().toISOString().slice(0, 10);
+      const caption = `npm run bench -- ${command.name}: median of ${command.rounds} rounds of ${command.seconds} s, ${cpus().length} cores, ${day}`;
+      writeFileSync(command.svgFile, pictureOf(rows, ['requests/s', 'MB/s', 'leaves/s'], caption));
     }
     return failures.length > 0 || (missing.length > 0 && process.env['CI'] === 'true') ? 1 : 0;
   } finally {
