@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RunningCatalog } from '../main.ts';
 import { send, startTestCatalog } from '../testing/running-catalog.ts';
+import { spread } from './blocking-read.ts';
 
 async function indexOf(catalog: RunningCatalog, path: string): Promise<number> {
   return Number((await send(catalog, 'GET', path)).headers.get('x-consul-index'));
@@ -79,7 +80,42 @@ test('what is not there can be waited for', async (t) => {
   assert.equal((await query.answer).status, 200);
 });
 
-test('without a change the wait ends with the same index, spread by at most a sixteenth', async (t) => {
+test('a wait is spread by up to a sixteenth of it, never more, never less', () => {
+  for (const [random, ms] of [
+    [0, 120_000],
+    [0.5, 123_750],
+    [1 - 2 ** -53, 127_500],
+  ] as const) {
+    assert.equal(Math.round(spread(120_000, () => random)), ms);
+  }
+});
+
+test('of two thousand that wait for twenty services, a change of one wakes its hundred', async (t) => {
+  const catalog = await startTestCatalog(t);
+  const gone = new AbortController();
+  const woken: string[] = [];
+  const queries: Promise<void>[] = [];
+  for (let service = 0; service < 20; service++) {
+    const name = `s${service}`;
+    await register(catalog, name);
+    const path = `/v1/health/service/${name}`;
+    const index = await indexOf(catalog, path);
+    for (let reader = 0; reader < 100; reader++) {
+      // Not over the network: what is looked at are the waiters, not the sockets.
+      const answer = catalog.app.request(`${path}?index=${index}&wait=5m`, { signal: gone.signal });
+      queries.push(Promise.resolve(answer).then(() => void woken.push(name)));
+    }
+  }
+  await until('all wait', async () => (await waiting(catalog)) === 2_000);
+  await register(catalog, 's7', { Check: { Name: 'alive', ServiceID: 's7', Status: 'passing' } });
+  await until('a hundred are answered', async () => woken.length >= 100);
+  assert.equal(await waiting(catalog), 1_900);
+  assert.deepEqual(woken, Array(100).fill('s7'));
+  gone.abort();
+  await Promise.all(queries);
+});
+
+test('without a change the wait ends with the same index', async (t) => {
   const catalog = await startTestCatalog(t);
   const index = await indexOf(catalog, '/v1/catalog/services');
   const began = performance.now();

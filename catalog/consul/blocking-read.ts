@@ -1,4 +1,5 @@
 import { MeshError } from '#policies/errors/mesh-error.ts';
+import type { Random } from '#runtime/clock.ts';
 import type { Session } from '../access/token-sessions.ts';
 import type { CatalogParts } from '../parts.ts';
 import type { Topic } from '../state/topics.ts';
@@ -64,6 +65,11 @@ export async function awaitChange(
   return answered(indexOf(parts, topics));
 }
 
+/** @returns the wait and up to a sixteenth of it more: clients give up after that (Prometheus: 120 s of wait, 135 s for the answer) */
+export function spread(waitMs: number, random: Random): number {
+  return waitMs * (1 + random() * jitterShare);
+}
+
 /**
  * Waits until something is not so any more, the wait of the query is over, the client or its token is gone, or the catalog stops.
  * @param watch calls `look` at each change that may matter; returns the end of it
@@ -77,7 +83,7 @@ export async function blockWhile(
 ): Promise<void> {
   if (!unchanged() || gone.aborted || parts.stopping.aborted) return;
   const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, options.waitMs * (1 + parts.context.random() * jitterShare));
+  const timer = setTimeout(resolve, spread(options.waitMs, parts.context.random));
   const stop = watch(() => {
     if (!unchanged()) resolve();
   });
