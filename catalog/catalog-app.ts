@@ -107,7 +107,8 @@ export function catalogApp(options: {
   app.route('/', meshApi(parts, hub, decisions, options.keyFetcher, new RecentUse(parts.context.clock)));
 
   app.notFound((c) => {
-    if (!isOurs(c.req.path)) return plainText(404, `No such route: ${c.req.path.slice(0, 256)}`);
+    if (!isOurs(c.req.path))
+      return plainText(404, `Invalid URL path: not a recognized HTTP API endpoint: ${c.req.path.slice(0, 256)}`);
     return problemResponse(new MeshError('SLV-1010', 'The catalog has no such route.'), parts.context.log, c.req.path);
   });
   app.onError(async (error, c) => {

@@ -15,7 +15,10 @@ export class CatalogMetrics {
     'class',
   ]);
   /** Counts of the DNS server. */
-  readonly dns = new DnsMetrics(this.#metrics, 'selvedge_catalog');
+  readonly dns = new DnsMetrics(this.#metrics, {
+    queries: 'selvedge_catalog_dns_queries_total',
+    seconds: 'selvedge_catalog_dns_seconds',
+  });
 
   constructor(parts: CatalogParts, hub: FeedHub, keyFetcher: KeyFetcher) {
     const { state } = parts;

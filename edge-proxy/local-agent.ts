@@ -64,6 +64,7 @@ export async function startLocalAgent(options: {
     authorize: (target, uri) => authorize(sidecars, identity, target, uri),
     // As Consul's agent on loopback: whoever can run a process on this host. Web pages are kept out.
     access: { kind: 'open' },
+    metrics,
     forward: new CatalogForward({ url: config.catalogUrl, trust, svid, context }),
     ...(config.agentAddr === undefined ? {} : { ca: agentCa(config, sidecars, identity) }),
     ...(config.dataDir === undefined ? {} : { stateFile: join(config.dataDir, agentStateFile) }),

@@ -20,6 +20,19 @@ export interface Metrics {
   ): HotHistogram<L>;
   /** Prometheus text exposition. */
   exposition(): Promise<{ contentType: string; text: string }>;
+  /** Every series as it is now. */
+  view(): Promise<MetricsView[]>;
+}
+
+/** One series, without the buckets of a histogram. */
+export interface MetricsView {
+  readonly name: string;
+  readonly kind: 'gauge' | 'counter' | 'histogram';
+  readonly labels: Readonly<Record<string, string>>;
+  /** Of a counter its value, of a histogram how many were observed, of a gauge 1. */
+  readonly count: number;
+  /** What was counted or observed in all; the value of a gauge. */
+  readonly sum: number;
 }
 
 /** One time series of a counter. */
@@ -62,7 +75,47 @@ export function createMetrics(): Metrics {
     },
     histogram: (name, help, labels, buckets) => hotHistogram(registry, name, help, labels, buckets),
     exposition: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+    view: async () => (await registry.getMetricsAsJSON()).flatMap(seriesOf),
   };
+}
+
+/** What prom-client shows of a metric. */
+interface ShownMetric {
+  readonly name: string;
+  readonly type: unknown;
+  readonly values?: readonly {
+    readonly metricName?: string;
+    readonly labels: Readonly<Partial<Record<string, string | number>>>;
+    readonly value: number;
+  }[];
+}
+
+function seriesOf({ name, type, values = [] }: ShownMetric): MetricsView[] {
+  const labelsOf = (labels: object): Record<string, string> =>
+    Object.fromEntries(Object.entries(labels).map(([key, value]) => [key, String(value)]));
+  const [sums, counts] = ['sum', 'count'].map((part) =>
+    values.filter(({ metricName }) => metricName === `${name}_${part}`),
+  );
+  switch (String(type)) {
+    case 'gauge':
+      return values.map(({ labels, value }) => ({
+        name,
+        kind: 'gauge',
+        labels: labelsOf(labels),
+        count: 1,
+        sum: value,
+      }));
+    case 'counter':
+      return values.map(({ labels, value }) => {
+        return { name, kind: 'counter', labels: labelsOf(labels), count: value, sum: value };
+      });
+    case 'histogram':
+      return (sums ?? []).map(({ labels, value }, at) => {
+        return { name, kind: 'histogram', labels: labelsOf(labels), count: counts?.[at]?.value ?? 0, sum: value };
+      });
+    default:
+      return [];
+  }
 }
 
 function hotCounter<L extends string>(

@@ -34,7 +34,7 @@ test('what a read refuses, in Consul words and as text', async (t) => {
     ['/v1/connect/intentions/match?by=source', 400, /'name'/],
     ['/v1/connect/intentions/check?source=*&destination=db', 400, /one service/],
     ['/v1/agent/services', 501, /without an agent.*edge-proxy/],
-    ['/v1/nonsense', 404, /No such route/],
+    ['/v1/nonsense', 404, /^Invalid URL path: not a recognized HTTP API endpoint/],
   ] as const) {
     const answer = await send(catalog, 'GET', path);
     assert.equal(answer.status, status, path);

@@ -9,6 +9,7 @@ import { caRoutes } from './ca-routes.ts';
 import { checkRoutes } from './check-routes.ts';
 import { connectRoutes } from './connect-routes.ts';
 import { healthRoutes } from './health-routes.ts';
+import { metricsRoutes } from './metrics-routes.ts';
 import { nodeRoutes } from './node-routes.ts';
 import { serviceRoutes } from './service-routes.ts';
 
@@ -17,6 +18,7 @@ export function agentApp(parts: AgentParts): Hono<{ Bindings: PeerEnv }> {
   const app = new Hono<{ Bindings: PeerEnv }>();
   const routes = [
     ...nodeRoutes(parts),
+    ...metricsRoutes(parts),
     ...serviceRoutes(parts),
     ...checkRoutes(parts),
     ...healthRoutes(parts),
@@ -41,7 +43,9 @@ export function agentApp(parts: AgentParts): Hono<{ Bindings: PeerEnv }> {
     app.all('/v1/mesh/*', () => plainText(404, 'The API under /v1/mesh is at the catalog itself'));
     app.all('/v1/*', (c) => forward.answer(c));
   }
-  app.notFound((c) => plainText(404, `Invalid URL path: not part of the agent's API: ${c.req.path.slice(0, 128)}`));
+  app.notFound((c) =>
+    plainText(404, `Invalid URL path: not a recognized HTTP API endpoint: ${c.req.path.slice(0, 128)}`),
+  );
   app.onError((error, c) => {
     if (error instanceof ConsulError) return plainText(error.status, error.message);
     return problemResponse(error, parts.context.log, c.req.path);

@@ -1,5 +1,6 @@
 import type { Verdict } from '#policies/intention-decision.ts';
 import type { SignedBundleSource } from '#runtime/consul-ca.ts';
+import type { Metrics } from '#runtime/metrics.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import type { SvidSource } from '#runtime/svid/svid.ts';
 import type { CatalogClient } from './catalog-client.ts';
@@ -48,6 +49,8 @@ export interface AgentOptions {
   readonly forward?: CatalogForward;
   /** The ports of the services of this host are others than before. */
   onServices?(): void;
+  /** Of the process, shown at /v1/agent/metrics. Absent: it has them elsewhere. */
+  readonly metrics?: Metrics;
   readonly context: ProcessContext;
   /** When it aborts, checks and blocked readers end; `close` is still owed. */
   readonly signal: AbortSignal;

@@ -268,7 +268,7 @@ describe('agent: services over Consul’s API', () => {
   it('refuses what Consul’s agents have and it has not, and says where to look', async (t) => {
     const { send } = await startAgent(t);
     for (const [method, path, text] of [
-      ['GET', '/v1/agent/metrics', /--admin-addr/],
+      ['GET', '/v1/agent/metrics/stream', /ask \/v1\/agent\/metrics$/],
       ['GET', '/v1/agent/monitor', /standard error/],
       ['PUT', '/v1/agent/reload', /restart/],
       ['PUT', '/v1/agent/join/10.0.0.1', /--catalog/],

@@ -71,9 +71,9 @@ test('what may not reach it does not', async (t) => {
     ['PUT', '/v1/kv/a', 403, /only with a token/],
     ['DELETE', '/v1/config/service-defaults/web', 403, /only with a token/],
     ['GET', '/v1/mesh/feed?proxy=a&service=web', 404, /at the catalog itself/],
-    ['GET', '/v1/agent/nothing', 404, /not part of the agent's API/],
-    ['GET', '/v1/../metrics', 404, /not part of the agent's API/],
-    ['GET', '/v1/catalog/%2e%2e/%2e%2e/metrics', 404, /not part of the agent's API/],
+    ['GET', '/v1/agent/nothing', 404, /not a recognized HTTP API endpoint/],
+    ['GET', '/v1/../metrics', 404, /not a recognized HTTP API endpoint/],
+    ['GET', '/v1/catalog/%2e%2e/%2e%2e/metrics', 404, /not a recognized HTTP API endpoint/],
     ['GET', '/v1/catalog/nodes', 403, /web pages/, { origin: 'http://evil.test' }],
     ['GET', '/v1/health/service/web?index=1&wait=soon', 400, /Invalid wait time/],
   ];

@@ -59,16 +59,7 @@ export function nodeRoutes({ datacenter, nodeName, nodeAddress, state }: AgentPa
 const notOffered: readonly AgentRoute[] = (
   [
     ['GET', '/v1/agent/host', 'The agent does not describe its host'],
-    [
-      'GET',
-      '/v1/agent/metrics',
-      'Metrics are at /metrics of the edge proxy (--admin-addr), in the format of Prometheus',
-    ],
-    [
-      'GET',
-      '/v1/agent/metrics/stream',
-      'Metrics are at /metrics of the edge proxy (--admin-addr), in the format of Prometheus',
-    ],
+    ['GET', '/v1/agent/metrics/stream', 'Metrics do not come as a stream: ask /v1/agent/metrics'],
     ['GET', '/v1/agent/monitor', 'The log of the edge proxy is its standard error'],
     ['PUT', '/v1/agent/reload', 'The edge proxy takes its options when it starts: restart it'],
     ['PUT', '/v1/agent/join/:address', 'Agents do not gossip: each is given its catalog (--catalog)'],

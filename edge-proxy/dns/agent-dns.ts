@@ -29,7 +29,10 @@ export async function serveAgentDns(config: DnsConfig, world: AgentDnsWorld): Pr
   const { context, datacenter } = world;
   const facts = new FollowedFacts(askCatalog(world), context);
   const view = new AgentDnsView(facts);
-  const { answered } = new DnsMetrics(world.metrics, 'selvedge_agent');
+  const { answered } = new DnsMetrics(world.metrics, {
+    queries: 'selvedge_agent_dns_queries_total',
+    seconds: 'selvedge_agent_dns_seconds',
+  });
   try {
     const served = await serveZone(config, { view, datacenter, context, onAnswer: answered });
     return {

@@ -13,15 +13,11 @@ export class DnsMetrics {
   readonly #seconds;
   readonly #cells = new Map<number, CounterCell>();
 
-  /** @param process whose metrics they are: `selvedge_catalog` */
-  constructor(metrics: Metrics, process: string) {
-    this.#queries = metrics.counter(`${process}_dns_queries_total`, 'DNS queries answered.', [
-      'type',
-      'rcode',
-      'transport',
-    ]);
+  /** @param names of the two metrics: each process has its own */
+  constructor(metrics: Metrics, names: { readonly queries: string; readonly seconds: string }) {
+    this.#queries = metrics.counter(names.queries, 'DNS queries answered.', ['type', 'rcode', 'transport']);
     this.#seconds = metrics
-      .histogram(`${process}_dns_seconds`, 'Time from a DNS query read to its answer written.', [], buckets)
+      .histogram(names.seconds, 'Time from a DNS query read to its answer written.', [], buckets)
       .cell({});
   }
 
