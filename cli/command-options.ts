@@ -21,7 +21,7 @@ import {
   svidTtl,
   trustDomain,
 } from './process-options.ts';
-import { parseMetaPair, parseServiceTag } from './service-meta.ts';
+import { parseLocality, parseMetaPair, parseServiceTag } from './service-meta.ts';
 import { parseSidecarServices } from './sidecar-services.ts';
 import { vaultOptions } from './vault-options.ts';
 import { parseWorkloadSocket } from './workload-socket.ts';
@@ -219,6 +219,11 @@ export const edgeProxyOptions = {
     parse: parseServiceName,
     placeholder: 'id',
     description: 'id of this instance in the catalog; the service name when absent',
+  },
+  locality: {
+    parse: parseLocality,
+    placeholder: 'region/zone',
+    description: 'where this host is, for PrioritizeByLocality of service-resolver: eu-west/a, or the region alone',
   },
   serviceTag: {
     parse: parseServiceTag,

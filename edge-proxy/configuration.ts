@@ -1,3 +1,4 @@
+import type { Locality } from '#policies/wire/feed-routing.ts';
 import type { DnsConfig } from '#runtime/dns/serve-zone.ts';
 import type { SocketAddress } from '#runtime/socket-address.ts';
 import type { KeyType } from '#runtime/svid/key-type.ts';
@@ -43,6 +44,8 @@ export interface EdgeProxyConfig {
   readonly caFile: string | undefined;
   readonly caPin: string | undefined;
   readonly nodeName: string;
+  /** Where this host is: told to the catalog, and what is near is measured from. */
+  readonly locality?: Locality | undefined;
   /** Node key, SVIDs, views; undefined: memory only. */
   readonly dataDir: string | undefined;
   /** A local copy of the catalog that was confirmed longer ago is not used at the start. */

@@ -75,7 +75,7 @@ export async function startLocalAgent(options: {
       if (restored) options.onPorts(agent.ports());
     },
   });
-  for (const sidecar of sidecars) registerSidecar(agent, sidecar, config.checkIntervalMs);
+  for (const sidecar of sidecars) registerSidecar(agent, sidecar, config);
   await agent.restore();
   restored = true;
   options.onPorts(agent.ports());
@@ -141,10 +141,15 @@ function agentCa(config: EdgeProxyConfig, sidecars: readonly Sidecar[], identity
   };
 }
 
-function registerSidecar(agent: Agent, sidecar: Sidecar, checkIntervalMs: number): void {
+function registerSidecar(agent: Agent, sidecar: Sidecar, config: EdgeProxyConfig): void {
+  const { checkIntervalMs, locality } = config;
   const { service, serviceId, local, upstreams, tags = [], meta = {} } = sidecar.config;
   // Of both, as Consul's agent does it: who reads of the proxy sees what it stands before.
-  const described = { Tags: [...tags], Meta: meta };
+  const described = {
+    Tags: [...tags],
+    Meta: meta,
+    ...(locality === undefined ? {} : { Locality: { Region: locality.region, Zone: locality.zone } }),
+  };
   const { advertised } = sidecar;
   agent.register({
     ID: serviceId,

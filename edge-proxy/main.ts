@@ -101,6 +101,7 @@ export async function startEdgeProxy(
     dataDir: config.dataDir,
     maxCacheAgeMs: config.maxCacheAgeMs,
     maxConnections: config.maxConnections,
+    locality: config.locality,
     traffic,
     sweep,
     process: context,

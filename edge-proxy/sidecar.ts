@@ -1,4 +1,5 @@
 import type { Verdict } from '#policies/intention-decision.ts';
+import type { Locality } from '#policies/wire/feed-routing.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { formatSocketAddress, type SocketAddress } from '#runtime/socket-address.ts';
@@ -41,6 +42,8 @@ export interface SidecarWorld {
   /** How old the local copy on disk may be at the start. */
   readonly maxCacheAgeMs: number;
   readonly maxConnections: number;
+  /** Where this host is. */
+  readonly locality?: Locality | undefined;
   readonly traffic: Traffic;
   readonly sweep: IdleSweep;
   readonly process: ProcessContext;
@@ -256,6 +259,7 @@ export class Sidecar {
       identity,
       process,
       edge: traffic.edge('outbound', service, name),
+      locality: this.#world.locality,
       edgeTo: (other) => traffic.edge('outbound', service, other),
       onBreakerChange: (upstream, endpoint, state) =>
         process.log.warn({ service, upstream, endpoint, state }, 'breaker'),

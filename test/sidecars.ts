@@ -11,7 +11,7 @@ import { Traffic } from '#edge-proxy/traffic.ts';
 import type { Intention, ServiceProtocol } from '#policies/intention.ts';
 import { type SpiffeId, serviceSpiffeId } from '#policies/spiffe-id.ts';
 import type { FeedEndpoint, FeedJwtProvider } from '#policies/wire/feed.ts';
-import type { FeedRouting } from '#policies/wire/feed-routing.ts';
+import type { FeedRouting, Locality } from '#policies/wire/feed-routing.ts';
 import { createMetrics } from '#runtime/metrics.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { systemContext } from '#runtime/process-context.ts';
@@ -61,6 +61,8 @@ export interface MeshOptions {
   readonly intentions?: readonly Intention[] | 'unknown';
   /** Whose tokens the intentions ask for. */
   readonly jwtProviders?: readonly FeedJwtProvider[];
+  /** Where `web` is. */
+  readonly locality?: Locality;
   /** Partial policy of the upstream. */
   readonly resilience?: object;
   /** `web` has `db` not configured, but a port for all services (`httpProxyPort`). */
@@ -301,6 +303,7 @@ export class Mesh {
         dataDir: undefined,
         maxCacheAgeMs: 0,
         maxConnections: 1_000,
+        locality: this.#options.locality,
         traffic: this.traffic,
         sweep: this.sweep,
         process: this.context,

@@ -12,20 +12,18 @@ test('an entry of any kind is written, read, listed and deleted; the writer is t
     Kind: 'service-resolver',
     Name: 'db',
     ConnectTimeout: '3s',
-    Failover: { '*': { Service: 'b' } },
-    PrioritizeByLocality: { Mode: 'failover' },
+    Failover: { '*': { Service: 'b', Policy: { Mode: 'order-by-locality' } } },
   };
   const written = await write(catalog, {
     kind: 'service-resolver',
     name: 'db',
     connect_timeout: '3s',
     failover: resolver.Failover,
-    prioritize_by_locality: resolver.PrioritizeByLocality,
   });
   assert.equal(written.text, 'true');
   assert.equal(
     written.headers.get('x-selvedge-warning'),
-    'service-resolver db is stored; the proxies do not act on PrioritizeByLocality',
+    'service-resolver db is stored; the proxies do not act on Failover.Policy',
   );
   const read = await send(catalog, 'GET', '/v1/config/service-resolver/db');
   const index = Number(read.headers.get('x-consul-index'));

@@ -10,18 +10,25 @@ export interface IdentityPlace {
   readonly datacenter: string;
 }
 
+/** Which instances are told of, and what. */
+export interface EndpointChoice {
+  /** Whether an instance is one of those meant; absent: all are. */
+  readonly belongs?: (instance: ServiceInstance, status: FeedEndpoint['status']) => boolean;
+  /** Tell where they are. */
+  readonly locality?: boolean;
+}
+
 /**
  * Where callers of a service may go: the proxies that stand before it, and its instances that speak mesh themselves. An endpoint is as well as the
  * worst of: the checks of the proxy, of the instance that it stands before, and of the node.
- *
- * @param belongs whether an instance is one of those meant
  */
 export function endpointsOf(
   state: CatalogState,
   service: string,
   place: IdentityPlace,
-  belongs: (instance: ServiceInstance, status: FeedEndpoint['status']) => boolean = () => true,
+  choice: EndpointChoice = {},
 ): FeedEndpoint[] {
+  const { belongs = () => true, locality = false } = choice;
   const spiffeId = serviceSpiffeId({ ...place, namespace: 'default', service });
   return state.services.inMesh(service).flatMap((instance) => {
     const { record } = instance;
@@ -38,9 +45,17 @@ export function endpointsOf(
         spiffeId,
         status,
         weight: status === 'passing' ? record.Weights.Passing : record.Weights.Warning,
+        ...(locality ? localityOf(state, instance) : {}),
       },
     ];
   });
+}
+
+/** Where the proxy is, else the application, else the node. */
+function localityOf(state: CatalogState, { record }: ServiceInstance): Pick<FeedEndpoint, 'locality'> {
+  const application = state.services.get(record.Node, record.Proxy.DestinationServiceID ?? '')?.record;
+  const said = record.Locality ?? application?.Locality ?? state.nodes.get(record.Node)?.record.Locality;
+  return said === undefined ? {} : { locality: { region: said.Region, zone: said.Zone } };
 }
 
 function statusOf(state: CatalogState, { record }: ServiceInstance): FeedEndpoint['status'] {

@@ -16,11 +16,17 @@ const entry = (catalog: RunningCatalog, Kind: string, Name: string, more: object
   put(catalog, '/v1/config', { Kind, Name, ...more });
 
 /** An application and the proxy before it. */
-async function register(catalog: RunningCatalog, node: string, service: string, meta: object = {}): Promise<void> {
+async function register(
+  catalog: RunningCatalog,
+  node: string,
+  service: string,
+  meta: object = {},
+  more: object = {},
+): Promise<void> {
   await put(catalog, '/v1/catalog/register', {
     Node: node,
     Address: '10.0.0.1',
-    Service: { Service: service, Meta: meta, Port: 80 },
+    Service: { Service: service, Meta: meta, Port: 80, ...more },
   });
   await put(catalog, '/v1/catalog/register', {
     Node: node,
@@ -105,6 +111,25 @@ test('a mirror is a destination of its own, with the instances of the service th
     'mirror:db-next': { targets: ['mirror:db-next'] },
   });
   assert.equal(routing?.targets['mirror:db-next']?.endpoints[0]?.node, 'n2');
+});
+
+test('with PrioritizeByLocality callers are told where instances are: the proxy’s word, else the application’s, else the node’s', async (t) => {
+  const catalog = await startTestCatalog(t);
+  const locality = (Zone: string) => ({ Region: 'eu', Zone });
+  await register(catalog, 'n1', 'db');
+  await register(catalog, 'n2', 'db', {}, { Locality: locality('b') });
+  const told = async () => {
+    const { endpoints, routing } = await upstreamOf(catalog, 'db');
+    const all = routing?.targets['db']?.endpoints ?? endpoints;
+    return [routing?.targets['db']?.byLocality ?? false, all.map((each) => each.locality?.zone ?? null)];
+  };
+  assert.deepEqual(await told(), [false, [null, null]]);
+  await entry(catalog, 'service-resolver', 'db', { PrioritizeByLocality: { Mode: 'failover' } });
+  assert.deepEqual(await told(), [true, [null, 'b']]);
+  await put(catalog, '/v1/catalog/register', { Node: 'n1', Address: '10.0.0.1', Locality: locality('a') });
+  assert.deepEqual(await told(), [true, ['a', 'b']]);
+  await entry(catalog, 'service-resolver', 'db', { PrioritizeByLocality: { Mode: 'none' } });
+  assert.deepEqual(await told(), [false, [null, null]]);
 });
 
 test('limits are told to who asks for them, also when they end', async (t) => {

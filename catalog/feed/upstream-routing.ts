@@ -2,7 +2,7 @@ import { serviceEntryFields } from '#policies/consul/filter/consul-fields.ts';
 import { compileFilter } from '#policies/consul/filter/filter.ts';
 import { parseGoDuration } from '#policies/consul/go-duration.ts';
 import { ChainFlaw } from '#policies/discovery-chain/chain-flaw.ts';
-import { compileChain } from '#policies/discovery-chain/compile.ts';
+import { type ChainEntries, compileChain } from '#policies/discovery-chain/compile.ts';
 import type { MirrorPolicy, ResiliencePolicy } from '#policies/resilience.ts';
 import { parseResiliencePolicy } from '#policies/resilience-form.ts';
 import { withRequestTimeout } from '#policies/routing/routed-policy.ts';
@@ -37,14 +37,25 @@ export function upstreamRouting(parts: Places, service: string): UpstreamRouting
     return { routing: 'flawed', topics: [...topics] };
   }
   const mirrors = mirrorsOf(parts, routing ?? plainRouting(service));
-  if (routing === undefined && mirrors.length === 0) return { routing, topics: [...topics] };
+  if (routing === undefined && mirrors.length === 0 && !isByLocality(entries, service))
+    return { routing, topics: [...topics] };
   const whole = withMirrors(routing ?? plainRouting(service), mirrors);
   const targets = Object.entries(whole.targets).map(([name, target]): [string, FeedRouting['targets'][string]] => {
     topics.add(`upstream/${target.service}`);
-    const endpoints = target.elsewhere ? [] : endpointsOf(state, target.service, parts, belongs(parts, target));
-    return [name, { service: target.service, endpoints, resilience: callersPolicy(parts, target.service) }];
+    const { service: called, elsewhere } = target;
+    const locality = isByLocality(entries, called);
+    const choice = { belongs: belongs(parts, target), locality };
+    const endpoints = elsewhere ? [] : endpointsOf(state, called, parts, choice);
+    const common = { service: called, endpoints, resilience: callersPolicy(parts, called) };
+    return [name, locality ? { ...common, byLocality: true } : common];
   });
   return { routing: { ...whole, targets: Object.fromEntries(targets) }, topics: [...topics] };
+}
+
+/** Consul's word for: near instances first. */
+function isByLocality(entries: ChainEntries, service: string): boolean {
+  const own = entries.resolver(service)?.PrioritizeByLocality?.Mode;
+  return (own ?? entries.proxyDefaults()?.PrioritizeByLocality?.Mode) === 'failover';
 }
 
 /** What a chain that says nothing comes to. */

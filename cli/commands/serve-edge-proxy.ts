@@ -38,6 +38,7 @@ export function defineEdgeProxyServe(serve: Command): void {
             caFile: options.caFile,
             caPin: options.caPin,
             nodeName: options.nodeName,
+            locality: options.locality,
             dataDir: options.dataDir,
             adminAddr: options.adminAddr,
             agentAddr: options.agentAddr,

@@ -223,6 +223,30 @@ describe('targets', () => {
     assert.deepEqual(mesh.upstream.endpoints.map(({ breaker }) => breaker.state).sort(), ['closed', 'open']);
   });
 
+  test('near instances first, while one of them is healthy', async (t) => {
+    const [one, two] = [instance('one'), instance('two')];
+    const mesh = await startMesh(t, { applications: [one.server, two.server], locality: { region: 'eu', zone: 'a' } });
+    const ask = () => mesh.ask('GET / HTTP/1.1\r\nHost: db\r\nConnection: close\r\n\r\n');
+    const [near = 0, far = 0] = mesh.instances.map(({ inboundPort }) => inboundPort);
+    for (const [status, expected] of [
+      ['passing', /one$/],
+      ['critical', /two$/],
+      ['passing', /one$/],
+    ] as const) {
+      const endpoints = [
+        endpoint(1, far, { locality: { region: 'eu', zone: 'b' } }),
+        endpoint(0, near, { status, locality: { region: 'eu', zone: 'a' } }),
+      ];
+      mesh.feedRouting({
+        routes: [{ next: 'db' }],
+        splitters: {},
+        destinations: { db: { targets: ['db'] } },
+        targets: { db: { service: 'db', endpoints, resilience: {}, byLocality: true } },
+      });
+      for (let sent = 0; sent < 3; sent++) assert.match((await ask()).text, expected);
+    }
+  });
+
   test('who answers there must be who the target says', async (t) => {
     const endpoints = (mesh: Mesh) => [
       endpoint(0, mesh.instances[0]?.inboundPort ?? 0, { spiffeId: spiffeIdOf('other') }),

@@ -5,17 +5,21 @@ import type { RoutedRequest } from '#policies/routing/route-match.ts';
 import type { CompiledRoute, RouteEnd } from '#policies/routing/route-table.ts';
 import { routedPolicy } from '#policies/routing/routed-policy.ts';
 import { SplitSequence } from '#policies/routing/split-sequence.ts';
+import type { Locality } from '#policies/wire/feed-routing.ts';
 import type { EdgeTraffic } from '../traffic.ts';
 import type { DestinationView, UpstreamView } from '../view/service-view.ts';
 import { Destination } from './destination.ts';
 import type { Endpoint } from './endpoint.ts';
 import { EndpointPool, type EndpointPoolOptions } from './endpoint-pool.ts';
+import { nearestFirst } from './nearest-first.ts';
 
 /** What one upstream of a local service needs of the world. */
 export interface UpstreamOptions extends EndpointPoolOptions {
   /** The local service that calls. */
   readonly service: string;
   readonly edge: EdgeTraffic;
+  /** Where this proxy runs; undefined: nobody said. */
+  readonly locality: Locality | undefined;
   /** What is counted of calls to another service. */
   edgeTo(service: string): EdgeTraffic;
 }
@@ -77,7 +81,8 @@ export class Upstream {
       this.#destinations = new Map(
         [...view.destinations].map(([name, its]) => {
           const destination = this.#destinations.get(name) ?? this.#destination(name, its);
-          destination.update(its, (target) => this.#pool.of(target));
+          const targets = its.targets.flatMap((target) => nearestFirst(target, this.#options.locality));
+          destination.update({ ...its, targets }, (target) => this.#pool.of(target));
           return [name, destination];
         }),
       );

@@ -54,6 +54,8 @@ export interface TargetView {
   readonly service: string;
   readonly endpoints: readonly FeedEndpoint[];
   readonly resilience: ResiliencePolicy;
+  /** Instances that are near are called first. */
+  readonly byLocality: boolean;
 }
 
 /** Who may call the local service, ready to decide. */
@@ -289,8 +291,9 @@ function upstreamView(resource: FeedUpstream): UpstreamView {
   return { name, protocol, destinations: new Map(destinations), routes };
 }
 
-function targetView(name: string, { service, endpoints, resilience }: FeedTarget): TargetView {
-  return { name, service, endpoints: endpoints.map(reachable), resilience: parseResiliencePolicy(resilience) };
+function targetView(name: string, { service, endpoints, resilience, byLocality }: FeedTarget): TargetView {
+  const policy = parseResiliencePolicy(resilience);
+  return { name, service, endpoints: endpoints.map(reachable), resilience: policy, byLocality: byLocality === true };
 }
 
 function compiled(routing: FeedRouting): readonly CompiledRoute[] {

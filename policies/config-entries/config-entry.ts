@@ -74,7 +74,9 @@ const actedOn: { readonly [Kind in EntryKind]?: readonly string[] } = {
     'ConnectTimeout',
     'RequestTimeout',
     'LoadBalancer',
+    'PrioritizeByLocality',
   ],
+  'proxy-defaults': ['PrioritizeByLocality'],
   'service-router': ['Routes'],
   'service-splitter': ['Splits'],
 };
@@ -86,12 +88,18 @@ export function fieldsWithoutEffect(entry: KeptEntry): string[] {
   const known = [...descriptive, ...(actedOn[entry.Kind] ?? [])];
   return Object.entries(entry).flatMap(([field, value]) => {
     if (entry.Kind === 'service-router' && field === 'Routes') return conditionsWithoutEffect(entry);
+    if (entry.Kind === 'service-resolver' && field === 'Failover') return orderWithoutEffect(entry);
     if (known.includes(field) || saysNothing(value)) return [];
     if (entry.Kind !== 'proxy-defaults' || field !== 'Config') return [field];
     return Object.keys(entry.Config ?? {})
       .filter((key) => key !== 'protocol')
       .map((key) => `Config.${key}`);
   });
+}
+
+/** Targets are failed over to in the order in which they stand. */
+function orderWithoutEffect({ Failover = {} }: ServiceResolver): string[] {
+  return Object.values(Failover).some(({ Policy }) => !saysNothing(Policy)) ? ['Failover.Policy'] : [];
 }
 
 /** Words for retries that no proxy follows. */

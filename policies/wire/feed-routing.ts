@@ -7,6 +7,9 @@ import { retryConditions } from '../resilience.ts';
  * is never half understood. Durations in milliseconds.
  */
 
+/** Where in the world something runs; '' where nobody said. */
+const localitySchema = z.strictObject({ region: z.string(), zone: z.string() });
+
 /** One instance: where its edge proxy listens and who must answer there. */
 export const feedEndpointSchema = z.strictObject({
   /** Stable: `<node>/<service id>`. */
@@ -17,6 +20,8 @@ export const feedEndpointSchema = z.strictObject({
   spiffeId: z.string(),
   status: z.enum(['passing', 'warning', 'critical']),
   weight: z.number(),
+  /** Sent only in targets that are called by locality. */
+  locality: localitySchema.exactOptional(),
 });
 
 /** Headers removed, then set, then added. */
@@ -111,6 +116,8 @@ const target = z.strictObject({
   service: z.string(),
   endpoints: z.array(feedEndpointSchema),
   resilience: z.unknown(),
+  /** Instances that are near are called first. */
+  byLocality: z.literal(true).exactOptional(),
 });
 
 /** The chain of one upstream. Names are the catalog's, of meaning within it only. */
@@ -122,6 +129,7 @@ export const feedRoutingSchema = z.strictObject({
   targets: z.record(z.string(), target),
 });
 
+export type Locality = z.infer<typeof localitySchema>;
 export type FeedEndpoint = z.infer<typeof feedEndpointSchema>;
 export type FeedRouting = z.infer<typeof feedRoutingSchema>;
 export type FeedRoute = z.infer<typeof route>;
