@@ -74,3 +74,10 @@ test('with the catalog gone and the proxy started again, what was called before 
   assert.match(unknown.text, /SLV-4013/);
   assert.equal((await waitFor('the listener', () => httpCall(dbAddress), 5_000)).status, 200);
 });
+
+test('a successor has the listeners of the names, also without the catalog', async () => {
+  const web = mesh.child('web');
+  await web.handOver();
+  await waitFor('its predecessor to end', () => web.predecessors === 0, 10_000);
+  assert.equal((await httpCall(dbAddress)).status, 200);
+});
