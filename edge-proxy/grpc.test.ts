@@ -214,6 +214,9 @@ describe('refusals are a status', () => {
   });
 });
 
+/** Requests under way at the application. */
+const seenBy = (mesh: Mesh): number => mesh.db.sidecar.live.size;
+
 describe('time and retries', () => {
   test('the policy’s timeout is DEADLINE_EXCEEDED, and the caller’s own a bound', async (t) => {
     const { mesh, client } = await scene(t, { get: () => {}, resilience: { requestTimeoutMs: 200 } });
@@ -225,6 +228,27 @@ describe('time and retries', () => {
     assert.equal((await get(client, 'hurry', 150)).error?.code, status.DEADLINE_EXCEEDED);
     assert.ok(performance.now() - startedMs < 3_000);
     await waitFor('the call to be let go', () => mesh.settled, 3_000);
+  });
+
+  test('a call that streams for longer than a try may take is in nobody’s way', async (t) => {
+    const { mesh, client } = await scene(t, { resilience: { perTryTimeoutMs: 100, requestTimeoutMs: 2_000 } });
+    const total = new Promise((resolve) => {
+      const call = client.makeClientStreamRequest(orders.sum.path, same, same, (error, answer) =>
+        resolve(error ?? String(answer)),
+      );
+      call.write(Buffer.alloc(1_000));
+      const { breaker } = mesh.upstream.endpoints[0] ?? {};
+      void waitFor(
+        'the breaker to let it go',
+        () => seenBy(mesh) === 1 && breaker?.snapshot().underWay === 0,
+        3_000,
+      ).then(() => {
+        call.write(Buffer.alloc(1_000));
+        call.end();
+      });
+    });
+    assert.equal(await total, '2000');
+    assert.equal(mesh.upstream.endpoints[0]?.breaker.snapshot().failures, 0);
   });
 
   for (const [on, tries] of [

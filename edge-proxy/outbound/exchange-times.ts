@@ -45,9 +45,14 @@ export class ExchangeTimes {
     return Math.min(this.#deadlineMs, this.#callEndsMs) - this.#clock.now();
   }
 
-  /** Left for one try that begins now, ms. */
+  /** For one try that begins now, ms: until its head, or until the request is known to take its time. */
   get tryMs(): number {
-    return this.#waiting ? Math.min(this.leftMs, this.#policy.perTryTimeoutMs) : this.leftMs;
+    return Math.min(this.leftMs, this.#policy.perTryTimeoutMs);
+  }
+
+  /** The request is still on its way, and its caller has set no end to that: nobody is late. */
+  get takesItsTime(): boolean {
+    return !this.#waiting && this.leftMs > 0;
   }
 
   /** Left of a gRPC call, ms. */

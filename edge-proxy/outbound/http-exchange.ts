@@ -297,6 +297,13 @@ export class HttpExchange implements AnswerSink {
 
   #onTimeout(): void {
     this.#timer = undefined;
+    if (this.#times.takesItsTime && this.#phase === 'waiting') {
+      // An upload or a conversation: no breaker is to wait for its end, nor a probe.
+      this.#ticket?.cancelled();
+      this.#ticket = undefined;
+      this.#timer = timerOf(this.#times.leftMs, () => this.#onTimeout());
+      return;
+    }
     this.#settle(false);
     const stream = this.#stream;
     this.#stream = undefined;

@@ -4,12 +4,16 @@ import fc from 'fast-check';
 import { connectionPreface } from './http2.ts';
 import { record, type StreamRecord, settle, WireEnd } from './memory-wire.ts';
 import type { TunnelRequest } from './tunnel.ts';
+import type { HeaderFields } from './tunnel-stream.ts';
 
 /** What an honest client sends: greeting, streams, data both small and large, a reset, ends. */
 function honestBytes(): Buffer {
   const clock = { nowMs: 0 };
   const client = new WireEnd('client', clock);
-  const server = new WireEnd('server', clock, { onStream: (stream) => stream.accept([['x-a', 'b']]) });
+  const server = new WireEnd('server', clock, {
+    requests: true,
+    onStream: (stream) => stream.accept([['x-a', 'b']]),
+  });
   const sent: Buffer[] = [];
   const exchange = (): void => {
     const bytes = client.take();
@@ -19,15 +23,27 @@ function honestBytes(): Buffer {
   };
   exchange();
   for (let at = 0; at < 6; at++) {
-    const stream = client.connection.open(`service-${at}.dc1.example.org:80`, [['traceparent', `00-${at}`]], () => {});
+    const stream =
+      at % 2 === 0
+        ? client.connection.open(`service-${at}.dc1.example.org:80`, [['traceparent', `00-${at}`]], () => {})
+        : client.connection.request(requestHead(at), false, () => {});
     stream.write(Buffer.alloc(at * 700, at));
     exchange();
     if (at % 3 === 0) stream.reset('cancel');
-    else stream.end();
+    else stream.end(at === 5 ? [['x-sum', '1']] : undefined);
   }
   client.connection.goAway();
   exchange();
   return Buffer.concat(sent);
+}
+
+function requestHead(at: number): HeaderFields {
+  return [
+    [':method', 'POST'],
+    [':scheme', 'http'],
+    [':path', `/${at}`],
+    [':authority', `service-${at}`],
+  ];
 }
 
 const honest = honestBytes();
@@ -36,6 +52,7 @@ const honest = honestBytes();
 function survives(role: 'client' | 'server', bytes: Buffer, piece: number): void {
   const clock = { nowMs: 0 };
   const end = new WireEnd(role, clock, {
+    requests: true,
     onStream(stream, request) {
       if (request.authority.endsWith('3')) {
         stream.refuse(403);
@@ -49,12 +66,15 @@ function survives(role: 'client' | 'server', bytes: Buffer, piece: number): void
           stream.write(chunk);
           if (told.received > 3_000) stream.pause();
         },
-        onEnd: () => stream.end(),
+        onEnd: () => stream.end(request.method === 'CONNECT' ? undefined : [['x-sum', '1']]),
       };
       stream.accept();
     },
   });
-  if (role === 'client') for (let at = 0; at < 5; at++) record(end.connection.open('db:80', [], () => {}));
+  if (role === 'client') {
+    for (let at = 0; at < 5; at++) record(end.connection.open('db:80', [], () => {}));
+    for (let at = 0; at < 3; at++) record(end.connection.request(requestHead(at), at > 0, () => {}));
+  }
   let answered = 0;
   for (let at = 0; at < bytes.length; at += piece) {
     end.connection.receive(bytes.subarray(at, at + piece));
@@ -84,7 +104,7 @@ suite('fuzz', () => {
         fc.integer({ min: 0, max: 11 }),
         fc.uint8Array({ maxLength: 40 }),
         fc.integer({ min: 0, max: 255 }),
-        fc.integer({ min: 0, max: 9 }),
+        fc.integer({ min: 0, max: 17 }),
       )
       .map(([type, payload, flags, streamId]) => {
         const header = Buffer.alloc(9);
@@ -132,6 +152,7 @@ suite('fuzz', () => {
         'server',
         { nowMs: 0 },
         {
+          requests: true,
           onStream(stream, request) {
             told.push({ request, told: record(stream) });
             stream.accept();
