@@ -91,6 +91,8 @@ export type IdentityEvent =
   /** So many more, too fast to be recorded one by one. */
   | { readonly event: 'operator-refused-more'; readonly count: number }
   | { readonly event: 'root-compromised'; readonly root: string; readonly by: string }
+  /** Of all identity processes that share a store. */
+  | { readonly event: 'operator-token-replaced'; readonly by: string }
   | { readonly event: 'rotation-forced'; readonly target: string; readonly state: string; readonly by: string }
   | { readonly event: 'authority-tainted'; readonly by: string }
   | { readonly event: 'jwt-key-changed'; readonly step: string; readonly kid?: string | undefined }

@@ -189,6 +189,8 @@ export async function startIdentity(
 
   const pins = (): string[] => backend.roots.map((der) => `sha256:${spkiPin(der)}`);
   const token = open ? undefined : await operatorToken(checked, store, isShared);
+  if (isShared && checked.replaceOperatorToken === true)
+    await audit.append({ event: 'operator-token-replaced', by: 'configuration' });
   const operator = token === undefined ? undefined : new Operators(token, audit, context);
   const app = createApp(log);
   addPublicRoutes(app, { config: checked, backend, trust, health, pins, counts, metrics, version: '1' });

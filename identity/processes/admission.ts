@@ -10,6 +10,7 @@ import { type Standing, standingOf } from './standing.ts';
 const leadKey = 'identity/processes/lead';
 const memberPrefix = 'identity/processes/members/';
 const lookEveryMs = 300;
+const lookAnewMs = 5_000;
 const troubleMs = 3_000;
 /** A process that was killed is in the way until its lease ends, and etcd gives leases their whole time again when it has a new leader. */
 const longestLeaseMs = 3 * placeTtlMs;
@@ -68,11 +69,19 @@ export async function admit(request: AdmissionRequest): Promise<Admitted> {
         context.log.info({ inCharge: inTheWay }, 'standing by');
         request.onStandby(inTheWay);
       }
-      await pause(inTheWay === undefined ? troubleMs : lookEveryMs, signal);
+      if (inTheWay === undefined) await pause(troubleMs, signal);
+      else await whileTaken(request).catch(forgiving);
     }
   } finally {
     clearInterval(alive);
   }
+}
+
+/** Until nobody is in charge, or it is time to look at everything anew: which CA the mesh has, and whether its keys are here. */
+async function whileTaken({ store, signal, patienceMs = lookAnewMs }: AdmissionRequest): Promise<void> {
+  const untilMs = performance.now() + Math.min(patienceMs, lookAnewMs);
+  do await pause(lookEveryMs, signal);
+  while (!signal.aborted && performance.now() < untilMs && (await store.get(leadKey)) !== undefined);
 }
 
 /** @returns the place, or who is in the way */
