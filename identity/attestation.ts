@@ -8,11 +8,12 @@ import { grants } from './grant.ts';
 import type { NodeProofs } from './node-proof.ts';
 import { type NodeRecord, type Nodes, nodeAbsenceMs, renewable, requireNotRevoked } from './nodes.ts';
 import type { Presence } from './presence.ts';
+import { isRenewable, notRenewable, type ShownSvid } from './shown-svid.ts';
 
 /** Who asks for an SVID, as proven. */
 export type Attested =
-  /** A node by its key, or by an SVID in hand of the very service. `shown`: the serial of that SVID, which may renew again. */
-  | { readonly kind: 'node-key' | 'svid'; readonly node: NodeRecord; readonly shown: string | undefined }
+  /** A node by its key, or by an SVID in hand of the very service. `shown`: that SVID, which may renew again. */
+  | { readonly kind: 'node-key' | 'svid'; readonly node: NodeRecord; readonly shown: ShownSvid | undefined }
   /** `dev`: nobody is asked. */
   | { readonly kind: 'open' };
 
@@ -69,7 +70,9 @@ export class Attestation {
         `Node ${node.name} was last seen at ${new Date(lastSeenMs).toISOString()}, over 30 days ago.`,
       );
     }
-    return { kind: 'node-key', node, shown: renewableSerial(node, evidence.service, evidence.peer) };
+    const serial = evidence.peer?.serialHex;
+    const isShown = serial !== undefined && isRenewable(renewable(node, evidence.service), serial);
+    return { kind: 'node-key', node, shown: isShown ? { serial, isProof: false } : undefined };
   }
 
   /** Renewal: the newest SVID of that very service, or the one before it. An older one is in hands that it should not be in. */
@@ -77,23 +80,11 @@ export class Attestation {
     if (serviceIdentityOf(peer.spiffeId)?.service !== service) {
       throw new MeshError('SLV-2120', `The SVID of ${peer.spiffeId} renews itself only, not ${quote(service)}.`);
     }
-    const node = (await this.#nodes.ofSerial(peer.serialHex))?.node;
-    const shown = node === undefined ? undefined : renewableSerial(node, service, peer);
-    if (node === undefined || shown === undefined) {
-      throw new MeshError(
-        'SLV-2122',
-        `The SVID with serial ${peer.serialHex} is neither the newest of its service nor the one before it.`,
-      );
-    }
+    const shown: ShownSvid = { serial: peer.serialHex, isProof: true };
+    const node = (await this.#nodes.ofSerial(shown.serial))?.node;
+    if (node === undefined || !isRenewable(renewable(node, service), shown.serial)) throw notRenewable(shown.serial);
     return { kind: 'svid', node, shown };
   }
-}
-
-/** The serial that was shown, if it is one that may renew `service` for this node. */
-function renewableSerial(node: NodeRecord, service: string, peer: VerifiedPeer | undefined): string | undefined {
-  const serials = renewable(node, service);
-  if (peer === undefined || serials === undefined) return undefined;
-  return [serials.current, serials.previous].includes(peer.serialHex) ? peer.serialHex : undefined;
 }
 
 /**

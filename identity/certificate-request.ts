@@ -12,7 +12,7 @@ export interface CertificateRequest {
   readonly spkiDer: Uint8Array;
   /** That key: of an accepted type and size. */
   readonly key: KeyObject;
-  /** The request itself, PEM, encoded anew. */
+  /** The request itself, PEM, encoded anew: for CAs that are asked over the network. */
   readonly pem: string;
   /** URI names that it asks for. */
   readonly uriSans: readonly string[];
@@ -108,21 +108,29 @@ function readDer(der: Uint8Array): CertificateRequest {
     throw unusable(`it is signed with ${statement.algorithm}, which is not accepted for its key`);
   }
   if (!isSignedWith(statement, key)) throw unusable('its signature does not fit its key');
-  return { spkiDer: Buffer.from(spkiDer), key, pem: toPem('CERTIFICATE REQUEST', der), ...asked };
+  return {
+    spkiDer: Buffer.from(spkiDer),
+    key,
+    ...asked,
+    get pem() {
+      return toPem('CERTIFICATE REQUEST', der);
+    },
+  };
 }
 
 function boundedKey(spkiDer: Uint8Array): KeyObject {
   const key = readKey(spkiDer);
+  // Header and length leave the coordinates only, which have been found on the curve: nothing is left to ask of the key.
+  if (isPlainPoint(spkiDer, plainPoint.prime256v1)) return key;
   const { namedCurve, modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {};
   switch (key.asymmetricKeyType) {
     case 'ed25519':
       return requireUsual(spkiDer, key);
     case 'ec':
       if (namedCurve === 'prime256v1' || namedCurve === 'secp384r1') {
-        // Header and length leave the coordinates only, which have been found on the curve. Exporting the key would say less (OpenSSL writes a compressed
-        // point, and curve parameters that are spelled out, as it read them) and cost as much as half a signature.
-        const { header, length } = plainPoint[namedCurve];
-        if (spkiDer.length === length && header.equals(spkiDer.subarray(0, header.length))) return key;
+        // Exporting the key would say less (OpenSSL writes a compressed point, and curve parameters that are spelled out, as it read them) and cost as much
+        // as half a signature.
+        if (isPlainPoint(spkiDer, plainPoint[namedCurve])) return key;
         throw unusual();
       }
       throw unusable(`its key is on the curve ${namedCurve}; P-256 and P-384 are accepted`);
@@ -135,6 +143,10 @@ function boundedKey(spkiDer: Uint8Array): KeyObject {
     default:
       throw unusable(`its key is of type ${key.asymmetricKeyType}; EC, Ed25519 and RSA are accepted`);
   }
+}
+
+function isPlainPoint(spkiDer: Uint8Array, { header, length }: { header: Buffer; length: number }): boolean {
+  return spkiDer.length === length && header.equals(spkiDer.subarray(0, header.length));
 }
 
 function readKey(spkiDer: Uint8Array): KeyObject {

@@ -6,6 +6,7 @@ import { type AttestationMethod, attestationMethods } from '#policies/wire/attes
 import type { Clock } from '#runtime/clock.ts';
 import type { Compare, Operation, Store } from '#store/contract.ts';
 import { grants } from './grant.ts';
+import { type ShownSvid, stillRenewable } from './shown-svid.ts';
 import { storedRecord } from './stored-record.ts';
 
 /** A node comes back by its key alone for this long after its last SVID; then it has to join again (blueprint section 6). */
@@ -229,13 +230,13 @@ export class Nodes {
   /**
    * Records an SVID that is about to be handed out, durably. Forgets those that have run out.
    * @param of the node's id; or the node as read when it attested, which is read anew only if it was changed meanwhile
-   * @param shown the serial that the node showed or held before; it may renew again, so that a lost answer costs nothing
-   * @throws MeshError SLV-2121 (revoked meanwhile), SLV-2160 (too many at once)
+   * @param shown what the node showed or held before; it may renew again, so that a lost answer costs nothing
+   * @throws MeshError SLV-2120, SLV-2121, SLV-2122 (it was narrowed, revoked, renewed meanwhile), SLV-2160 (too many at once)
    */
   async recordSvid(
     of: NodeRecord | string,
     svid: { service: string; serial: string; notAfterMs: number; authority?: string | undefined },
-    shown: string | undefined,
+    shown: ShownSvid | undefined,
   ): Promise<void> {
     const { serial, notAfterMs, authority } = svid;
     const id = typeof of === 'string' ? of : of.id;
@@ -249,10 +250,11 @@ export class Nodes {
       const { gone, live } = splitByTime(node, nowMs);
       requireRoom(live, nowMs);
       const dropped = gone.slice(0, maxDropped);
-      const previous = shown ?? renewable(node, svid.service)?.current;
-      // What has run out can't renew; forgetting it bounds the record, whatever names a wide grant allows.
-      const alive = new Set(live.map(({ serial }) => serial));
-      const kept = Object.entries(node.svids).filter(([, { current }]) => alive.has(current));
+      const previous = stillRenewable(renewable(node, svid.service), shown);
+      // What has run out can't renew; forgetting it bounds the record, whatever names a wide grant allows. The newest are at the end.
+      const kept = Object.entries(node.svids).filter(([, { current }]) =>
+        live.findLast(({ serial }) => serial === current),
+      );
       return {
         node: {
           ...node,

@@ -26,8 +26,15 @@ export function readRequestBody(incoming: IncomingMessage, maxBytes: number): Pr
     reject(tooLarge(maxBytes));
   };
   incoming.on('data', onData);
-  incoming.once('end', () => resolve(Buffer.concat(chunks, length)));
-  incoming.once('close', () => reject(new MeshError('SLV-1009', 'The request broke off within its body.')));
+  let isWhole = false;
+  incoming.once('end', () => {
+    isWhole = true;
+    resolve(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, length));
+  });
+  // Of each request: an error is made of those only that broke off.
+  incoming.once('close', () => {
+    if (!isWhole) reject(new MeshError('SLV-1009', 'The request broke off within its body.'));
+  });
   incoming.once('error', () => undefined); // 'close' follows and says it
   return promise;
 }

@@ -109,7 +109,9 @@ function planFile(world: World, plan: LoadPlan | HerdPlan): string {
 
 function startNode(world: World, name: string, script: string, argument: string): BenchProcess {
   const node = join(world.checkout, 'bin', 'node');
-  return world.processes.start(name, node, [join(world.checkout, 'bench', 'identity', script), argument]);
+  // As bin/selvedge starts the product.
+  const flags = ['--max-semi-space-size=64'];
+  return world.processes.start(name, node, [...flags, join(world.checkout, 'bench', 'identity', script), argument]);
 }
 
 function resultOf<T>(output: string): T {

@@ -22,7 +22,7 @@ import { hasWithdrawn, readNodeKey } from '../nodes.ts';
 import { type RateLimit, rateLimit } from '../rate-limit.ts';
 import type { TrustPublication } from '../trust-publication.ts';
 import type { IdentityApp } from './app.ts';
-import { answerOf, bodyOf, problems } from './openapi-parts.ts';
+import { answerOf, bodyOf, problems, readyAnswer } from './openapi-parts.ts';
 import { shownProof } from './shown-proof.ts';
 
 /** What nodes use is made of. */
@@ -116,7 +116,7 @@ export function addNodeRoutes(app: IdentityApp, parts: NodeRouteParts): void {
       notAfter: new Date(issued.notAfterMs).toISOString(),
       bundle: await trust.signed(own),
     };
-    return c.json(answer, 200);
+    return readyAnswer(answer);
   });
 
   function limited(take: () => void): void {

@@ -1,5 +1,6 @@
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import { Agent as HttpAgent, request as httpRequest, type RequestOptions } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { urlToHttpOptions } from 'node:url';
 import createClient from 'node-vault';
 import { z } from 'zod';
 import { MeshError } from '#policies/errors/mesh-error.ts';
@@ -114,18 +115,16 @@ export function openVaultTransport(endpoint: VaultEndpoint): VaultTransport {
     return files === undefined ? undefined : { cert: readPem(files.certFile), key: readPem(files.keyFile) };
   };
 
+  const target = urlToHttpOptions(url);
   const exchange = async (options: HookOptions): Promise<HookAnswer> => {
-    const target = new URL(options.uri);
-    const deadline = AbortSignal.timeout(endpoint.timeoutMs);
-    const signal = options.signal === undefined ? deadline : AbortSignal.any([deadline, options.signal]);
+    const { method, headers, signal } = options;
+    const path = options.uri.slice(url.origin.length);
     const body = typeof options.json === 'object' ? JSON.stringify(options.json) : undefined;
-    const answer = await send(
-      secure,
-      target,
-      { method: options.method, headers: options.headers, agent, signal, ...shown() },
-      body,
-    );
-    return { ...answer, request: { path: target.pathname } };
+    const request = { ...target, path, method, headers, agent, ...shown() };
+    const { timeoutMs, address } = endpoint;
+    const limits = { timeoutMs, endsAtMs: performance.now() + timeoutMs, address, signal };
+    const answer = await send(secure ? httpsRequest : httpRequest, request, body, limits);
+    return { ...answer, request: { path } };
   };
   const client = createClient({
     endpoint: url.origin,
@@ -175,35 +174,73 @@ interface HookAnswer {
   readonly request: { readonly path: string };
 }
 
-/** One exchange. A kept connection that Vault had just closed is replaced once: nothing of ours is harmed by a second try. */
-async function send(
-  secure: boolean,
-  target: URL,
-  options: RequestOptions & { cert?: string; key?: string },
+/** Until when a call may take, and for whom. */
+interface CallLimits {
+  readonly timeoutMs: number;
+  /** By `performance.now()`. */
+  readonly endsAtMs: number;
+  readonly signal: AbortSignal | undefined;
+  /** For messages. */
+  readonly address: string;
+}
+
+/**
+ * One exchange, within its limits to the last byte of the answer. A kept connection that Vault had just closed is replaced once: nothing of ours is harmed by a
+ * second try. One timer and one listener by hand: signals that are composed for each call cost as much as its TLS.
+ */
+function send(
+  open: typeof httpRequest,
+  options: RequestOptions,
   body: string | undefined,
+  limits: CallLimits,
   again = true,
 ): Promise<{ statusCode: number; body: unknown }> {
-  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  const request = (secure ? httpsRequest : httpRequest)(target, options, resolve);
-  request.on('error', reject);
+  const { timeoutMs, endsAtMs, signal, address } = limits;
+  const { promise, resolve, reject } = Promise.withResolvers<{ statusCode: number; body: unknown }>();
+  const request = open(options);
+  let [isAnswered, isOver] = [false, false];
+  const settle = (): void => {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', leave);
+  };
+  const fail = (error: unknown): void => {
+    isOver = true; // what `destroy` emits is of no interest
+    settle();
+    reject(error);
+    request.destroy();
+  };
+  const leave = (): void => fail(new VaultError(`the call to ${address} was given up`));
+  const timer = setTimeout(
+    () => fail(new VaultError(`${address} did not answer within ${timeoutMs} ms`)),
+    Math.max(endsAtMs - performance.now(), 1),
+  );
+  signal?.addEventListener('abort', leave);
+  request.on('error', (error) => {
+    if (isOver) return;
+    const isStale = request.reusedSocket && !isAnswered && 'code' in error && error.code === 'ECONNRESET';
+    if (!isStale || !again) return fail(error);
+    settle();
+    resolve(send(open, options, body, limits, false));
+  });
+  request.on('response', (response) => {
+    isAnswered = true;
+    const chunks: Buffer[] = [];
+    let size = 0;
+    response.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > maxAnswerBytes) fail(new VaultError(`the answer is larger than ${maxAnswerBytes} bytes`));
+      else chunks.push(chunk);
+    });
+    response.on('error', fail);
+    response.on('end', () => {
+      settle();
+      resolve({ statusCode: response.statusCode ?? 0, body: parseBody(Buffer.concat(chunks, size).toString('utf8')) });
+    });
+  });
   if (body !== undefined) request.setHeader('content-type', 'application/json');
-  request.end(body);
-  let response: IncomingMessage;
-  try {
-    response = await promise;
-  } catch (error) {
-    const stale = request.reusedSocket && error instanceof Error && 'code' in error && error.code === 'ECONNRESET';
-    if (stale && again) return send(secure, target, options, body, false);
-    throw error;
-  }
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > maxAnswerBytes) throw new VaultError(`the answer is larger than ${maxAnswerBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return { statusCode: response.statusCode ?? 0, body: parseBody(Buffer.concat(chunks).toString('utf8')) };
+  if (signal?.aborted === true) leave();
+  else request.end(body);
+  return promise;
 }
 
 /** JSON where it is JSON (a gateway's 502 is HTML); an empty answer (204) is an empty envelope. */
@@ -227,10 +264,6 @@ function describe(error: unknown, endpoint: VaultEndpoint, call: VaultCall | und
     const errors = errorsSchema.safeParse(body);
     const said = errors.success ? `: ${withoutSecrets(errors.data.errors.join('; '), call)}` : '';
     return new VaultError(`${endpoint.address} answered ${statusCode}${said}`, statusCode);
-  }
-  if (call?.signal?.aborted) return new VaultError(`the call to ${endpoint.address} was given up`);
-  if (error instanceof Error && (error.name === 'TimeoutError' || error.name === 'AbortError')) {
-    return new VaultError(`${endpoint.address} did not answer within ${endpoint.timeoutMs} ms`);
   }
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'the connection failed';
   return new VaultError(`${endpoint.address} could not be reached: ${code}`);

@@ -80,7 +80,7 @@ export class AuditFile {
   async append(lines: string): Promise<void> {
     const bytes = Buffer.from(lines);
     try {
-      await this.#handle.appendFile(bytes);
+      for (let at = 0; at < bytes.length; ) at += (await this.#handle.write(bytes, at)).bytesWritten;
       this.#size += bytes.length;
     } catch (error) {
       this.#untidy = true;

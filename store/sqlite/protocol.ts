@@ -62,15 +62,24 @@ export type Outcome = { readonly value: StoreCalls[CallKind]['out'] } | { readon
 
 /** From the main thread to the worker. */
 export type ToWorker =
-  | { readonly kind: 'batch'; readonly requests: readonly StoreRequest[] }
+  /** `watched`: whether anybody wants to be told the new revisions. */
+  | { readonly kind: 'batch'; readonly requests: readonly StoreRequest[]; readonly watched: boolean }
   | { readonly kind: 'close' };
 
 /** From the worker to the main thread. */
 export type FromWorker =
   | { readonly kind: 'opened'; readonly revision: number; readonly leases: readonly Lease[] }
   | { readonly kind: 'open-failed'; readonly error: PortableError }
-  /** `outcomes` in the order of the requests; `commits` are the new revisions, each whole, in order and without a hole. */
-  | { readonly kind: 'done'; readonly outcomes: readonly Outcome[]; readonly commits: readonly WatchBatch[] };
+  /**
+   * `outcomes` in the order of the requests; `commits` are the new revisions, each whole, in order and without a hole, or none where nobody watched;
+   * `revision` is the newest.
+   */
+  | {
+      readonly kind: 'done';
+      readonly outcomes: readonly Outcome[];
+      readonly commits: readonly WatchBatch[];
+      readonly revision: number;
+    };
 
 /** What the worker is started with. `path` undefined: a database in memory. */
 export interface WorkerStart {

@@ -174,6 +174,29 @@ describe('sqlite store: trouble', () => {
 });
 
 describe('sqlite store: history', () => {
+  it('gives a watcher that comes while writes are on their way each of them once, and one that comes after another went', {
+    timeout: 30_000,
+  }, async () => {
+    await using store = await open(freshPath());
+    for (let round = 0; round < 20; round++) {
+      const abort = new AbortController();
+      const before = Array.from({ length: 5 }, () => store.put('k', bytes(1)));
+      for (let turn = 0; turn < round % 4; turn++) await nextTurn(); // on their way, or written, when it begins to watch
+      const iterator = store.watch('k', 2 + round * 10, abort.signal)[Symbol.asyncIterator]();
+      const first = iterator.next();
+      const after = Array.from({ length: 5 }, () => store.put('k', bytes(1)));
+      const seen = [(await first).value?.revision];
+      while (seen.length < 10) seen.push((await iterator.next()).value?.revision);
+      assert.deepEqual(
+        seen,
+        Array.from({ length: 10 }, (_, at) => 2 + round * 10 + at),
+      );
+      await Promise.all([...before, ...after]);
+      abort.abort();
+      await iterator.return?.(undefined);
+    }
+  });
+
   it('serves a watcher that lags far behind, from disk, while compaction and writes go on', async () => {
     await using store = await open(freshPath());
     const abort = new AbortController();

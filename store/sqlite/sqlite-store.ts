@@ -46,17 +46,13 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
 /** The store's main-thread half over any worker that speaks protocol.ts. For tests of a worker that dies; use openSqliteStore. */
 export async function storeOver(worker: Worker, options: { clock?: Clock; log: Logger }): Promise<Store> {
   const { revision, leases } = await awaitOpened(worker);
-  const link: WorkerLink = new WorkerLink(
-    worker,
-    (commits) => feed.publish(commits),
-    (error) => {
-      deadlines.stop();
-      feed.end(error);
-    },
-  );
-  const feed = new WatchFeed(revision, (prefix, fromRevision, toRevision) =>
+  const feed: WatchFeed = new WatchFeed(revision, (prefix, fromRevision, toRevision) =>
     link.call('history', { prefix, fromRevision, toRevision }),
   );
+  const link: WorkerLink = new WorkerLink(worker, feed, (error) => {
+    deadlines.stop();
+    feed.end(error);
+  });
   const deadlines = new LeaseDeadlines(options.clock ?? passingTime, options.log, (id) =>
     link.call('revoke-lease', { id }),
   );

@@ -20,6 +20,7 @@ export class WatchFeed {
   #recentBytes = 0;
   #revision: number;
   #end: MeshError | undefined;
+  #watchers = 0;
   readonly #wakers = new Set<() => void>();
   readonly #readHistory: ReadHistory;
 
@@ -29,9 +30,23 @@ export class WatchFeed {
     this.#readHistory = readHistory;
   }
 
-  /** Takes new revisions: in order, without a hole. */
-  publish(commits: readonly WatchBatch[]): void {
-    if (commits.length === 0) return;
+  /** Whether anybody watches. */
+  get isWatched(): boolean {
+    return this.#watchers > 0;
+  }
+
+  /**
+   * Takes new revisions: in order, without a hole. Or only how far they go, where nobody watched: who does by now reads them from the history.
+   * @param revision the newest
+   */
+  publish(commits: readonly WatchBatch[], revision: number): void {
+    if (revision === this.#revision) return;
+    if (commits.length === 0) {
+      this.#drop(this.#recent.length);
+      this.#revision = revision;
+      this.#wake();
+      return;
+    }
     for (const commit of commits) {
       this.#recent.push(commit);
       this.#recentBytes += batchBytes(commit);
@@ -61,20 +76,25 @@ export class WatchFeed {
 
   /** See Store.watch. */
   async *watch(prefix: string, fromRevision: number, signal: AbortSignal): AsyncGenerator<WatchBatch, void, undefined> {
-    let next = fromRevision;
-    while (!signal.aborted) {
-      if (next > this.#revision) {
-        if (this.#end !== undefined) throw this.#end;
-        await this.#change(signal);
-        continue;
+    this.#watchers += 1;
+    try {
+      let next = fromRevision;
+      while (!signal.aborted) {
+        if (next > this.#revision) {
+          if (this.#end !== undefined) throw this.#end;
+          await this.#change(signal);
+          continue;
+        }
+        const { batches, nextRevision } =
+          this.#fromRecent(prefix, next) ?? (await this.#readHistory(prefix, next, this.#revision));
+        next = nextRevision;
+        for (const batch of batches) {
+          if (signal.aborted) return;
+          yield batch;
+        }
       }
-      const { batches, nextRevision } =
-        this.#fromRecent(prefix, next) ?? (await this.#readHistory(prefix, next, this.#revision));
-      next = nextRevision;
-      for (const batch of batches) {
-        if (signal.aborted) return;
-        yield batch;
-      }
+    } finally {
+      this.#watchers -= 1;
     }
   }
 

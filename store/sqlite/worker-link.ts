@@ -27,13 +27,21 @@ interface Waiting {
 
 type LinkState = { kind: 'open' } | { kind: 'closing' } | { kind: 'closed' } | { kind: 'failed'; error: MeshError };
 
+/** Who is told of new revisions. */
+export interface Watchers {
+  /** Whether anybody would hear of them: what nobody wants is not sent between the threads. */
+  readonly isWatched: boolean;
+  /** @param commits all since the last call, or none where nobody watched; @param revision the newest */
+  publish(commits: readonly WatchBatch[], revision: number): void;
+}
+
 /**
  * Calls to the worker. What arrives while a batch is away waits and leaves together as the next batch: that is the group of group commit.
  * When the worker dies, every call that waits or is away is rejected (SLV-3505), and so is every later one.
  */
 export class WorkerLink {
   readonly #worker: Worker;
-  readonly #onCommits: (commits: readonly WatchBatch[]) => void;
+  readonly #watchers: Watchers;
   readonly #onEnd: (error: MeshError) => void;
   #queue: Waiting[] = [];
   #queuedBytes = 0;
@@ -43,12 +51,12 @@ export class WorkerLink {
   readonly #exited: Promise<void>;
 
   /**
-   * @param onCommits is told of new revisions, before the calls that made them are resolved
+   * @param watchers are told of new revisions, before the calls that made them are resolved
    * @param onEnd is told once why no more will come: closed (SLV-3501) or dead (SLV-3505)
    */
-  constructor(worker: Worker, onCommits: (commits: readonly WatchBatch[]) => void, onEnd: (error: MeshError) => void) {
+  constructor(worker: Worker, watchers: Watchers, onEnd: (error: MeshError) => void) {
     this.#worker = worker;
-    this.#onCommits = onCommits;
+    this.#watchers = watchers;
     this.#onEnd = onEnd;
     worker.on('message', (message: FromWorker) => this.#receive(message));
     worker.on('error', (cause) =>
@@ -134,7 +142,8 @@ export class WorkerLink {
     }
     this.#away = this.#queue.splice(0, count);
     this.#queuedBytes -= bytes;
-    this.#post({ kind: 'batch', requests: this.#away.map((waiting) => waiting.request) });
+    const requests = this.#away.map((waiting) => waiting.request);
+    this.#post({ kind: 'batch', requests, watched: this.#watchers.isWatched });
   }
 
   #receive(message: FromWorker): void {
@@ -143,7 +152,7 @@ export class WorkerLink {
     this.#away = [];
     // The next group is on its way to the disk while this one's callers are told.
     this.#sendNext();
-    this.#onCommits(message.commits);
+    this.#watchers.publish(message.commits, message.revision);
     for (const [position, waiting] of answered.entries()) {
       const outcome = message.outcomes[position];
       if (outcome === undefined) waiting.reject(new MeshError('SLV-3505', "The store's worker lost a request."));

@@ -20,9 +20,11 @@ try {
   const engine = new Engine(database);
   port.on('message', (message: ToWorker) => {
     switch (message.kind) {
-      case 'batch':
-        say({ kind: 'done', ...engine.run(message.requests) });
+      case 'batch': {
+        const { outcomes, commits } = engine.run(message.requests);
+        say({ kind: 'done', outcomes, commits: message.watched ? commits : [], revision: engine.revision });
         return;
+      }
       case 'close':
         database.close();
         port.close();
