@@ -13,9 +13,7 @@ import { bold, tell } from './terminal.ts';
 import { startVault } from './vault.ts';
 
 /** `npm run demo`: two services talk over the mesh, and each claim of the README is shown and checked. `--vault`: OpenBao is the CA. `--keep`: stays up. */
-const { values } = parseArgs({
-  options: { vault: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false } },
-});
+const values = options();
 const startedMs = performance.now();
 const directory = mkdtempSync(join(tmpdir(), 'selvedge-demo-'));
 const story = new Story();
@@ -28,14 +26,20 @@ await using vault = values.vault
   ? await story.value('Vault: OpenBao starts, and its PKI is prepared', () => startVault(directory, 'mesh.internal'))
   : undefined;
 const mesh = new DemoMesh(directory, vault);
-process.once('SIGINT', () => {
-  interrupted = true;
-  void mesh.end().then(() => {
-    rmSync(directory, { recursive: true, force: true });
-    // Ctrl-C is how a kept mesh is ended; before that it breaks the story off.
-    process.exit(keeping ? 0 : 130);
+for (const [signal, exitCode] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  process.once(signal, () => {
+    if (interrupted) return;
+    interrupted = true;
+    void mesh.end().then(() => {
+      rmSync(directory, { recursive: true, force: true });
+      // This is how a kept mesh is ended; before that it breaks the story off.
+      process.exit(keeping ? 0 : exitCode);
+    });
   });
-});
+}
 
 try {
   await meshStarts(story, mesh, vault);
@@ -75,10 +79,18 @@ async function keepRunning(): Promise<void> {
   tell(`  curl ${mesh.dbAdmin}/decisions                # why db's edge proxy refused`);
   if (vault !== undefined)
     tell(`  BAO_ADDR=${vault.address} BAO_TOKEN=${vault.rootToken} bao list pki_int/issuers   # the Vault behind it`);
-  await new Promise<void>((resolve) => {
-    process.once('SIGTERM', resolve);
-    setInterval(() => {}, 60_000);
-  });
-  await mesh.end();
-  rmSync(directory, { recursive: true, force: true });
+  await new Promise<never>(() => setInterval(() => {}, 60_000)); // a signal ends it
+}
+
+/** `--vault` and `--keep`; anything else is named, and nothing is started. */
+function options(): { vault: boolean; keep: boolean } {
+  try {
+    return parseArgs({
+      options: { vault: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false } },
+    }).values;
+  } catch (error) {
+    process.stderr.write(`demo: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write('npm run demo [-- [--vault] [--keep]]\n');
+    process.exit(2);
+  }
 }

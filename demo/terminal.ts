@@ -1,6 +1,6 @@
 import { stdout } from 'node:process';
 
-const colours = stdout.isTTY === true && process.env['NO_COLOR'] === undefined && process.env['TERM'] !== 'dumb';
+const colours = stdout.isTTY === true && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb';
 const paint =
   (code: number) =>
   (text: string): string =>

@@ -90,8 +90,16 @@ export function makeCa(trustDomain: string, recipe: Recipe = {}): MiniCa {
   return { ...issuing, trustDomain: bundle.trustDomain, root, bundle };
 }
 
+/** A trust source that changes only when it is told to. */
+export type StaticTrust = TrustSource & {
+  revoke(serialOrId: string): void;
+  /** Another bundle in the place of the one of its trust domain. */
+  replace(bundle: TrustBundle): void;
+};
+
 /** A trust source that never changes by itself; `own` is the first bundle's. */
-export function staticTrust(...bundles: readonly TrustBundle[]): TrustSource & { revoke(serialOrId: string): void } {
+export function staticTrust(...first: readonly TrustBundle[]): StaticTrust {
+  let bundles = first;
   const revoked = new Set<string>();
   const listeners = new Set<() => void>();
   return {
@@ -104,6 +112,10 @@ export function staticTrust(...bundles: readonly TrustBundle[]): TrustSource & {
     },
     revoke(serialOrId) {
       revoked.add(serialOrId);
+      for (const listener of listeners) listener();
+    },
+    replace(bundle) {
+      bundles = bundles.map((each) => (each.trustDomain === bundle.trustDomain ? bundle : each));
       for (const listener of listeners) listener();
     },
   };

@@ -191,6 +191,29 @@ describe('at the inbound proxy', () => {
       assert.match(told(), /revoked/);
       await undisturbed();
     });
+
+    test(`one whose root leaves the bundle is cut, who hangs on another root is not, by ${way}`, async () => {
+      mesh.log.length = 0;
+      const other = makeCa('mesh.test');
+      const both = [mesh.ca.root.certificate, other.root.certificate];
+      mesh.db.trust.replace({ ...mesh.ca.bundle, sequence: 2, x509Authorities: both });
+      const svid = other.issue({ spiffeId: spiffeIdOf('web') });
+      const { peer } = await dialTlsPeer(mesh.db.inboundPort, svid, { ALPNProtocols: protocols });
+      mesh.keep(peer);
+      if (way === 'plain mTLS') {
+        peer.send(ask.replace('Connection: close\r\n', ''));
+        await peer.until('200 OK');
+        expected += 1;
+      }
+      await undisturbed();
+      assert.equal(peer.ended, false);
+      const startedMs = performance.now();
+      mesh.db.trust.replace({ ...mesh.ca.bundle, sequence: 3 });
+      await peer.untilEnded();
+      assert.ok(performance.now() - startedMs < 1_000);
+      assert.match(told(), /untrusted-root/);
+      await undisturbed();
+    });
   }
 
   test('bytes that are no TLS', async () => {
@@ -286,5 +309,20 @@ describe('at the outbound proxy', () => {
     assert.ok(performance.now() - startedMs < 1_000);
     assert.equal((await mesh.ask(ask)).status, 502);
     assert.match(JSON.stringify(mesh.log), /revoked/);
+  });
+
+  test('an endpoint whose root leaves the bundle while its tunnel is open is cut and not called again', async (t) => {
+    const mesh = await startMesh(t, {
+      applications: [createServer((_, response) => void response.write('begun'))],
+      resilience: { retries: { attempts: 0 } },
+    });
+    const client = mesh.dial().send(ask);
+    await client.until('begun');
+    const startedMs = performance.now();
+    mesh.webTrust.replace({ ...mesh.ca.bundle, sequence: 2, x509Authorities: [makeCa('mesh.test').root.certificate] });
+    await client.untilEnded();
+    assert.ok(performance.now() - startedMs < 1_000);
+    assert.equal((await mesh.ask(ask)).status, 502);
+    assert.match(JSON.stringify(mesh.log), /untrusted-root/);
   });
 });
