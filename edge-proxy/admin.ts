@@ -102,6 +102,8 @@ function status(subject: AdminSubject): object {
           name: upstream.name,
           localPort: sidecar.outboundPorts.get(upstream.name) ?? null,
           protocol: upstream.protocol,
+          /** Undefined where all calls go to the instances of one target. */
+          routed: upstream.routed,
           endpoints: upstream.endpoints.map((endpoint) => ({
             id: endpoint.id,
             address: `${endpoint.host}:${endpoint.port}`,

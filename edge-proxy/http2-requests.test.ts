@@ -11,7 +11,7 @@ import {
 } from 'node:http2';
 import { describe, test } from 'node:test';
 import { dialTlsPeer } from '#test/raw-client.ts';
-import { intention, type Mesh, startMesh, webMayCall } from '#test/sidecars.ts';
+import { endpoint, intention, type Mesh, startMesh, webMayCall } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
 
 /** Requests of HTTP/2 through both proxies, with node:http2 as the client and as the application. */
@@ -96,6 +96,34 @@ describe('HTTP/2 through two proxies', () => {
       Array.from({ length: 300 }, (_, n) => ask(client, { ':method': 'POST', ':path': '/' }, `body ${n}`)),
     );
     assert.equal(small[299]?.body, 'body 299');
+  });
+
+  test('a route rewrites it, edits its headers and those of its answer', async (t) => {
+    const mesh = await mesh2(t, (stream, headers) => {
+      stream.respond({ ':status': 200, 'x-app': 'yes' });
+      stream.end(`${headers[':path']} ${headers['x-route']} ${headers['x-secret'] ?? 'none'}`);
+    });
+    const endpoints = [endpoint(0, mesh.db.inboundPort)];
+    mesh.feedRouting({
+      routes: [
+        {
+          match: { pathPrefix: '/api/', headers: [{ name: 'X-Secret', present: true }] },
+          next: 'db',
+          prefixRewrite: '/',
+          requestHeaders: { set: { 'X-Route': 'api' }, remove: ['X-Secret'] },
+          responseHeaders: { set: { 'X-Served': 'by-route' }, remove: ['X-App'] },
+        },
+        { next: 'db' },
+      ],
+      splitters: {},
+      destinations: { db: { targets: ['db'] } },
+      targets: { db: { service: 'db', endpoints, resilience: {} } },
+    });
+    const client = session(mesh);
+    const { headers, body } = await ask(client, { ':path': '/api/x?q=1', 'x-secret': 's' });
+    assert.equal(body, '/x?q=1 api none');
+    assert.deepEqual([headers['x-served'], headers['x-app']], ['by-route', undefined]);
+    assert.equal((await ask(client, { ':path': '/api/x' })).body, '/api/x undefined none');
   });
 
   test('who speaks something else is told so, at either proxy, and nothing reaches the application', async (t) => {

@@ -13,6 +13,17 @@ import { type ChosenEndpoint, Target } from './target.ts';
 /** What came of asking for an endpoint. `open`: there are some, but their breakers let nothing through. */
 export type EndpointChoice = ChosenEndpoint | { readonly kind: 'none' } | { readonly kind: 'open' };
 
+/** What the admin API shows of a destination: its targets in the order of failover. */
+export interface DestinationShown {
+  readonly name: string;
+  readonly inFlight: number;
+  readonly targets: readonly {
+    readonly name: string;
+    readonly healthy: boolean;
+    readonly endpoints: readonly string[];
+  }[];
+}
+
 /**
  * Where calls go: one target, and those that it fails over to, under the policy of the first. Bulkhead and retry budget are of the whole. An upstream that is
  * neither routed nor split has one destination.
@@ -62,6 +73,15 @@ export class Destination {
   /** The upstream is not known any more: the policy stays, nobody is called. */
   forget(): void {
     for (const target of this.#targets) target.update(target.policy, undefined, []);
+  }
+
+  get shown(): DestinationShown {
+    const targets = [...this.#byName].map(([name, { healthy, endpoints }]) => ({
+      name,
+      healthy,
+      endpoints: endpoints.map(({ id }) => id),
+    }));
+    return { name: this.name, inFlight: this.inFlight, targets };
   }
 
   now(): number {

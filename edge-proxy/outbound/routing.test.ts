@@ -200,6 +200,11 @@ describe('targets', () => {
       ['warning', 'one'],
     ] as const) {
       first(status);
+      const shown = mesh.upstream.routed?.find(({ name }) => name === 'db')?.targets;
+      assert.deepEqual(
+        shown?.map(({ name, healthy }) => `${name} ${healthy}`),
+        [`v1.db ${status !== 'critical'}`, 'v2.db true'],
+      );
       for (let sent = 0; sent < 3; sent++) assert.equal(await ask(), expected, status);
     }
     feed(ports.map((port, at) => endpoint(at, port, { status: 'critical' })));

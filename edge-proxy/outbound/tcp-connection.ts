@@ -7,6 +7,7 @@ import type { Endpoint } from './endpoint.ts';
 import type { OpenFailure } from './endpoint-tunnels.ts';
 import type { ExchangeFailure } from './exchange-owner.ts';
 import type { OutboundContext } from './http-connection.ts';
+import { requestHash } from './request-hash.ts';
 
 /** A caller that is told what came of its connection (CONNECT): others have none but the connection itself. */
 export interface OpeningCaller {
@@ -25,6 +26,8 @@ export class OutboundTcpConnection {
   readonly #context: OutboundContext;
   readonly #caller: OpeningCaller | undefined;
   readonly #destination: Destination;
+  /** Of where it comes from, if that decides on the instance. */
+  readonly #hash: number | undefined;
   readonly #startedMs = performance.now();
   readonly #deadlineMs: number;
   readonly #tried: Endpoint[] = [];
@@ -44,6 +47,10 @@ export class OutboundTcpConnection {
     const { upstream, edge } = context;
     const destination = upstream.forConnection();
     this.#destination = destination;
+    const asked = { headers: [], query: '', sourceIp: client.peerAddress ?? '' };
+    // Nothing but its source can be hashed of bytes, and no cookie be set.
+    const policies = destination.hashPolicies?.filter(({ on }) => on === 'source-ip');
+    this.#hash = policies === undefined ? undefined : requestHash(policies, asked, upstream.newKey).hash;
     this.#deadlineMs = destination.now() + destination.policy.requestTimeoutMs;
     if (!destination.enter()) {
       this.#phase = 'done';
@@ -73,7 +80,7 @@ export class OutboundTcpConnection {
     const destination = this.#destination;
     this.#phase = 'opening';
     this.#attempt += 1;
-    const choice = destination.choose(this.#tried, destination.policy.perTryTimeoutMs, undefined);
+    const choice = destination.choose(this.#tried, destination.policy.perTryTimeoutMs, this.#hash);
     if (choice.kind === 'none') {
       this.#fail({ code: 'SLV-4002', reason: `no healthy instance of ${destination.name} is known` });
       return;

@@ -8,7 +8,7 @@ import { SplitSequence } from '#policies/routing/split-sequence.ts';
 import type { Locality } from '#policies/wire/feed-routing.ts';
 import type { EdgeTraffic } from '../traffic.ts';
 import type { DestinationView, UpstreamView } from '../view/service-view.ts';
-import { Destination } from './destination.ts';
+import { Destination, type DestinationShown } from './destination.ts';
 import type { Endpoint } from './endpoint.ts';
 import { EndpointPool, type EndpointPoolOptions } from './endpoint-pool.ts';
 import { nearestFirst } from './nearest-first.ts';
@@ -108,6 +108,12 @@ export class Upstream {
   get idleTimeoutMs(): number {
     const usual = this.plain ?? this.#ways.at(-1)?.courses[0].destination;
     return (usual ?? this.forConnection()).policy.idleTimeoutMs;
+  }
+
+  /** For the admin API: where calls may go, and which instance of each target is healthy. */
+  get routed(): readonly DestinationShown[] | undefined {
+    const shown = [...this.#destinations.values()].map((destination) => destination.shown);
+    return shown.length === 1 && (shown[0]?.targets.length ?? 0) < 2 ? undefined : shown;
   }
 
   /** The course of a request, where `plain` says none. */
