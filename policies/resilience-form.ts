@@ -13,7 +13,7 @@ const retries = z
   .strictObject({
     attempts: z.int().min(0).max(10).default(defaults.retries.attempts),
     on: z.array(z.enum(retryConditions)).max(retryConditions.length).readonly().default(defaults.retries.on),
-    statuses: z.array(status).max(100).readonly().exactOptional(),
+    statuses: z.array(status).max(100).readonly().optional(),
     backoffBaseMs: durationMs(1).default(defaults.retries.backoffBaseMs),
     backoffMaxMs: durationMs(1).default(defaults.retries.backoffMaxMs),
     budgetRatio: ratio.default(defaults.retries.budgetRatio),
@@ -34,7 +34,7 @@ const breaker = z.strictObject({
   openMs: durationMs(10).default(defaults.breaker.openMs),
   closeAfterSuccesses: z.int().min(1).max(1_000).default(defaults.breaker.closeAfterSuccesses),
   failureStatuses: z.array(status).max(100).readonly().default(defaults.breaker.failureStatuses),
-  slowCalls: z.strictObject({ durationMs: durationMs(1), rate: z.number().gt(0).max(1) }).exactOptional(),
+  slowCalls: z.strictObject({ durationMs: durationMs(1), rate: z.number().gt(0).max(1) }).optional(),
 });
 
 const outlier = z
@@ -56,7 +56,10 @@ export const requestLimitSchema = z.strictObject({
   burst: z.int().min(1).max(1_000_000),
 });
 
-/** The partial form of a resilience policy: every field optional, unknown ones refused; parsed, it is a whole ResiliencePolicy. */
+/**
+ * The partial form of a resilience policy: every field optional, unknown ones refused; parsed, it is a whole ResiliencePolicy. By `optional`, for an OpenAPI document
+ * would show what is `exactOptional` as required.
+ */
 export const resilienceSchema = z.strictObject({
   connectTimeoutMs: durationMs(1).default(defaults.connectTimeoutMs),
   perTryTimeoutMs: durationMs(1).default(defaults.perTryTimeoutMs),
@@ -67,9 +70,9 @@ export const resilienceSchema = z.strictObject({
   outlier: outlier.prefault({}),
   maxConcurrent: z.int().min(1).max(1_000_000).default(defaults.maxConcurrent),
   balancer: z.enum(['round-robin', 'least-request', 'random']).default(defaults.balancer),
-  panicThreshold: ratio.exactOptional(),
-  mirror: z.strictObject({ service: serviceName, share: z.number().gt(0).max(1) }).exactOptional(),
-  requestLimit: requestLimitSchema.exactOptional(),
+  panicThreshold: ratio.optional(),
+  mirror: z.strictObject({ service: serviceName, share: z.number().gt(0).max(1) }).optional(),
+  requestLimit: requestLimitSchema.optional(),
 });
 
 /**
@@ -78,7 +81,7 @@ export const resilienceSchema = z.strictObject({
  */
 export function parseResiliencePolicy(partial: unknown): ResiliencePolicy {
   const parsed = resilienceSchema.safeParse(partial);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) return parsed.data as ResiliencePolicy; // what is left out is absent: JSON knows no undefined
   const flaws = parsed.error.issues.slice(0, 10).map((issue) => {
     const place = issue.path.length > 0 ? `${issue.path.map(String).join('.')}: ` : '';
     return place + issue.message;
