@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { type ChannelCredentials, credentials } from '@grpc/grpc-js';
+import type { ChannelCredentials } from '@grpc/grpc-js';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { OptionSet, OptionValues } from '#runtime/configuration.ts';
 import { text } from '#runtime/option-kinds.ts';
@@ -37,7 +37,7 @@ export interface EtcdLocation {
  * @returns undefined where no member is named: SQLite then
  * @throws MeshError SLV-1003 for options that do not fit together, SLV-1005 for a file that can't be read
  */
-export function etcdLocation(options: OptionValues<typeof etcdOptions>): EtcdLocation | undefined {
+export async function etcdLocation(options: OptionValues<typeof etcdOptions>): Promise<EtcdLocation | undefined> {
   const { etcd, etcdPrefix: prefix, etcdCaFile, etcdCertFile, etcdKeyFile } = options;
   if (etcd.length === 0) {
     if (etcdCaFile !== undefined || etcdCertFile !== undefined || etcdKeyFile !== undefined)
@@ -47,6 +47,8 @@ export function etcdLocation(options: OptionValues<typeof etcdOptions>): EtcdLoc
   if ((etcdCertFile === undefined) !== (etcdKeyFile === undefined))
     throw new MeshError('SLV-1003', '--etcd-cert-file and --etcd-key-file are given together.');
   const addresses = etcd.map(({ address }) => address);
+  // 65 modules that no command without etcd needs.
+  const { credentials } = await import('@grpc/grpc-js');
   if (etcdCaFile === undefined) {
     // Whoever can write there can let anybody call anything.
     const far = etcd.find(({ host }) => !isLoopback(host));
@@ -58,12 +60,12 @@ export function etcdLocation(options: OptionValues<typeof etcdOptions>): EtcdLoc
     return { addresses, prefix, credentials: credentials.createInsecure() };
   }
   const [roots, key, chain] = [etcdCaFile, etcdKeyFile, etcdCertFile].map(pemFile);
-  return { addresses, prefix, credentials: tls(roots ?? null, key ?? null, chain ?? null) };
-}
-
-function tls(roots: Buffer | null, key: Buffer | null, chain: Buffer | null): ChannelCredentials {
   try {
-    return credentials.createSsl(roots, key, chain);
+    return {
+      addresses,
+      prefix,
+      credentials: credentials.createSsl(roots ?? null, key ?? null, chain ?? null),
+    };
   } catch (error) {
     throw new MeshError('SLV-1003', 'A file of --etcd-ca-file, --etcd-cert-file or --etcd-key-file is not usable.', {
       cause: error,

@@ -7,8 +7,7 @@ import { ensurePrivateDirectory, readFileBounded, writeFileAtomic } from '#runti
 import { createLogger } from '#runtime/logging.ts';
 import { text } from '#runtime/option-kinds.ts';
 import { systemContext } from '#runtime/process-context.ts';
-import { decodeSnapshot, fillStore, restoreMargin, type Snapshot, takeSnapshot } from '#store/snapshot.ts';
-import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
+import type { Snapshot } from '#store/snapshot.ts';
 import { catalogClientOptions, catalogOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
 import { etcdLocation, etcdOptions } from '../etcd-options.ts';
@@ -35,6 +34,7 @@ export function defineCatalogCommands(program: Command): void {
       const client = catalogClient(options);
       const { body } = await client.send('GET', '/v1/mesh/backup', undefined, maxBackupBytes);
       // Read before it is kept: a backup that can't be read is none.
+      const { decodeSnapshot } = await loadSnapshots();
       const snapshot = await decodeSnapshot(body, service);
       await writeFileAtomic(out, body, 0o600);
       say(`${out}: ${described(snapshot)}`);
@@ -50,9 +50,10 @@ export function defineCatalogCommands(program: Command): void {
       ...etcdOptions,
     },
     async run({ from, dataDir, ...options }) {
-      const etcd = etcdLocation(options);
+      const etcd = await etcdLocation(options);
       const file = await readFileBounded(from, maxBackupBytes);
       if (file === undefined) throw new MeshError('SLV-1005', `There is no file ${from}.`, { detail: { path: from } });
+      const { decodeSnapshot, restoreMargin } = await loadSnapshots();
       const snapshot = await decodeSnapshot(file, service);
       const firstRevision = snapshot.revision + restoreMargin;
       if (etcd === undefined) await createSqlite(dataDir, snapshot, firstRevision);
@@ -65,12 +66,13 @@ export function defineCatalogCommands(program: Command): void {
     summary: 'move a stopped catalog from SQLite into etcd; its indexes go on where they were',
     options: { dataDir: catalogOptions.dataDir, ...etcdOptions },
     async run({ dataDir, ...options }) {
-      const etcd = etcdLocation(options);
+      const etcd = await etcdLocation(options);
       if (etcd === undefined) throw new MeshError('SLV-1003', 'Nothing says where to move it: give --etcd.');
       const path = join(dataDir, storeFile);
       if (!existsSync(path))
         throw new MeshError('SLV-1005', `${dataDir} is no data directory of a catalog: it has no ${storeFile}.`);
       const { clock, log } = context();
+      const [{ openSqliteStore }, { takeSnapshot }] = await Promise.all([loadSqlite(), loadSnapshots()]);
       // Held open until all is there: its lock keeps the catalog from starting.
       await using store = await openSqliteStore({ path, clock, log });
       const snapshot = await takeSnapshot(store, service, clock());
@@ -80,7 +82,12 @@ export function defineCatalogCommands(program: Command): void {
   });
 }
 
+// Loaded when needed: the processes of the mesh define this command, too, and have no use for it.
+const loadSnapshots = () => import('#store/snapshot.ts');
+const loadSqlite = () => import('#store/sqlite/sqlite-store.ts');
+
 async function createSqlite(dataDir: string, snapshot: Snapshot, firstRevision: number): Promise<void> {
+  const [{ openSqliteStore }, { fillStore }] = await Promise.all([loadSqlite(), loadSnapshots()]);
   const path = join(dataDir, storeFile);
   if (existsSync(path)) throw new MeshError('SLV-3511', `${dataDir} has a ${storeFile} already.`);
   await ensurePrivateDirectory(dirname(dataDir));

@@ -38,7 +38,7 @@ export function defineBackup(identity: Command): void {
       const { backUp } = await import('#identity/backup/backup.ts');
       const { dataDir, out } = options;
       const passphrase = await read(options.passphraseFile);
-      const etcd = etcdLocation(options);
+      const etcd = await etcdLocation(options);
       await using shared = etcd && (await openShared(etcd));
       print(await backUp({ dataDir, out, passphrase, shared }, context()), options.output);
     },
@@ -58,7 +58,7 @@ export function defineBackup(identity: Command): void {
       const { restore } = await import('#identity/backup/backup.ts');
       const { dataDir, from } = options;
       const passphrase = await read(options.passphraseFile);
-      const etcd = etcdLocation(options);
+      const etcd = await etcdLocation(options);
       const into = etcd && { into: (snapshot: Snapshot) => newEtcdStore(etcd, snapshot, snapshot.revision) };
       print(await restore({ dataDir, from, passphrase, ...into }, context()), options.output);
     },
@@ -70,7 +70,7 @@ export function defineBackup(identity: Command): void {
     options: { dataDir: identityOptions.dataDir, ...etcdOptions },
     async run({ dataDir, ...options }) {
       const { moveRecords } = await import('#identity/backup/backup.ts');
-      const etcd = etcdLocation(options);
+      const etcd = await etcdLocation(options);
       if (etcd === undefined) throw new MeshError('SLV-1003', 'Nothing says where to move it: give --etcd.');
       const { entries } = await moveRecords(dataDir, context(), (moved) => newEtcdStore(etcd, moved, moved.revision));
       say(

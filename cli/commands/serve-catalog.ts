@@ -20,7 +20,7 @@ export function defineCatalogServe(serve: Command): void {
     summary: 'the catalog service: discovery, health, intentions, the feed to the proxies',
     options: catalogOptions,
     async run(options) {
-      const etcd = etcdLocation(options);
+      const etcd = await etcdLocation(options);
       const log = createLogger({ process: 'catalog', level: options.logLevel });
       const context = systemContext(log);
       await runUntilSignal(log, async (signal) => {

@@ -24,7 +24,7 @@ export function defineIdentityServe(serve: Command): void {
     summary: 'the identity service: mints SVIDs from its own CA or from Vault / OpenBao',
     options: identityOptions,
     async run(options) {
-      const [backend, etcd] = [backendOf(options), etcdLocation(options)];
+      const [backend, etcd] = [backendOf(options), await etcdLocation(options)];
       if (options.replaceOperatorToken && etcd === undefined)
         throw new MeshError(
           'SLV-1003',
