@@ -24,7 +24,7 @@ export const requestConnectionLimits: TunnelLimits = {
   windowGrowthBudget: 16 * 1_048_576,
   connectionWindow: 1_048_576,
   // So that no client of ours cancels so often that the peers of the tunnels count it as a flood (CVE-2023-44487).
-  resets: { burst: 1_000, perSecond: 100 },
+  resets: { burst: 2_000, perSecond: 500 },
 };
 
 /** Who serves what comes over an HTTP/2 connection. */

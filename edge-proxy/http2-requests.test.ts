@@ -204,7 +204,7 @@ describe('one stream and its neighbours', () => {
     void told.then((code) => {
       ended = code;
     });
-    for (let n = 0; ended === undefined && n < 2_000; n++) {
+    for (let n = 0; ended === undefined && n < 10_000; n++) {
       const stream = wild.request({ ':authority': 'db', ':path': '/' });
       stream.on('error', () => {});
       stream.close(constants.NGHTTP2_CANCEL);

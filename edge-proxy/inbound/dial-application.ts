@@ -25,6 +25,8 @@ export function dialApplication(address: SocketAddress, timeoutMs: number): Dial
       socket.off('error', onError);
       const tunnel = openTunnel({
         socket,
+        // A gRPC server takes PINGs on a silent connection for abuse, and ends it with all that streams on it. On the same host the end of a peer shows by itself.
+        limits: { keepAliveIdleMs: Number.POSITIVE_INFINITY },
         handlers: {
           onReady: () => {
             if (state !== 'dialling') return;

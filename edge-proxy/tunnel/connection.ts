@@ -236,7 +236,7 @@ export class Http2Connection implements FrameSink, OriginTunnel {
 
   ping(opaque: Buffer): void {
     this.#requireSettings();
-    this.#floods.count('control');
+    this.#floods.count('pings');
     this.#writer.ping(opaque, true);
   }
 

@@ -10,8 +10,10 @@ interface Allowance {
 const allowances = {
   /** SETTINGS: each is applied to all streams, and answered. */
   settings: { burst: 64, perSecond: 4 },
-  /** PING, PRIORITY, unknown frames, DATA without bytes. */
+  /** PRIORITY, unknown frames, DATA without bytes. */
   control: { burst: 1_000, perSecond: 100 },
+  /** PING: gRPC's clients in Go measure with one a round trip, which on one host is thousands a second. */
+  pings: { burst: 10_000, perSecond: 10_000 },
   /** Requests and frames that make *us* reset a stream (CVE-2025-8671). */
   faults: { burst: 1_000, perSecond: 100 },
 } as const;
@@ -34,10 +36,11 @@ export class FloodGuard {
     this.#left = {
       settings: allowances.settings.burst,
       control: allowances.control.burst,
+      pings: allowances.pings.burst,
       resets: resets.burst,
       faults: allowances.faults.burst,
     };
-    this.#filledAtMs = { settings: start, control: start, resets: start, faults: start };
+    this.#filledAtMs = { settings: start, control: start, pings: start, resets: start, faults: start };
   }
 
   /** Counts one. Throws Http2ConnectionError ENHANCE_YOUR_CALM when it is one too many. */

@@ -23,7 +23,7 @@ export const edgeProxyErrors = {
   'SLV-4005': {
     status: 502,
     title: 'Upstream failed',
-    fix: 'The upstream broke the connection or answered with something that is not HTTP/1.1; the message says which. Its own log knows more.',
+    fix: 'The upstream broke the connection or answered with something that is not HTTP; the message says which. Its own log knows more.',
   },
   'SLV-4006': {
     status: 503,
