@@ -28,7 +28,7 @@ export interface SharedIdentityOptions {
 /** How soon it tries to serve again when that failed. */
 const againMs = 1_000;
 /** How often one that changes the CA looks whether that is done. */
-const lookEveryMs = 2_000;
+const lookEveryMs = 1_000;
 
 /** One of several identity processes: serving, or standing by, until closed. */
 export interface SharedIdentity {
