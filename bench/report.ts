@@ -36,10 +36,11 @@ export function quantile(values: readonly number[], share: number): number {
 /** The middle value, or the mean of the two in the middle. */
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 
-/** How good `own` is beside the best of `peers`: above 1 is better than every one of them; null without peers. */
+/** How good `own` is beside the best of `peers`: above 1 is better than every one of them; null without peers, and where one of them is nothing. */
 export function ratioToBest(own: number, peers: readonly number[], better: Sample['better']): number | null {
   if (peers.length === 0) return null;
-  return better === 'higher' ? own / Math.max(...peers) : Math.min(...peers) / own;
+  const ratio = better === 'higher' ? own / Math.max(...peers) : Math.min(...peers) / own;
+  return Number.isFinite(ratio) ? ratio : null;
 }
 
 /** The rows of the JSON file, in the order of the samples. */
