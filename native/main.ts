@@ -166,7 +166,8 @@ export async function joinMesh(options: MeshOptions): Promise<Mesh> {
       await registration?.close();
       sidecar.drain();
       const deadlineMs = performance.now() + graceMs;
-      while (performance.now() < deadlineMs && !sidecar.drained) await wait(drainLookMs);
+      const drained = (): boolean => sidecar.drained && Object.keys(agent.sockets).length === 0;
+      while (performance.now() < deadlineMs && !drained()) await wait(drainLookMs);
       stopping.abort(new Error('stopped'));
       agent.destroy();
       await sidecar.close();

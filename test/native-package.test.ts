@@ -40,7 +40,11 @@ const mesh: Mesh = await joinMesh({
 mesh.nothing;
 console.log(\`spiffe-id \${mesh.spiffeId}\`);
 console.log('ready');
-process.once('SIGTERM', () => mesh.close());
+process.once('SIGTERM', async () => {
+  const last = mesh.fetch('http://db.mesh/last').then((answer) => answer.text());
+  await mesh.close();
+  console.log(\`last \${await last}\`);
+});
 `;
 const settings = {
   compilerOptions: {
@@ -120,8 +124,15 @@ test('packed, installed, checked, and in the mesh: it calls, is called, and is r
   db.answer = (outgoing) => outgoing.end(long);
   assert.equal((await ask('', '/agent')).text, long);
   assert.match((await ask('example.com')).text, /SLV-4012/);
-  await app.end();
+  const held = Promise.withResolvers<void>();
+  db.clear();
+  db.answer = (outgoing) => void held.promise.then(() => outgoing.end('whole'));
+  const ended = app.end();
+  await waitFor('the last call', () => db.count === 1, 5_000);
+  const registered = async () => ((await mesh.must('GET', '/v1/catalog/service/web')) as unknown[]).length;
+  await waitFor('it to be deregistered', async () => (await registered()) === 0, 5_000);
+  held.resolve();
+  await ended;
+  assert.equal(await app.fact('last'), 'whole', 'what is under way when it leaves is answered');
   assert.equal(app.ended, 'exit code 0');
-  const left = (await mesh.must('GET', '/v1/catalog/service/web')) as unknown[];
-  assert.deepEqual(left, []);
 });
