@@ -220,6 +220,13 @@ export const edgeProxyOptions = {
     placeholder: 'id',
     description: 'id of this instance in the catalog; the service name when absent',
   },
+  reroute: {
+    parse: onOff,
+    placeholder: 'on|off',
+    default: 'on',
+    description:
+      'off: whatever the catalog says, an upstream is answered by its own identity only: no redirect, split, failover or mirror leads to another service',
+  },
   locality: {
     parse: parseLocality,
     placeholder: 'region/zone',

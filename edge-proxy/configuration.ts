@@ -44,6 +44,8 @@ export interface EdgeProxyConfig {
   readonly caFile: string | undefined;
   readonly caPin: string | undefined;
   readonly nodeName: string;
+  /** False: redirects, splits, failover and mirrors lead to no other service than the upstream. */
+  readonly rerouted?: boolean;
   /** Where this host is: told to the catalog, and what is near is measured from. */
   readonly locality?: Locality | undefined;
   /** Node key, SVIDs, views; undefined: memory only. */

@@ -102,6 +102,7 @@ export async function startEdgeProxy(
     maxCacheAgeMs: config.maxCacheAgeMs,
     maxConnections: config.maxConnections,
     locality: config.locality,
+    rerouted: config.rerouted !== false,
     traffic,
     sweep,
     process: context,

@@ -42,6 +42,8 @@ export interface SidecarWorld {
   /** How old the local copy on disk may be at the start. */
   readonly maxCacheAgeMs: number;
   readonly maxConnections: number;
+  /** False: calls of an upstream are answered by itself or by nobody, whatever config entries say. */
+  readonly rerouted?: boolean;
   /** Where this host is. */
   readonly locality?: Locality | undefined;
   readonly traffic: Traffic;
@@ -260,6 +262,7 @@ export class Sidecar {
       process,
       edge: traffic.edge('outbound', service, name),
       locality: this.#world.locality,
+      rerouted: this.#world.rerouted !== false,
       edgeTo: (other) => traffic.edge('outbound', service, other),
       onBreakerChange: (upstream, endpoint, state) =>
         process.log.warn({ service, upstream, endpoint, state }, 'breaker'),

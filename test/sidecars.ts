@@ -61,6 +61,8 @@ export interface MeshOptions {
   readonly intentions?: readonly Intention[] | 'unknown';
   /** Whose tokens the intentions ask for. */
   readonly jwtProviders?: readonly FeedJwtProvider[];
+  /** False: no other service is called in the place of `db`. */
+  readonly rerouted?: boolean;
   /** Where `web` is. */
   readonly locality?: Locality;
   /** Partial policy of the upstream. */
@@ -304,6 +306,7 @@ export class Mesh {
         maxCacheAgeMs: 0,
         maxConnections: 1_000,
         locality: this.#options.locality,
+        rerouted: this.#options.rerouted ?? true,
         traffic: this.traffic,
         sweep: this.sweep,
         process: this.context,

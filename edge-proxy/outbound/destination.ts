@@ -39,6 +39,8 @@ export class Destination {
   mirror: { readonly to: Destination; readonly share: number } | undefined;
   readonly #process: ProcessContext;
   #targets: readonly Target[] = [];
+  /** When there is one, as mostly: spares each call a loop. */
+  #only: Target | undefined;
   readonly #byName = new Map<string, Target>();
   readonly #budget: RetryBudget;
   readonly #bulkhead: Bulkhead;
@@ -63,6 +65,7 @@ export class Destination {
       target.update(view.resilience, loadBalancer, endpointsOf(view));
       return target;
     });
+    this.#only = this.#targets.length === 1 ? this.#targets[0] : undefined;
     this.hashPolicies = loadBalancer !== undefined && 'hash' in loadBalancer ? loadBalancer.hash : undefined;
     this.policy = targets[0]?.resilience ?? this.policy;
     this.#budget.update(this.policy.retries);
@@ -133,7 +136,8 @@ export class Destination {
 
   /** An outcome, for outlier ejection. */
   note(endpoint: Endpoint, success: boolean): void {
-    for (const target of this.#targets) target.note(endpoint, success);
+    if (this.#only !== undefined) this.#only.note(endpoint, success);
+    else for (const target of this.#targets) target.note(endpoint, success);
   }
 
   /** Whether an answer's status counts as the endpoint's failure. */
@@ -150,8 +154,7 @@ export class Destination {
     perTryMs: number,
     hash: number | undefined,
   ): ChosenEndpoint | undefined {
-    const [first] = this.#targets;
-    if (this.#targets.length === 1) return first?.choose(excluded, perTryMs, hash);
+    if (this.#only !== undefined) return this.#only.choose(excluded, perTryMs, hash);
     const someHealthy = this.#targets.some(({ healthy }) => healthy);
     for (const target of this.#targets) {
       if (someHealthy && !target.healthy) continue;

@@ -4,8 +4,8 @@ import { parseSpiffeId, serviceIdentityOf, type TrustDomain } from '#policies/sp
 import type { FeedEndpoint } from '#policies/wire/feed.ts';
 
 /**
- * Why an instance that the catalog names is not called. The catalog finds instances; who must answer there is not its to say: an entry whose SPIFFE ID is not
- * that of the upstream would lead calls of `db` to another member of the mesh. A host name would have the data path wait on DNS (invariant 4).
+ * Why an instance that the catalog names is not called. The catalog finds instances; who must answer there is not the instance's entry to say: one whose SPIFFE ID
+ * is not that of the service would lead calls of `db` to another member of the mesh. (Config entries may, in the open: policies/wire/feed-routing.ts.) A host name would have the data path wait on DNS (invariant 4).
  *
  * @returns undefined: it may be called
  */

@@ -18,6 +18,8 @@ export interface EndpointPoolOptions {
   readonly svid: SvidSource;
   readonly identity: MeshIdentity;
   readonly process: ProcessContext;
+  /** Whether calls may be answered by other services than the upstream's own, as the catalog says. */
+  readonly rerouted: boolean;
   onBreakerChange(upstream: string, endpoint: string, state: BreakerState): void;
 }
 
@@ -51,8 +53,11 @@ export class EndpointPool {
       const key = `${service}\n${entry.id}`;
       const taken = this.#next.get(key);
       if (taken?.isAt(entry) === true) return [taken];
-      const { name, identity, process } = this.#options;
-      const flaw = endpointFlaw(entry, service, identity.trustDomain);
+      const { name, identity, process, rerouted } = this.#options;
+      const own = rerouted || service === name;
+      const flaw = own
+        ? endpointFlaw(entry, service, identity.trustDomain)
+        : `${service} is not ${name}: --reroute is off`;
       if (flaw !== undefined) {
         process.log.error({ upstream: name, endpoint: entry.id, flaw }, 'instance of the catalog not called');
         return [];

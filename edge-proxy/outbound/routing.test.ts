@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { describe, type TestContext, test } from 'node:test';
 import type { FeedEndpoint, FeedRoute, FeedRouting } from '#policies/wire/feed-routing.ts';
-import { endpoint, intention, type Mesh, spiffeIdOf, startMesh } from '#test/sidecars.ts';
+import { svidHolder } from '#runtime/svid/svid.ts';
+import { staticTrust } from '#test/mini-ca.ts';
+import { endpoint, intention, listening, type Mesh, spiffeIdOf, startMesh } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
 
 /** Routes, splits, subsets and failover over real sockets, counted at the instances. */
@@ -261,6 +263,37 @@ describe('targets', () => {
     for (let sent = 0; sent < 4; sent++) assert.equal(await ask(), 'two');
     assert.equal(one.seen.length, 0);
   });
+
+  for (const [rerouted, expected] of [
+    [true, /^HTTP\/1\.1 200 /],
+    [false, /^HTTP\/1\.1 503 .*SLV-4002/s],
+  ] as const) {
+    test(`another service is called in an upstream’s place ${rerouted ? 'where config entries say so' : 'not with --reroute off'}`, async (t) => {
+      const { server } = instance('other');
+      const mesh = await startMesh(t, { rerouted });
+      const svid = svidHolder(mesh.issue('other'));
+      const other = await mesh.sidecar('other', svid, staticTrust(mesh.ca.bundle), await listening(server));
+      mesh.defer(() => server.close());
+      mesh.feed(other, [
+        {
+          kind: 'intentions',
+          name: 'other',
+          protocol: 'http',
+          defaultAction: 'allow',
+          intentions: [],
+        },
+      ]);
+      const endpoints = [endpoint(0, other.inboundPort ?? 0, { spiffeId: spiffeIdOf('other') })];
+      mesh.feedRouting({
+        routes: [{ next: 'other' }],
+        splitters: {},
+        destinations: { other: { targets: ['other'] } },
+        targets: { other: { service: 'other', endpoints, resilience: {} } },
+      });
+      assert.match((await mesh.ask('GET / HTTP/1.1\r\nHost: db\r\nConnection: close\r\n\r\n')).text, expected);
+      await other.close();
+    });
+  }
 
   test('an instance in several targets is one endpoint', async (t) => {
     const { mesh } = await routed(t, { routes });
