@@ -55,6 +55,8 @@ function ask(client: ClientHttp2Session, headers: OutgoingHttpHeaders, body?: st
   });
 }
 
+const manyFields = Object.fromEntries(Array.from({ length: 101 }, (_, n) => [`x-${n}`, 'y']));
+
 const application = (serve: Serve) => createServer().on('stream', serve);
 const mesh2 = (t: Parameters<typeof startMesh>[0], serve: Serve, more: object = {}) =>
   startMesh(t, { applications: [application(serve)], protocol: 'http2', ...more });
@@ -283,6 +285,7 @@ describe('other clients with an SVID', () => {
       ['an underscore', { ':path': '/orders', x_role: 'admin' }, 400, 'SLV-4201'],
       ['another Host', { ':path': '/orders', host: 'other' }, 400, 'SLV-4204'],
       ['no host name', { ':path': '/orders', ':authority': 'a@b' }, 400, 'SLV-4204'],
+      ['too many fields', { ':path': '/orders', ...manyFields }, 431, 'SLV-4206'],
       ['TRACE', { ':method': 'TRACE', ':path': '/orders' }, 501, 'SLV-4208'],
     ] as const) {
       const answer = await ask(client, headers);

@@ -13,6 +13,7 @@ const request = (headers: HeaderFields, change: Partial<TunnelRequest> = {}): Tu
   authority: 'db',
   path: '/',
   whole: true,
+  over: false,
   headers,
   ...change,
 });
@@ -39,6 +40,7 @@ for (const [what, headers, change, kind] of [
   ['* and OPTIONS', [], { path: '*', method: 'OPTIONS' }, 'taken'],
   ['a long path', [], { path: `/${'a'.repeat(9_000)}` }, 'target-size'],
   ['a long method', [], { method: 'A'.repeat(33) }, 'method'],
+  ['a head over the bounds', [], { over: true }, 'head-size'],
   ['CONNECT', [], { method: 'CONNECT', path: '' }, 'method'],
   ['TRACE', [], { method: 'TRACE' }, 'method'],
   [
@@ -103,7 +105,7 @@ test('what is taken has one Host, one cookie and no underscore, and reads the sa
       );
       const sent = parseRequestHead(requestFields({ ...read, headers: bare, http2: read.http2 }));
       assert.ok(sent !== undefined, 'what we send is well-formed');
-      const again = readRequest({ ...sent, whole });
+      const again = readRequest({ ...sent, whole, over: false });
       assert.ok(!('kind' in again));
       assert.equal(again.host, read.host);
       assert.deepEqual(again.framing, read.framing);

@@ -16,6 +16,7 @@ const noOptions: readonly string[] = [];
  */
 export function readRequest(request: TunnelRequest): RequestHead | Fault {
   const { method, path } = request;
+  if (request.over) return largeHead;
   if (method.length > requestLimits.maxMethodBytes) return longMethod;
   if (method === 'CONNECT') return connectMethod;
   if (method === 'TRACE') return traceMethod;
@@ -87,6 +88,7 @@ function framingOf(whole: boolean, length: number | undefined): Framing {
   return whole ? noBody : chunkedBody;
 }
 
+const largeHead: Fault = { kind: 'head-size', reason: 'more than 100 fields or 64 KiB of them' };
 const longMethod: Fault = { kind: 'method', reason: 'the method name is too long' };
 const connectMethod: Fault = { kind: 'method', reason: 'CONNECT is not offered' };
 const traceMethod: Fault = { kind: 'method', reason: 'TRACE is not offered' };

@@ -151,7 +151,7 @@ export class InboundListener {
       requests: true,
       handlers: {
         onStream: (stream, request) => {
-          if (request.method === 'CONNECT') this.#onConnect(stream, caller);
+          if (request.method === 'CONNECT' && !request.over) this.#onConnect(stream, caller);
           else this.#onRequest(stream, request, caller);
         },
         onClose: (reason) => {

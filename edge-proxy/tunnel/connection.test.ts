@@ -115,6 +115,7 @@ suite('streams', () => {
       authority: near.authority,
       path: '',
       whole: false,
+      over: false,
       headers: [['selvedge-trace', 'a1']],
     });
     const far = server.lastOffered;

@@ -209,7 +209,8 @@ export class Http2Connection implements FrameSink, OriginTunnel {
   headers(streamId: number, block: Buffer, endStream: boolean, dependsOnItself: boolean): void {
     this.#requireSettings();
     // Decoded whatever becomes of it: the decoder's state is the connection's.
-    this.#streams.head(streamId, this.#decoder.decode(block), endStream, dependsOnItself);
+    const fields = this.#decoder.decode(block);
+    this.#streams.head(streamId, { fields, over: this.#decoder.over }, endStream, dependsOnItself);
   }
 
   rstStream(streamId: number, code: number): void {

@@ -16,8 +16,8 @@ type Field = readonly [name: string, value: string];
 
 /**
  * HPACK decoding (RFC 7541) of one direction of a connection. We advertise no dynamic table; until the peer has acknowledged that, it may use the
- * default one of 4,096 octets, so that is here too. Any fault throws Http2ConnectionError: COMPRESSION_ERROR, or ENHANCE_YOUR_CALM past the bounds, which
- * count what comes out, so that a small block can't grow large.
+ * default one of 4,096 octets, so that is here too. Any fault throws Http2ConnectionError COMPRESSION_ERROR. The bounds
+ * count what comes out, so that a small block can't grow large: past them fields are read, for the table's sake, and not kept.
  */
 export class HpackDecoder {
   /** Newest first. */
@@ -28,6 +28,9 @@ export class HpackDecoder {
   /** What our SETTINGS allow. */
   #allowedTableSize = initialTableSize;
   #sizeUpdateDue = false;
+
+  /** The last section was over the bounds: only its first fields were kept. */
+  over = false;
 
   #block: Buffer = Buffer.alloc(0);
   #at = 0;
@@ -44,20 +47,21 @@ export class HpackDecoder {
     this.#at = 0;
     const fields: Field[] = [];
     let size = 0;
+    let begun = false;
+    this.over = false;
     while (this.#at < block.length) {
       const octet = block[this.#at] ?? 0;
       if ((octet & 0xe0) === 0x20) {
-        if (fields.length > 0) throw fault('table size update after a field');
+        if (begun) throw fault('table size update after a field');
         this.#resize(this.#integer(5));
         continue;
       }
       if (this.#sizeUpdateDue) throw fault('table size update missing');
-      const field = this.#field(octet, maxFieldSectionSize - size);
+      const field = this.#field(octet, maxFieldSectionSize);
+      begun = true;
       size += field[0].length + field[1].length + fieldOverhead;
-      if (size > maxFieldSectionSize || fields.length === maxFields) {
-        throw new Http2ConnectionError(errorCode.enhanceYourCalm, 'header list over the limit');
-      }
-      fields.push(field);
+      this.over ||= size > maxFieldSectionSize || fields.length === maxFields;
+      if (!this.over) fields.push(field);
     }
     return fields;
   }

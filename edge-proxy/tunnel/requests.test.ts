@@ -47,6 +47,7 @@ suite('requests', () => {
       authority: 'db',
       path: '/x',
       whole: false,
+      over: false,
       headers: [],
     });
     near.write('half');

@@ -16,6 +16,12 @@ const rememberedResets = 4_096;
 /** Most 1xx before an answer. */
 const maxInformational = 16;
 
+/** What a head says. `over`: it was larger than the bounds, and this is its beginning. */
+interface FieldSection {
+  readonly fields: HeaderFields;
+  readonly over: boolean;
+}
+
 /** The parts of the connection that its streams share. */
 export interface StreamTableOptions {
   /** Of our side: a client opens streams, a server takes them. */
@@ -146,11 +152,11 @@ export class StreamTable implements StreamOwner {
     if (endStream && this.#streams.has(streamId)) stream.remoteEnded();
   }
 
-  head(streamId: number, fields: HeaderFields, endStream: boolean, dependsOnItself: boolean): void {
+  head(streamId: number, section: FieldSection, endStream: boolean, dependsOnItself: boolean): void {
     const stream = this.#streams.get(streamId);
-    if (stream !== undefined) this.#furtherHead(stream, fields, endStream);
+    if (stream !== undefined) this.#furtherHead(stream, section, endStream);
     else if (this.#options.role === 'client') this.requireNotIdle(streamId);
-    else if (this.#isIdle(streamId)) this.#request(streamId, fields, endStream, dependsOnItself);
+    else if (this.#isIdle(streamId)) this.#request(streamId, section, endStream, dependsOnItself);
     else if (!this.#lateFrames.has(streamId)) {
       throw new Http2ConnectionError(errorCode.streamClosed, `HEADERS on closed stream ${streamId}`);
     }
@@ -232,10 +238,12 @@ export class StreamTable implements StreamOwner {
   }
 
   /** HEADERS on a running stream: the answer to one of ours, or trailers, which CONNECT has not (RFC 9113 8.5). */
-  #furtherHead(stream: ConnectionStream, fields: HeaderFields, endStream: boolean): void {
+  #furtherHead(stream: ConnectionStream, { fields, over }: FieldSection, endStream: boolean): void {
     const onAnswer = stream.onAnswer;
     if (stream.state === 'half-closed-remote') {
       this.#fault(stream, errorCode.streamClosed);
+    } else if (over) {
+      this.#fault(stream, errorCode.enhanceYourCalm);
     } else if (onAnswer === undefined) {
       const mayBe = endStream && (stream.kind === 'request' || stream.kind === 'inbound-request');
       if (!mayBe || !areTrailers(fields)) {
@@ -270,7 +278,7 @@ export class StreamTable implements StreamOwner {
     if (endStream && stream.state !== 'closed') stream.remoteEnded();
   }
 
-  #request(streamId: number, fields: HeaderFields, endStream: boolean, dependsOnItself: boolean): void {
+  #request(streamId: number, { fields, over }: FieldSection, endStream: boolean, dependsOnItself: boolean): void {
     if (streamId % 2 === 0) this.requireNotIdle(streamId);
     this.#lastPeerStream = streamId;
     if (!this.#takesStreams) {
@@ -282,7 +290,8 @@ export class StreamTable implements StreamOwner {
       this.#floods.count('faults');
       this.sendReset(streamId, head === undefined ? errorCode.protocolError : errorCode.refusedStream);
     } else if (head.method === 'CONNECT' || this.#options.requests) {
-      this.#offer(streamId, head, endStream);
+      if (over) this.#floods.count('faults');
+      this.#offer(streamId, head, endStream, over);
     } else {
       this.#floods.count('faults');
       this.sendAnswer(streamId, 405, [['allow', 'CONNECT']], true);
@@ -290,7 +299,7 @@ export class StreamTable implements StreamOwner {
     }
   }
 
-  #offer(streamId: number, head: RequestHead, endStream: boolean): void {
+  #offer(streamId: number, head: RequestHead, endStream: boolean, over: boolean): void {
     const connect = head.method === 'CONNECT';
     const stream = new ConnectionStream(
       this,
@@ -301,7 +310,7 @@ export class StreamTable implements StreamOwner {
     );
     this.#streams.set(streamId, stream);
     if (endStream) stream.remoteEnded();
-    this.#options.onStream?.(stream, { ...head, whole: endStream && !connect });
+    this.#options.onStream?.(stream, { ...head, whole: endStream && !connect, over });
   }
 
   /** The peer broke a rule on one stream (RFC 9113 5.4.2). */

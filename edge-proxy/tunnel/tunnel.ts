@@ -94,6 +94,8 @@ export interface TunnelRequest {
   readonly path: string;
   /** It has no content. Never so for CONNECT, whose stream may have ended all the same. */
   readonly whole: boolean;
+  /** Its head is larger than we take: `headers` are its beginning, and it is to be refused. */
+  readonly over: boolean;
   /** Without pseudo-header fields. */
   readonly headers: HeaderFields;
 }
