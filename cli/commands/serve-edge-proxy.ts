@@ -25,7 +25,7 @@ export function defineEdgeProxyServe(serve: Command): void {
       const context = systemContext(log, takeSockets(environment));
       const sidecars = sidecarsOf(options);
       const start = async (signal: AbortSignal) => {
-        const { countBuffersWithHeap } = await import('#edge-proxy/buffer-memory.ts');
+        const { countBuffersWithHeap, releaseStartMemory } = await import('#edge-proxy/memory.ts');
         countBuffersWithHeap();
         const { startEdgeProxy } = await import('#edge-proxy/main.ts');
         const proxy = await startEdgeProxy(
@@ -73,6 +73,7 @@ export function defineEdgeProxyServe(serve: Command): void {
             process.stdout.write(`upstream ${service} ${formatSocketAddress({ ...address, port })}\n`);
           }
         }
+        releaseStartMemory();
         process.stdout.write('ready\n');
         tellServing(environment, log);
         return proxy;
