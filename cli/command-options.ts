@@ -221,7 +221,7 @@ export const edgeProxyOptions = {
     description: 'id of this instance in the catalog; the service name when absent',
   },
   reroute: {
-    parse: onOff,
+    parse: oneOf('on', 'off'),
     placeholder: 'on|off',
     default: 'on',
     description:

@@ -39,7 +39,7 @@ export function defineEdgeProxyServe(serve: Command): void {
             caPin: options.caPin,
             nodeName: options.nodeName,
             locality: options.locality,
-            rerouted: options.reroute,
+            rerouted: options.reroute === 'on',
             dataDir: options.dataDir,
             adminAddr: options.adminAddr,
             agentAddr: options.agentAddr,
