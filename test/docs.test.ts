@@ -59,7 +59,8 @@ describe('what the documents tell to type', () => {
     const environment = {
       SELVEDGE_HTTP_ADDR: '127.0.0.1:8500',
       SELVEDGE_IDENTITY_ADDR: '127.0.0.1:8510',
-      SELVEDGE_DNS_ADDR: '127.0.0.1:8600',
+      // An option of dev and of edge proxies: each finds a port of its own.
+      SELVEDGE_DNS_ADDR: '127.0.0.1:0',
       SELVEDGE_CATALOG: 'http://127.0.0.1:8500',
       SELVEDGE_IDENTITY: 'http://127.0.0.1:8510',
     };
