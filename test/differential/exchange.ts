@@ -1,0 +1,112 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { mutated, requests, requestText } from '#edge-proxy/http1/generated-requests.ts';
+import { cut, recordRequests } from '#edge-proxy/http1/recorder.ts';
+import { Mesh } from '../sidecars.ts';
+import { startReaders } from './readers.ts';
+import { forwardedReading, type Reading } from './reading.ts';
+import { smuggledRequests } from './smuggled-requests.ts';
+import { Tap } from './tap.ts';
+
+const wellFormed = requests.map(requestText);
+
+/** What a caller says on one connection (latin1): well-formed requests, damaged ones, and such as are made to be misread, one behind the other. */
+export const conversations: fc.Arbitrary<string> = fc
+  .array(fc.oneof(wellFormed, mutated(wellFormed), smuggledRequests, smuggledRequests, mutated(smuggledRequests)), {
+    minLength: 1,
+    maxLength: 4,
+  })
+  .map((texts) => texts.join(''));
+
+/** What a run was about. */
+export interface Tally {
+  conversations: number;
+  /** Requests that we read, of all that the conversations held. */
+  read: number;
+  forwarded: number;
+  refusals: Readonly<Record<string, number>>;
+}
+
+/** Our two proxies with all readers behind them. */
+export interface Differential {
+  readonly tally: Tally;
+  /** Says this on a connection of its own, in pieces. @throws Error when what is behind reads otherwise than we did */
+  compare(conversation: string, cuts: readonly number[]): Promise<void>;
+  end(): Promise<void>;
+}
+
+export async function startDifferential(): Promise<Differential> {
+  const directory = await mkdtemp(join(tmpdir(), 'selvedge-differential-'));
+  const behind = await startReaders(directory);
+  const tap = new Tap(behind.readers);
+  const mesh = new Mesh({ applications: [tap.server] });
+  mesh.defer(() => tap.end());
+  await mesh.start();
+  const tally: Tally = { conversations: 0, read: 0, forwarded: 0, refusals: {} };
+  return {
+    tally,
+    async compare(conversation, cuts) {
+      const pieces = cut(conversation, cuts);
+      await say(mesh, pieces);
+      const { forwarded, refusals } = tap.take();
+      const { messages } = recordRequests(pieces, true);
+      const due = messages.map(forwardedReading).filter((reading) => reading !== undefined);
+      inOrderOf(due, forwarded);
+      tally.conversations += 1;
+      tally.read += messages.length;
+      tally.forwarded += forwarded.length;
+      tally.refusals = Object.fromEntries(refusals);
+      mesh.log.length = 0; // of long runs it would be all memory
+    },
+    async end() {
+      await mesh.close();
+      await behind.end();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** All requests of a conversation, then no more: ends when the proxy has ended it. */
+async function say(mesh: Mesh, pieces: readonly Buffer[]): Promise<void> {
+  const { socket } = mesh.dial();
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const timer = setTimeout(reject, 10_000, new Error('the proxy neither answers nor hangs up'));
+  socket.once('close', () => resolve());
+  try {
+    for (const piece of pieces) {
+      socket.write(piece);
+      await new Promise((resume) => setImmediate(resume));
+    }
+    socket.end();
+    await promise;
+  } finally {
+    clearTimeout(timer);
+    socket.destroy();
+  }
+}
+
+/** Requests may be refused, none may change, come twice or come from nowhere. */
+function inOrderOf(due: readonly Reading[], forwarded: readonly Reading[]): void {
+  const left = due.map((reading) => JSON.stringify(reading));
+  for (const reading of forwarded) {
+    const claims = reading.headers.filter((header) => /^(selvedge-|x-selvedge-|x-forwarded-client-cert:)/.test(header));
+    if (claims.length !== 2) throw new Error(`more says who calls than we do: ${JSON.stringify(reading)}`);
+    const at = left.indexOf(JSON.stringify(reading));
+    if (at < 0) throw new Error(`forwarded, but not asked: ${JSON.stringify(reading)}\nasked: ${left.join('\n')}`);
+    left.splice(0, at + 1);
+  }
+}
+
+/** Compares conversations until the time is over. @throws Error with the smallest one that is read differently, and the seed */
+export async function compareFor(
+  differential: Differential,
+  { seed, durationMs }: { readonly seed: number; readonly durationMs: number },
+): Promise<void> {
+  const places = fc.array(fc.nat(2_000), { maxLength: 6 });
+  await fc.assert(
+    fc.asyncProperty(conversations, places, (conversation, cuts) => differential.compare(conversation, cuts)),
+    { seed, numRuns: Number.MAX_SAFE_INTEGER, interruptAfterTimeLimit: durationMs },
+  );
+}

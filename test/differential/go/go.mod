@@ -1,0 +1,3 @@
+module selvedge.test/differential
+
+go 1.24.0
