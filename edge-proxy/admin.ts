@@ -4,6 +4,7 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/logging.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 import { problemResponse } from '#runtime/problem.ts';
+import { isAskedAsLoopback } from '#runtime/socket-address.ts';
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import { breakerRoutes } from './breaker-admin.ts';
 import type { DecisionLog } from './decisions.ts';
@@ -35,6 +36,11 @@ export function adminApp(subject: AdminSubject): Hono {
       subject.log,
     ),
   );
+  app.use(async (c, next) => {
+    if (!isAskedAsLoopback(c.req.url))
+      throw new MeshError('SLV-1009', 'The admin API is asked as localhost, 127.0.0.1 or [::1].');
+    await next();
+  });
   app.get('/metrics', async (c) => {
     const { contentType, text } = await subject.metrics.exposition();
     return c.text(text, 200, { 'content-type': contentType });

@@ -49,6 +49,14 @@ test('of many who create a file one does', () => {
   assert.deepEqual([createFileOnceSync(path, 'first'), createFileOnceSync(path, 'second')], [true, false]);
 });
 
+test('a file that is there is not written for, so that a full disk keeps no process from starting', async () => {
+  const path = join(directory, 'e', 'once');
+  createFileOnceSync(path, 'first');
+  const { mtimeNs } = await stat(join(directory, 'e'), { bigint: true });
+  assert.equal(createFileOnceSync(path, 'second'), false);
+  assert.equal((await stat(join(directory, 'e'), { bigint: true })).mtimeNs, mtimeNs);
+});
+
 test('the operator token is made once, kept, and compared whole', async () => {
   const data = join(directory, 'data');
   const made = loadOrCreateOperatorToken(data);

@@ -1,4 +1,14 @@
-import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
 import { mkdir, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { MeshError } from '#policies/errors/mesh-error.ts';
@@ -64,18 +74,20 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array, m
  * @returns true when this call made it
  */
 export function createFileOnceSync(path: string, data: string | Uint8Array, mode = 0o600): boolean {
+  // What is there needs no disk that takes writes: a process starts again on a full one.
+  if (existsSync(path)) return false;
   const temporary = temporaryBeside(path);
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const file = openSync(temporary, 'wx', mode);
     try {
-      const bytes = Buffer.from(data);
-      for (let written = 0; written < bytes.length; ) written += writeSync(file, bytes, written);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    try {
+      try {
+        const bytes = Buffer.from(data);
+        for (let written = 0; written < bytes.length; ) written += writeSync(file, bytes, written);
+        fsyncSync(file);
+      } finally {
+        closeSync(file);
+      }
       linkSync(temporary, path);
     } catch (error) {
       if (isErrno(error, 'EEXIST')) return false;

@@ -34,6 +34,11 @@ export function isLoopback(host: string): boolean {
   return /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host) || host === '::1' || host === 'localhost';
 }
 
+/** Whether a request was sent to this host by a loopback name or address. A web page that had its own name lead to 127.0.0.1 says that name in `Host`. */
+export function isAskedAsLoopback(url: string): boolean {
+  return isLoopback(new URL(url).hostname.replace(/^\[|\]$/g, ''));
+}
+
 function clip(text: string): string {
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }

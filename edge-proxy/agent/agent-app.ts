@@ -2,7 +2,7 @@ import { Hono } from 'hono';
 import { ConsulError } from '#policies/consul/consul-error.ts';
 import type { PeerEnv } from '#runtime/http-service.ts';
 import { problemResponse } from '#runtime/problem.ts';
-import { isLoopback } from '#runtime/socket-address.ts';
+import { isAskedAsLoopback } from '#runtime/socket-address.ts';
 import type { AgentAccess } from './agent-options.ts';
 import { type AgentParts, type AgentRequest, plainText, requireToken } from './agent-route.ts';
 import { caRoutes } from './ca-routes.ts';
@@ -60,7 +60,7 @@ export function agentApp(parts: AgentParts): Hono<{ Bindings: PeerEnv }> {
 function refuseStrangers(access: AgentAccess, c: AgentRequest): void {
   if (c.req.header('origin') !== undefined)
     throw new ConsulError(403, 'Permission denied: web pages may not use the agent');
-  if (access.kind === 'open' && !isLoopback(new URL(c.req.url).hostname.replace(/^\[|\]$/g, '')))
+  if (access.kind === 'open' && !isAskedAsLoopback(c.req.url))
     throw new ConsulError(403, 'Permission denied: the agent is asked as localhost, 127.0.0.1 or [::1]');
   requireToken(access, c);
 }

@@ -49,6 +49,16 @@ test('the first call of a service waits until the catalog has told of it', async
   );
 });
 
+test('a web page whose name leads to this host reads nothing of the admin API', async () => {
+  for (const proxy of ['web', 'db']) {
+    const { admin } = mesh.proxy(proxy);
+    assert.equal((await httpCall(new URL(admin).host, { path: '/readyz' })).status, 200);
+    const page = await httpCall(new URL(admin).host, { path: '/decisions', headers: { host: 'page.example' } });
+    assert.equal(page.status, 400);
+    assert.match(page.text, /SLV-1009/);
+  }
+});
+
 /** Where `<service>.mesh` leads. */
 async function meshAddress(service: string): Promise<string> {
   const resolver = new Resolver();
