@@ -67,7 +67,8 @@ export class Tap {
     });
     const leave = () => {
       for (const line of lines.values()) {
-        if (line.claims) this.#fail(raw, new Error(`${line.reader.name} answers what is not whole, or twice`));
+        if (!line.spent && line.claims)
+          this.#fail(raw, new Error(`${line.reader.name} answers what is not whole, or twice`));
         line.end();
         this.#connections.delete(line);
       }
