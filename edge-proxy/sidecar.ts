@@ -273,7 +273,8 @@ export class Sidecar {
   #outboundContext(upstream: Upstream, serving: ServingContext['serving']): OutboundContext {
     const { traffic, sweep } = this.#world;
     const { service } = this.config;
-    return { service, upstream, traffic, edge: upstream.edge, sweep, serving, draining: () => this.#draining };
+    const draining = () => this.#draining || upstream.closed;
+    return { service, upstream, traffic, edge: upstream.edge, sweep, serving, draining };
   }
 
   /** They open once `setReserved` has told what to keep clear of. */

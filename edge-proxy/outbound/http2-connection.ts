@@ -9,8 +9,9 @@ export function serveHttp2(stream: ByteStream, context: OutboundContext): void {
   const { service, upstream, traffic, edge } = context;
   edge.connections.value += 1;
   edge.openConnections.value += 1;
-  new Http2ServerConnection(stream, context, {
+  const connection = new Http2ServerConnection(stream, context, {
     onRequest(opened, request) {
+      if (context.draining()) connection.drain();
       const { idleTimeoutMs } = upstream;
       new Http2ServerStream(
         opened,

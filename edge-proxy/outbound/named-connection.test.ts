@@ -163,6 +163,37 @@ describe('CONNECT', () => {
     assert.equal(hasty.text, 'HTTP/1.1 200 OK\r\n\r\nall');
   });
 
+  test('a service with an open connection makes room last, and then the connection ends', async (t) => {
+    const { server } = application();
+    const mesh = await startMesh(t, { applications: [server], httpProxy: true });
+    mesh.web.feed.renew = () => {};
+    const held = mesh.dial(portOf(mesh)).send(connect('db:80', get('db')));
+    await held.until('HTTP/1.1 200 OK\r\n\r\n', ok);
+    mesh.feed(mesh.web, [
+      { kind: 'upstream', name: 'later', protocol: 'http', endpoints: [endpoint(0, 1)], resilience: {} },
+    ]);
+    assert.equal((await mesh.ask(get('later', '/', closing), portOf(mesh))).status, 503);
+    const names = () => mesh.web.upstreams.map(({ name }) => name);
+    assert.deepEqual(names(), ['db', 'later']);
+    mesh.web.feed.state = { kind: 'lost', reason: 'it is down' };
+    const others = mesh.dial(portOf(mesh));
+    for (let index = 0; index < 255; index++) others.send(get(`made-up-${index}`));
+    await others.untilTrue('all answers', () => others.text.split('HTTP/1.1 503').length - 1 === 255);
+    assert.deepEqual(names(), ['db'], 'later was used later, and nobody holds it');
+    held.send(get('db'));
+    await held.untilTrue('a second answer', () => held.text.split(ok).length - 1 === 2);
+    others.send(get('made-up-255'));
+    await others.untilTrue('the answer', () => others.text.split('HTTP/1.1 503').length - 1 === 256);
+    assert.deepEqual(names(), []);
+    held.send(get('db'));
+    await held.untilEnded();
+    assert.match(held.text, /503 Service Unavailable\r\n[\s\S]*Connection: close/i);
+    // So that the mesh's end has something to look at.
+    mesh.feed(mesh.web, [
+      { kind: 'upstream', name: 'made-up-7', protocol: 'http', endpoints: [endpoint(0, 1)], resilience: {} },
+    ]);
+  });
+
   test('behind another request, to a service of HTTP: its requests, as at a port of its own', async (t) => {
     const { server } = application();
     const mesh = await startMesh(t, { applications: [server], httpProxy: true });

@@ -5,7 +5,7 @@ import type { Upstream } from './upstream.ts';
 
 /** How long the first caller of a service waits until the catalog has told of it. */
 const learnTimeoutMs = 2_000;
-/** Services that are called without having been configured; the one not used for the longest time makes room. */
+/** Services that are called without having been configured; the one not used for the longest time makes room, of those without connections if there are any. */
 const maxLearned = 256;
 /** A name of which the catalog knows no instance keeps its place this long, so that made-up names don't have the feed opened without end. */
 const emptyKeepMs = 30_000;
@@ -161,13 +161,21 @@ export class UpstreamSet {
       if (learned.upstream === undefined && nowMs - learned.usedAtMs > emptyKeepMs) this.#drop(learned);
     }
     if (this.#learned.size < maxLearned) return true;
-    let oldest: Learned | undefined;
-    for (const learned of this.#learned.values()) {
-      if (learned.upstream === undefined || learned.upstream.inFlight > 0) continue;
-      if (oldest === undefined || learned.usedAtMs < oldest.usedAtMs) oldest = learned;
-    }
+    // A connection that was opened for a service asks for it once, and is to be served until it ends.
+    const oldest = this.#oldest(({ edge }) => edge.openConnections.value === 0) ?? this.#oldest(() => true);
     if (oldest !== undefined) this.#drop(oldest);
     return oldest !== undefined;
+  }
+
+  /** The one without calls that was not used for the longest time. */
+  #oldest(mayGo: (upstream: Upstream) => boolean): Learned | undefined {
+    let oldest: Learned | undefined;
+    for (const learned of this.#learned.values()) {
+      const { upstream } = learned;
+      if (upstream === undefined || upstream.inFlight > 0 || !mayGo(upstream)) continue;
+      if (oldest === undefined || learned.usedAtMs < oldest.usedAtMs) oldest = learned;
+    }
+    return oldest;
   }
 
   #drop(learned: Learned): void {

@@ -54,6 +54,8 @@ export class Upstream {
   readonly edge: EdgeTraffic;
   /** tcp until the catalog says otherwise: bytes pass, nothing is read into them. */
   protocol: ServiceProtocol = 'tcp';
+  /** It made room for another: connections that were opened for it have to end. */
+  closed = false;
   /** Where every call goes. Undefined: `course` says where. Almost always there, and then a request costs nothing for routing. */
   plain: Destination | undefined;
   readonly #options: UpstreamOptions;
@@ -144,6 +146,7 @@ export class Upstream {
   }
 
   close(): void {
+    this.closed = true;
     for (const destination of this.#destinations.values()) destination.forget();
     this.#pool.close();
   }
