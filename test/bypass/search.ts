@@ -37,7 +37,8 @@ export async function searchWayIn(
 ): Promise<SearchTally> {
   const { protocol } = wayIn;
   const untilMs = performance.now() + durationMs;
-  const mesh = new Mesh({ applications: [applications[protocol]()], protocol });
+  const { httpProxy } = wayIn;
+  const mesh = new Mesh({ applications: [applications[protocol]()], protocol, ...(httpProxy ? { httpProxy } : {}) });
   await mesh.start();
   const asker = await wayIn.open(mesh);
   mesh.defer(() => asker.close());

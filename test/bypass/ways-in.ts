@@ -14,7 +14,9 @@ import type { Mesh } from '../sidecars.ts';
 /** One of them. */
 export interface WayIn {
   readonly name: string;
-  readonly protocol: 'http' | 'http2';
+  readonly protocol: 'http' | 'http2' | 'grpc';
+  /** By the port for all services. */
+  readonly httpProxy?: true;
   /** A connection that may be asked often, and left. */
   open(mesh: Mesh): Promise<Asker>;
 }
@@ -35,6 +37,27 @@ export const waysIn: readonly WayIn[] = [
     open: async (mesh) => http1(() => Promise.resolve(dial(mesh.port))),
   },
   {
+    name: 'HTTP/1.1 with Upgrade, both proxies',
+    protocol: 'http',
+    open: async (mesh) =>
+      http1(() => Promise.resolve(dial(mesh.port)), { more: 'Connection: upgrade\r\nUpgrade: websocket\r\n' }),
+  },
+  {
+    name: 'HTTP/1.1, port for all services',
+    protocol: 'http',
+    httpProxy: true,
+    open: async (mesh) => http1(() => Promise.resolve(dial(mesh.web.httpProxyPort ?? 0)), { host: 'db' }),
+  },
+  {
+    name: 'CONNECT, port for all services',
+    protocol: 'http',
+    httpProxy: true,
+    open: async (mesh) =>
+      http1(() =>
+        Promise.resolve(dial(mesh.web.httpProxyPort ?? 0).send('CONNECT db:80 HTTP/1.1\r\nHost: db:80\r\n\r\n')),
+      ),
+  },
+  {
     name: 'HTTP/1.1, inbound port',
     protocol: 'http',
     open: async (mesh) => http1(async () => (await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current)).peer),
@@ -43,6 +66,15 @@ export const waysIn: readonly WayIn[] = [
     name: 'HTTP/2, both proxies',
     protocol: 'http2',
     open: async (mesh) => http2(() => connect(`http://127.0.0.1:${mesh.port}`)),
+  },
+  {
+    name: 'gRPC, both proxies',
+    protocol: 'grpc',
+    open: async (mesh) =>
+      http2(() => connect(`http://127.0.0.1:${mesh.port}`), undefined, {
+        'content-type': 'application/grpc',
+        te: 'trailers',
+      }),
   },
   {
     name: 'HTTP/2, inbound port',
@@ -60,24 +92,28 @@ export const waysIn: readonly WayIn[] = [
   },
 ];
 
-/** Applications that answer everything with 200. */
+/** Applications that say of every request that they got it. */
 export const applications: Readonly<Record<WayIn['protocol'], () => Server>> = {
   http: () =>
     createServer((socket: Socket) => {
       // One request at a time comes here, none of them with a body.
       socket.on('data', (bytes: Buffer) => {
-        if (bytes.includes('\r\n\r\n')) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n');
+        if (bytes.includes('\r\n\r\n')) socket.write('HTTP/1.1 200 OK\r\nX-Reached: yes\r\nContent-Length: 0\r\n\r\n');
       });
       socket.on('end', () => socket.end());
     }),
-  http2: () =>
-    createHttp2Server().on('stream', (stream: ServerHttp2Stream) =>
-      stream.respond({ ':status': 200 }, { endStream: true }),
-    ),
+  http2: streamApplication,
+  grpc: streamApplication,
 };
 
+function streamApplication(): Server {
+  return createHttp2Server().on('stream', (stream: ServerHttp2Stream) =>
+    stream.respond({ ':status': 200, 'x-reached': 'yes' }, { endStream: true }),
+  );
+}
+
 /** A connection a request: many of them end it. */
-function http1(dialOne: () => Promise<RawPeer>): Asker {
+function http1(dialOne: () => Promise<RawPeer>, { host = 'host', more = 'Connection: close\r\n' } = {}): Asker {
   return {
     async ask({ method, target, lines }) {
       const peer = await dialOne();
@@ -85,21 +121,25 @@ function http1(dialOne: () => Promise<RawPeer>): Asker {
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       const timer = setTimeout(reject, patienceMs, new Error(`no answer to ${method} ${JSON.stringify(target)}`));
       peer.socket.once('close', () => resolve());
-      peer.send(`${method} ${target} HTTP/1.1\r\nHost: host\r\nConnection: close\r\n${headers}\r\n`).end();
+      peer.send(`${method} ${target} HTTP/1.1\r\nHost: ${host}\r\n${more}${headers}\r\n`).end();
       try {
         await promise;
       } finally {
         clearTimeout(timer);
         peer.socket.destroy();
       }
-      return peer.status === 200;
+      return /^x-reached: /im.test(peer.text);
     },
     close() {},
   };
 }
 
 /** Streams of one session, and of a new one where a proxy has ended the last. */
-function http2(start: () => ClientHttp2Session, renew: () => Promise<void> = async () => {}): Asker {
+function http2(
+  start: () => ClientHttp2Session,
+  renew: () => Promise<void> = async () => {},
+  more: Readonly<Record<string, string>> = {},
+): Asker {
   let session: ClientHttp2Session | undefined;
   const open = () => {
     session = start();
@@ -118,10 +158,11 @@ function http2(start: () => ClientHttp2Session, renew: () => Promise<void> = asy
         ':method': method,
         ':path': target,
         ':authority': 'host',
+        ...more,
         ...headers,
       });
       const { promise, resolve } = Promise.withResolvers<boolean>();
-      stream.on('response', (head) => resolve(head[':status'] === 200));
+      stream.on('response', (head) => resolve(head['x-reached'] !== undefined));
       stream.on('error', () => {}); // it is closed then
       stream.on('close', () => resolve(false));
       stream.setTimeout(patienceMs, () => stream.destroy(new Error('no answer')));
