@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { mutated, requests, requestText } from '#edge-proxy/http1/generated-requests.ts';
 import { cut, recordRequests } from '#edge-proxy/http1/recorder.ts';
+import { dialTlsPeer, type RawPeer } from '../raw-client.ts';
 import { Mesh } from '../sidecars.ts';
 import { startReaders } from './readers.ts';
 import { forwardedReading, type Reading } from './reading.ts';
@@ -32,8 +33,8 @@ export interface Tally {
 /** Our two proxies with all readers behind them. */
 export interface Differential {
   readonly tally: Tally;
-  /** Says this on a connection of its own, in pieces. @throws Error when what is behind reads otherwise than we did */
-  compare(conversation: string, cuts: readonly number[]): Promise<void>;
+  /** Says this on a connection of its own, in pieces, to the proxy of `web` or, as a hostile client with an SVID, to that of `db`. @throws Error when what is behind reads otherwise than we did */
+  compare(conversation: string, cuts: readonly number[], way: 'both proxies' | 'inbound port'): Promise<void>;
   end(): Promise<void>;
 }
 
@@ -47,9 +48,11 @@ export async function startDifferential(): Promise<Differential> {
   const tally: Tally = { conversations: 0, read: 0, forwarded: 0, refusals: {} };
   return {
     tally,
-    async compare(conversation, cuts) {
+    async compare(conversation, cuts, way) {
       const pieces = cut(conversation, cuts);
-      await say(mesh, pieces);
+      const { db, webSvid } = mesh;
+      const peer = way === 'both proxies' ? mesh.dial() : (await dialTlsPeer(db.inboundPort, webSvid.current)).peer;
+      await say(peer, pieces);
       const { forwarded, refusals } = tap.take();
       const { messages } = recordRequests(pieces, true);
       const due = messages.map(forwardedReading).filter((reading) => reading !== undefined);
@@ -69,8 +72,7 @@ export async function startDifferential(): Promise<Differential> {
 }
 
 /** All requests of a conversation, then no more: ends when the proxy has ended it. */
-async function say(mesh: Mesh, pieces: readonly Buffer[]): Promise<void> {
-  const { socket } = mesh.dial();
+async function say({ socket }: RawPeer, pieces: readonly Buffer[]): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const timer = setTimeout(reject, 10_000, new Error('the proxy neither answers nor hangs up'));
   socket.once('close', () => resolve());
@@ -106,8 +108,13 @@ export async function compareFor(
 ): Promise<void> {
   const places = fc.array(fc.nat(2_000), { maxLength: 6 });
   const untilMs = performance.now() + durationMs;
-  const property = fc.asyncProperty(conversations, places, (conversation, cuts) =>
-    differential.compare(conversation, cuts),
+  // A handshake takes longer than all else.
+  const ways = fc.oneof(
+    { arbitrary: fc.constant('both proxies' as const), weight: 7 },
+    { arbitrary: fc.constant('inbound port' as const), weight: 1 },
+  );
+  const property = fc.asyncProperty(conversations, places, ways, (conversation, cuts, way) =>
+    differential.compare(conversation, cuts, way),
   );
   // In batches: a run that is interrupted would go on behind our back.
   for (let round = 0; performance.now() < untilMs; round++)

@@ -2,7 +2,7 @@ import { connect, type Socket } from 'node:net';
 import type { Reader } from './readers.ts';
 import { type Reading, readEcho } from './reading.ts';
 
-/** What a reader said of one request: how it reads it, or that it does not take it. */
+/** What a reader said of one request: how it reads it, or that it does not take it (0: it hung up; what it said before may be lost when more came for it). */
 export type Answer = Reading | { readonly refusedWith: number };
 
 const patienceMs = 3_000;
@@ -49,6 +49,10 @@ export class ReaderConnection {
   async answer(): Promise<Answer> {
     for (;;) {
       const end = this.#text.indexOf('\r\n\r\n');
+      if (end < 0 && this.#closed && this.#text === '') {
+        this.end();
+        return { refusedWith: 0 };
+      }
       if (end < 0) await this.#more();
       else {
         const head = this.#text.slice(0, end);
