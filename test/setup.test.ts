@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+/** A checkout with an npm that only tells that it was called. @returns runs bin/setup: whether it installed */
+function makeCheckout(directory: string): () => boolean {
+  for (const folder of ['bin', 'tools', 'node_modules']) mkdirSync(join(directory, folder));
+  copyFileSync(new URL('../bin/setup', import.meta.url), join(directory, 'bin/setup'));
+  const npm = join(directory, 'tools/npm');
+  writeFileSync(npm, '#!/bin/sh\ntouch called\n');
+  chmodSync(npm, 0o755);
+  writeFileSync(join(directory, 'package-lock.json'), '{}');
+  const called = join(directory, 'called');
+  return () => {
+    rmSync(called, { force: true });
+    const env = { ...process.env, PATH: `${join(directory, 'tools')}:${process.env['PATH']}` };
+    const run = spawnSync('sh', [join(directory, 'bin/setup')], { env, encoding: 'utf8' });
+    assert.equal(run.status, 0, run.stderr);
+    return existsSync(called);
+  };
+}
+
+test('bin/setup installs once for each lock file, and not over an npm ci that was done by hand', (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'selvedge-setup-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const installs = makeCheckout(directory);
+  const lock = join(directory, 'package-lock.json');
+  const installed = join(directory, 'node_modules/.package-lock.json');
+  writeFileSync(installed, '{}');
+  utimesSync(installed, 1_000, 1_000);
+  assert.equal(installs(), true, 'what is installed is of an older lock file');
+  assert.equal(installs(), false);
+  writeFileSync(lock, '{"changed": true}');
+  assert.equal(installs(), true);
+  rmSync(join(directory, 'node_modules/.selvedge-lock'));
+  utimesSync(lock, 500, 500);
+  assert.equal(installs(), false, 'by hand');
+  writeFileSync(lock, '{"changed": "again"}');
+  assert.equal(installs(), true);
+});
