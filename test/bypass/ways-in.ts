@@ -108,7 +108,7 @@ export const applications: Readonly<Record<WayIn['protocol'], () => Server>> = {
 
 function streamApplication(): Server {
   return createHttp2Server().on('stream', (stream: ServerHttp2Stream) =>
-    stream.respond({ ':status': 200, 'x-reached': 'yes' }, { endStream: true }),
+    stream.respond({ ':status': 200, 'x-reached': 'yes', 'grpc-status': '0' }, { endStream: true }),
   );
 }
 
