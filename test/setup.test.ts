@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 
 /** A checkout with an npm that only tells that it was called. @returns runs bin/setup: whether it installed */
@@ -49,4 +49,20 @@ test('bin/setup installs once for each lock file, and not over an npm ci that wa
   assert.equal(installs(), false, 'by hand');
   writeFileSync(lock, '{"changed": "again"}');
   assert.equal(installs(), true);
+});
+
+test('without a Node of its own bin/node looks for one on the PATH, and never finds itself', (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'selvedge-setup-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  mkdirSync(join(directory, 'bin'));
+  const script = join(directory, 'bin/node');
+  copyFileSync(new URL('../bin/node', import.meta.url), script);
+  chmodSync(script, 0o755);
+  // `timeout` ends all that was started: a script that starts itself does so without end.
+  const run = (path: string) =>
+    spawnSync('timeout', ['-s', 'KILL', '5', script, '-p', '40 + 2'], { env: { PATH: path }, encoding: 'utf8' });
+  const other = run(`${join(directory, 'bin')}:/usr/bin:/bin`);
+  assert.match(other.stdout + other.stderr, /^42$|Node 26 or newer is needed/m);
+  const found = run(`${join(directory, 'bin')}:${dirname(process.execPath)}:/usr/bin:/bin`);
+  assert.equal(found.stdout, '42\n', found.stderr);
 });
