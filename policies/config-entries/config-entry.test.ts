@@ -291,6 +291,13 @@ test('routers and splitters that Consul refuses', () => {
       route({ PathRegex: '.' }, { PrefixRewrite: '/' }),
       'Route[0] cannot make use of PrefixRewrite without configuring either PathExact or PathPrefix',
     ],
+    ...['/x\r\ny: z', '/a/../b', '/a?b', '/a b', '/%2f'].map(
+      (PrefixRewrite) =>
+        [
+          route({ PathPrefix: '/' }, { PrefixRewrite }),
+          `Route[0] PrefixRewrite is not a canonical path: ${JSON.stringify(PrefixRewrite)}`,
+        ] as const,
+    ),
     [route({}, { RetryOn: ['always'] }), 'Route[0] contains an invalid retry condition: "always"'],
   ] as const) {
     refused('service-router', entry, text);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { canonicaliseTarget } from '../canonical-request.ts';
 import { compileRegularExpression } from '../regular-expression.ts';
 import {
   count,
@@ -108,6 +109,12 @@ export function judgeServiceRouter(entry: ServiceRouter): void {
     }
     if (Destination?.PrefixRewrite?.startsWith('/') === false) {
       throw invalidEntry(`${at} PrefixRewrite doesn't start with '/': ${JSON.stringify(Destination.PrefixRewrite)}`);
+    }
+    // Consul takes any: here every request of the route would be refused for the path that it makes.
+    const rewrite =
+      Destination?.PrefixRewrite === undefined ? undefined : canonicaliseTarget(Destination.PrefixRewrite);
+    if (rewrite !== undefined && !(rewrite.ok && rewrite.path === Destination?.PrefixRewrite)) {
+      throw invalidEntry(`${at} PrefixRewrite is not a canonical path: ${JSON.stringify(Destination?.PrefixRewrite)}`);
     }
     judgeHeaderModifiers(`${at} RequestHeaders`, Destination?.RequestHeaders);
     judgeHeaderModifiers(`${at} ResponseHeaders`, Destination?.ResponseHeaders);
