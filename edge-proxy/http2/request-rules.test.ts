@@ -115,6 +115,24 @@ test('what is taken has one Host, one cookie and no underscore, and reads the sa
   );
 });
 
+test('crumbs of cookies become one, those that are empty nothing', () => {
+  const cookieOf = (...crumbs: string[]) => {
+    const read = readRequest(
+      request(
+        crumbs.map((crumb) => ['cookie', crumb] as const),
+        {},
+      ),
+    );
+    assert.ok(!('kind' in read));
+    const at = read.headers.indexOf('cookie');
+    return at < 0 ? undefined : read.headers[at + 1];
+  };
+  assert.equal(cookieOf('a=1', 'b'), 'a=1; b');
+  assert.equal(cookieOf('a=1', ''), 'a=1');
+  assert.equal(cookieOf('', 'a=1'), 'a=1');
+  assert.equal(cookieOf('', ''), undefined);
+});
+
 test('trailers carry nothing that frames, routes or says who calls', () => {
   const passed = passedTrailers([
     ['grpc-status', '0'],

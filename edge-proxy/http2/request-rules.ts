@@ -47,7 +47,8 @@ export function readRequest(request: TunnelRequest): RequestHead | Fault {
       default:
         if (name === 'te') takesTrailers = true;
         else if (name === 'cookie') {
-          cookie = cookie === undefined ? value : `${cookie}; ${value}`;
+          // An empty crumb would leave a blank at the end, which is malformed (RFC 9113 8.2.1).
+          if (value !== '') cookie = cookie === undefined ? value : `${cookie}; ${value}`;
           continue;
         } else if (name === 'content-type') grpc ||= isGrpc(value);
     }
