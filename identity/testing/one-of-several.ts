@@ -9,7 +9,7 @@ import type { Store } from '#store/contract.ts';
 import { checkConfig, type IdentityConfig } from '../identity-config.ts';
 import { type RunningIdentity, startIdentity } from '../main.ts';
 import { type Admitted, admit } from '../processes/admission.ts';
-import { plenty } from './running-service.ts';
+import { identityConfig } from './running-service.ts';
 import { ServiceCaller } from './service-caller.ts';
 
 /** One of several identity services on a store, in the process of the test, with a data directory of its own. */
@@ -63,18 +63,7 @@ export class OneOfSeveral extends ServiceCaller implements AsyncDisposable {
       await mkdir(join(folder, 'ca'), { mode: 0o700 });
       await cp(join(options.caOf.folder, 'ca'), join(folder, 'ca'), { recursive: true });
     }
-    const config: IdentityConfig = {
-      host: '127.0.0.1',
-      port: 0,
-      dataDir: folder,
-      trustDomain: 'mesh.test',
-      datacenter: 'dc1',
-      svidTtlSeconds: 14_400,
-      open: false,
-      backend: { kind: 'embedded' },
-      rates: { join: plenty, issue: plenty },
-      ...options.config,
-    };
+    const config = identityConfig(folder, options.config);
     const { onStandby = () => undefined, signal = new AbortController().signal } = options;
     try {
       const admitted = await admit({

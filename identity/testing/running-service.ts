@@ -13,7 +13,7 @@ import { ServiceCaller } from './service-caller.ts';
 export type { Answer, Ask, TestNode } from './service-caller.ts';
 
 /** One test is many callers of one address. */
-export const plenty = { perCaller: { perSecond: 1_000, burst: 1_000 }, global: { perSecond: 1_000, burst: 1_000 } };
+const plenty = { perCaller: { perSecond: 1_000, burst: 1_000 }, global: { perSecond: 1_000, burst: 1_000 } };
 
 /** A real identity service on loopback, over HTTPS, with its data in a folder of its own; and what a client needs to talk to it. */
 export class RunningService extends ServiceCaller implements AsyncDisposable {
@@ -100,7 +100,18 @@ async function launch(
   overrides: Partial<IdentityConfig>,
 ): Promise<{ store: Store; identity: RunningIdentity }> {
   const store = await openSqliteStore({ path: join(folder, 'identity.db'), clock: context.clock, log: context.log });
-  const config: IdentityConfig = {
+  const config = identityConfig(folder, overrides);
+  try {
+    return { store, identity: await startIdentity(config, context, store) };
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+/** What a service of the tests is told: embedded CA, any port, no rate that a test could reach. */
+export function identityConfig(folder: string, overrides: Partial<IdentityConfig> = {}): IdentityConfig {
+  return {
     host: '127.0.0.1',
     port: 0,
     dataDir: folder,
@@ -112,10 +123,4 @@ async function launch(
     rates: { join: plenty, issue: plenty },
     ...overrides,
   };
-  try {
-    return { store, identity: await startIdentity(config, context, store) };
-  } catch (error) {
-    await store.close();
-    throw error;
-  }
 }
