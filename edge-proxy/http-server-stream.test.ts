@@ -85,6 +85,12 @@ describe('answers', () => {
       /^HTTP\/1\.1 103 .*Link: <\/a>.*HTTP\/1\.1 200 /s,
     ],
     [
+      'hundreds of headers',
+      'GET',
+      `HTTP/1.1 200 OK\r\n${'Set-Cookie: a=b\r\n'.repeat(900)}Content-Length: 0\r\n\r\n`,
+      /^HTTP\/1\.1 200 OK\r\n(?:Set-Cookie: a=b\r\n){900}/,
+    ],
+    [
       'claims of the mesh',
       'GET',
       'HTTP/1.1 200 OK\r\nSelvedge-Decision: x\r\nselvedge-reached: no\r\nX-Selvedge-A: b\r\nContent-Length: 0\r\n\r\n',

@@ -27,7 +27,7 @@ type Serve = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
 
 /** A session of the application's with its own proxy. */
 function session(mesh: Mesh, port = mesh.port): ClientHttp2Session {
-  const client = connect(`http://127.0.0.1:${port}`);
+  const client = connect(`http://127.0.0.1:${port}`, { maxHeaderListPairs: 2_000 });
   client.on('error', () => {});
   mesh.defer(() => client.destroy());
   return client;
@@ -55,7 +55,8 @@ function ask(client: ClientHttp2Session, headers: OutgoingHttpHeaders, body?: st
   });
 }
 
-const manyFields = Object.fromEntries(Array.from({ length: 101 }, (_, n) => [`x-${n}`, 'y']));
+const fields = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, n) => [`x-${n}`, 'y']));
+const manyFields = fields(101);
 
 const application = (serve: Serve) => createServer().on('stream', serve);
 const mesh2 = (t: Parameters<typeof startMesh>[0], serve: Serve, more: object = {}) =>
@@ -141,18 +142,23 @@ describe('HTTP/2 through two proxies', () => {
 });
 
 describe('one stream and its neighbours', () => {
-  test('HEAD, no content, and content that does not end', async (t) => {
+  test('HEAD, no content, many fields, and content that does not end', async (t) => {
     const mesh = await mesh2(t, (stream, headers) => {
       stream.on('error', () => {});
       const path = headers[':path'];
       if (path === '/head') stream.respond({ ':status': 200, 'content-length': 42 }, { endStream: true });
       else if (path === '/none') stream.respond({ ':status': 204 }, { endStream: true });
+      else if (path === '/many' || path === '/more')
+        stream.respond({ ':status': 200, ...fields(path === '/many' ? 900 : 1_000) }, { endStream: true });
       else stream.close(constants.NGHTTP2_INTERNAL_ERROR);
     });
     const client = session(mesh);
     const head = await ask(client, { ':method': 'HEAD', ':path': '/head' });
     assert.equal(head.headers['content-length'], '42');
     assert.equal((await ask(client, { ':path': '/none' })).status, 204);
+    assert.equal((await ask(client, { ':path': '/many' })).headers['x-899'], 'y');
+    const more = await ask(client, { ':path': '/more' });
+    assert.match(`${more.status} ${more.body}`, /502 .*SLV-4005/s);
     const broken = await ask(client, { ':method': 'POST', ':path': '/broken' }, 'x');
     assert.equal(broken.status, 502);
     assert.match(broken.body, /SLV-4005/);

@@ -33,5 +33,13 @@ export const requestLimits: Http1Limits = {
   allowConnect: false,
 };
 
-/** For what applications answer: an underscore in an answer's header names fools nobody's access rules. */
-export const responseLimits: Http1Limits = { ...requestLimits, allowUnderscores: true };
+/**
+ * For what applications answer. They are not out to fool anyone's rules, so underscores pass; and it is their size that is bounded, in bytes (Envoy: 60 KiB, nginx 4 or
+ * 8), the number of fields only where no honest answer comes (nginx: 1,000).
+ */
+export const responseLimits: Http1Limits = {
+  ...requestLimits,
+  maxHeadBytes: 65_536,
+  maxHeaders: 1_000,
+  allowUnderscores: true,
+};

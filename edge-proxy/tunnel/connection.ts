@@ -3,7 +3,7 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import { FloodGuard } from './flood-guard.ts';
 import { FrameReader, type FrameSink } from './frame-reader.ts';
 import { type FrameOutput, FrameWriter } from './frame-writer.ts';
-import { HpackDecoder, maxFieldSectionSize } from './hpack-decoder.ts';
+import { HpackDecoder, maxAnswerFields, maxFieldSectionSize, maxRequestFields } from './hpack-decoder.ts';
 import { connectionPreface, defaultWindow, errorCode, Http2ConnectionError, maxInt31, settingId } from './http2.ts';
 import { PeerSettings } from './peer-settings.ts';
 import { SignsOfLife } from './signs-of-life.ts';
@@ -32,7 +32,7 @@ export class Http2Connection implements FrameSink, OriginTunnel {
   readonly #limits: TunnelLimits;
   readonly #writer: FrameWriter;
   readonly #reader: FrameReader;
-  readonly #decoder = new HpackDecoder();
+  readonly #decoder: HpackDecoder;
   readonly #floods: FloodGuard;
   readonly #growth: WindowGrowth;
   readonly #life: SignsOfLife;
@@ -58,6 +58,7 @@ export class Http2Connection implements FrameSink, OriginTunnel {
     const initialStreamWindow = Math.max(defaultWindow, options.limits.initialStreamWindow);
     const limits = { ...options.limits, initialStreamWindow };
     this.#limits = limits;
+    this.#decoder = new HpackDecoder(role === 'client' ? maxAnswerFields : maxRequestFields);
     this.#writer = new FrameWriter(options);
     this.#reader = new FrameReader(role, this);
     this.#floods = new FloodGuard(options.now, limits.resets);

@@ -2,8 +2,9 @@ import { decodeHuffman } from './hpack-huffman.ts';
 import { staticTable } from './hpack-static-table.ts';
 import { errorCode, Http2ConnectionError } from './http2.ts';
 
-/** Most fields of one section, counted after decoding. */
-export const maxFields = 100;
+/** Most fields of one section, counted after decoding: of what callers send, and of what is answered to us (edge-proxy/http1/limits.ts). */
+export const maxRequestFields = 100;
+export const maxAnswerFields = 1_000;
 /** Most octets of one section as RFC 9113 6.5.2 counts them: name + value + 32 a field. */
 export const maxFieldSectionSize = 65_536;
 
@@ -32,8 +33,13 @@ export class HpackDecoder {
   /** The last section was over the bounds: only its first fields were kept. */
   over = false;
 
+  readonly #maxFields: number;
   #block: Buffer = Buffer.alloc(0);
   #at = 0;
+
+  constructor(maxFields = maxRequestFields) {
+    this.#maxFields = maxFields;
+  }
 
   /** The peer has acknowledged our SETTINGS_HEADER_TABLE_SIZE: when that is less than it used, its next block must begin with an update (RFC 9113 4.3.1). */
   limitTable(size: number): void {
@@ -60,7 +66,7 @@ export class HpackDecoder {
       const field = this.#field(octet, maxFieldSectionSize);
       begun = true;
       size += field[0].length + field[1].length + fieldOverhead;
-      this.over ||= size > maxFieldSectionSize || fields.length === maxFields;
+      this.over ||= size > maxFieldSectionSize || fields.length === this.#maxFields;
       if (!this.over) fields.push(field);
     }
     return fields;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { HpackDecoder, maxFieldSectionSize } from './hpack-decoder.ts';
+import { HpackDecoder, maxAnswerFields, maxFieldSectionSize } from './hpack-decoder.ts';
 import { encodeFields } from './hpack-encoder.ts';
 import { errorCode, Http2ConnectionError } from './http2.ts';
 
@@ -174,6 +174,11 @@ suite('HPACK', () => {
       assert.ok(reader.decode(block).length <= 100);
       assert.ok(reader.over);
     }
+    const reader = new HpackDecoder(maxAnswerFields);
+    assert.equal(reader.decode(Buffer.alloc(1_000, 0x82)).length, 1_000);
+    assert.ok(!reader.over);
+    reader.decode(Buffer.alloc(1_001, 0x82));
+    assert.ok(reader.over);
     // What was not kept was read: the table is as the peer has it.
     assert.deepEqual(decoder.decode(Buffer.of(0x82)), [[':method', 'GET']]);
     assert.ok(!decoder.over);
