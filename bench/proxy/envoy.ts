@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClientSide, Launch, Mode, Peer, ServerSide } from './hop.ts';
-import { benchRequest } from './hop.ts';
+import { benchRequests, isHttp2 } from './hop.ts';
 
 /** A piece of Envoy's configuration, in its own words. */
 type Json = { readonly [key: string]: Value };
@@ -12,8 +12,8 @@ export function envoy(binary: string): Peer {
   return {
     name: 'envoy',
     note:
-      'concurrency 1; client identity by RBAC on the URI SAN (in HTTP mode with method and path), server identity by ' +
-      'match_typed_subject_alt_names on the URI SAN; HTTP/1.1 between the proxies; TLS sessions resumed',
+      'concurrency 1; client identity by RBAC on the URI SAN (but in TCP mode with method and path), server identity by ' +
+      'match_typed_subject_alt_names on the URI SAN; between the proxies the version of HTTP that is asked in; TLS sessions resumed',
     clientSide: (options) => launch(binary, options.directory, clientConfiguration(options)),
     serverSide: (options) => launch(binary, options.directory, serverConfiguration(options)),
   };
@@ -32,25 +32,26 @@ function clientConfiguration(o: ClientSide): Json {
   const tls = { ...commonTls(o, { uri: o.expected.spiffeId }), sni: o.expected.dnsName, max_session_keys: 64 };
   return bootstrap(
     { port: o.listenPort, filters: proxyFilters(o.mode, 'outbound', []) },
-    cluster(o.serverPort, typed('tls', 'transport_sockets.tls.v3.UpstreamTlsContext', tls)),
+    cluster(o.mode, o.serverPort, typed('tls', 'transport_sockets.tls.v3.UpstreamTlsContext', tls)),
   );
 }
 
 function serverConfiguration(o: ServerSide): Json {
   const principals = [{ authenticated: { principal_name: { exact: o.allowed.spiffeId } } }];
+  const { method, path } = benchRequests[o.mode];
   const permission: Json =
     o.mode === 'tcp'
       ? { any: true }
       : {
           and_rules: {
             rules: [
-              { header: { name: ':method', string_match: { exact: benchRequest.method } } },
-              { url_path: { path: { prefix: benchRequest.path } } },
+              { header: { name: ':method', string_match: { exact: method } } },
+              { url_path: { path: { prefix: path } } },
             ],
           },
         };
   const rules: Json = { rules: { action: 'ALLOW', policies: { web: { permissions: [permission], principals } } } };
-  const layer = o.mode === 'http' ? 'http' : 'network';
+  const layer = o.mode === 'tcp' ? 'network' : 'http';
   const rbac = typed(`envoy.filters.${layer}.rbac`, `filters.${layer}.rbac.v3.RBAC`, {
     ...rules,
     ...(o.mode === 'tcp' ? { stat_prefix: 'rbac' } : {}),
@@ -62,7 +63,7 @@ function serverConfiguration(o: ServerSide): Json {
       filters: proxyFilters(o.mode, 'inbound', [rbac]),
       transport_socket: typed('tls', 'transport_sockets.tls.v3.DownstreamTlsContext', tls),
     },
-    cluster(o.applicationPort),
+    cluster(o.mode, o.applicationPort),
   );
 }
 
@@ -77,6 +78,7 @@ function commonTls(o: ClientSide | ServerSide, expected: { uri?: string }): Json
       tls_certificates: [
         { certificate_chain: { filename: o.own.certificateFile }, private_key: { filename: o.own.keyFile } },
       ],
+      ...(isHttp2(o.mode) ? { alpn_protocols: ['h2'] } : {}),
       validation_context: { trusted_ca: { filename: o.caFile }, ...names },
     },
   };
@@ -91,7 +93,7 @@ function proxyFilters(mode: Mode, name: string, guards: readonly Json[]): readon
   const routes = [{ match: { prefix: '/' }, route: { cluster: 'next' } }];
   const manager: Json = {
     stat_prefix: name,
-    codec_type: 'HTTP1',
+    codec_type: isHttp2(mode) ? 'HTTP2' : 'HTTP1',
     route_config: { name, virtual_hosts: [{ name, domains: ['*'], routes }] },
     http_filters: [...guards, typed('envoy.filters.http.router', 'filters.http.router.v3.Router', {})],
   };
@@ -114,7 +116,17 @@ function bootstrap(listener: { port: number; filters: readonly Json[]; transport
   };
 }
 
-function cluster(port: number, transportSocket?: Json): Json {
+/** An upstream is spoken to in HTTP/1.1 unless it says this. */
+const inHttp2: Json = {
+  typed_extension_protocol_options: {
+    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+      '@type': `${extensions}.upstreams.http.v3.HttpProtocolOptions`,
+      explicit_http_config: { http2_protocol_options: {} },
+    },
+  },
+};
+
+function cluster(mode: Mode, port: number, transportSocket?: Json): Json {
   return {
     name: 'next',
     type: 'STATIC',
@@ -123,6 +135,7 @@ function cluster(port: number, transportSocket?: Json): Json {
       cluster_name: 'next',
       endpoints: [{ lb_endpoints: [{ endpoint: { address: loopback(port) } }] }],
     },
+    ...(isHttp2(mode) ? inHttp2 : {}),
     ...(transportSocket === undefined ? {} : { transport_socket: transportSocket }),
   };
 }

@@ -6,7 +6,7 @@ import { processTree } from '../process-cpu.ts';
 import { waitUntil } from '../processes.ts';
 import { ownSubject, type Sample } from '../report.ts';
 import type { SuiteOptions } from '../suite.ts';
-import { benchRequest, type Subject } from './hop.ts';
+import { benchHost, benchRequests, type Subject } from './hop.ts';
 import { probe } from './probe.ts';
 
 /** Memory and start, of the client-side proxy in HTTP mode. */
@@ -95,7 +95,7 @@ async function look(subject: Subject): Promise<Footprint> {
   try {
     const client = await hop.restartClient();
     const startedMs = performance.now();
-    await waitUntil('the first answer', [client], async () => (await probe(hop.port)) === 200);
+    await waitUntil('the first answer', [client], async () => (await probe('http', hop.port)) === 200);
     const readyMs = performance.now() - startedMs;
     const idle = residentMegabytes(client.pid);
     const sockets = await Promise.all(Array.from({ length: heldConnections }, () => heldConnection(hop.port)));
@@ -114,7 +114,8 @@ function heldConnection(port: number): Promise<Socket> {
     socket.once('error', reject);
     socket.once('close', () => reject(new Error('a connection that was to be kept was closed')));
     socket.once('data', () => resolve(socket));
-    socket.write(`${benchRequest.method} ${benchRequest.path} HTTP/1.1\r\nHost: ${benchRequest.host}\r\n\r\n`);
+    const { method, path } = benchRequests.http;
+    socket.write(`${method} ${path} HTTP/1.1\r\nHost: ${benchHost}\r\n\r\n`);
   });
 }
 

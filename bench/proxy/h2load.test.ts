@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { loadOfLog } from './h2load.ts';
+import { loadOfLog, summaryOf } from './h2load.ts';
 
 test('h2load’s log: latency by its quantiles, what is no success is an error', () => {
   const rows = Array.from({ length: 101 }, (_, index) => `1700000000000000\t200\t${index * 1_000}`);
@@ -14,4 +14,16 @@ test('h2load’s log: latency by its quantiles, what is no success is an error',
 
 test('a log without a line is no measurement', () => {
   assert.throws(() => loadOfLog('', 2), /no answer at all/);
+});
+
+test('h2load’s summary: what failed, bytes of bodies, and the CPU time of the shell’s children', () => {
+  const output = `requests: 330 total, 340 started, 330 done, 328 succeeded, 2 failed, 1 errored, 0 timeout
+status codes: 328 2xx, 0 3xx, 0 4xx, 2 5xx
+traffic: 42.87MB (44951600) total, 2.22MB (2330688) headers (space savings 96.19%), 31.75MB (32800) data
+req/s           :   41569.92    41644.48    41604.14       30.67    50.00%
+0m0.000000s 0m0.010000s
+1m0.700000s 0m0.900000s
+`;
+  assert.deepEqual(summaryOf(output), { failed: 2, bodyBytes: 32_800, cpuSeconds: 61.6 });
+  assert.throws(() => summaryOf('Killed'), /no result/);
 });

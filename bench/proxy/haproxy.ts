@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClientSide, Launch, Mode, Peer, ServerSide } from './hop.ts';
-import { benchRequest } from './hop.ts';
+import { benchRequests, isHttp2 } from './hop.ts';
 
 /** HAProxy, one thread. `http-reuse always`: otherwise each new client connection would shake hands in HTTP mode too. */
 export function haproxy(binary: string): Peer {
@@ -27,17 +27,21 @@ const common = (mode: Mode) => `global
   ssl-default-bind-options ssl-min-ver TLSv1.3
   ssl-default-server-options ssl-min-ver TLSv1.3
 defaults
-  mode ${mode}
+  mode ${mode === 'tcp' ? 'tcp' : 'http'}
   timeout connect 5s
   timeout client 60s
   timeout server 60s
-${mode === 'http' ? '  option http-keep-alive\n  http-reuse always\n' : ''}`;
+${mode === 'tcp' ? '' : '  option http-keep-alive\n  http-reuse always\n'}`;
+
+/** HTTP/2 without TLS, by prior knowledge; and with TLS, where both sides have to agree on it. */
+const plain = (mode: Mode) => (isHttp2(mode) ? ' proto h2' : '');
+const agreed = (mode: Mode) => (isHttp2(mode) ? ' alpn h2' : '');
 
 function clientConfiguration(o: ClientSide): string {
-  const tls = `ssl crt ${o.own.certificateFile} ca-file ${o.caFile} verify required verifyhost ${o.expected.dnsName}`;
+  const tls = `ssl crt ${o.own.certificateFile} ca-file ${o.caFile} verify required verifyhost ${o.expected.dnsName}${agreed(o.mode)}`;
   return `${common(o.mode)}
 frontend outbound
-  bind 127.0.0.1:${o.listenPort}
+  bind 127.0.0.1:${o.listenPort}${plain(o.mode)}
   default_backend db
 backend db
   server db 127.0.0.1:${o.serverPort} ${tls}
@@ -45,15 +49,16 @@ backend db
 }
 
 function serverConfiguration(o: ServerSide): string {
-  const rule = `http-request deny unless { method ${benchRequest.method} } { path_beg ${benchRequest.path} }`;
+  const { method, path } = benchRequests[o.mode];
+  const rule = `http-request deny unless { method ${method} } { path_beg ${path} }`;
   return `${common(o.mode)}
 frontend inbound
-  bind 127.0.0.1:${o.listenPort} ssl crt ${o.own.certificateFile} ca-file ${o.caFile} verify required
+  bind 127.0.0.1:${o.listenPort} ssl crt ${o.own.certificateFile} ca-file ${o.caFile} verify required${agreed(o.mode)}
   tcp-request session reject unless { ssl_c_der,hex -m sub ${uriSanInHex(o.allowed.spiffeId)} }
-  ${o.mode === 'http' ? rule : ''}
+  ${o.mode === 'tcp' ? '' : rule}
   default_backend application
 backend application
-  server application 127.0.0.1:${o.applicationPort}
+  server application 127.0.0.1:${o.applicationPort}${plain(o.mode)}
 `;
 }
 

@@ -1,15 +1,37 @@
 import type { Leaf } from '../certificates.ts';
 import type { BenchProcess } from '../processes.ts';
 
-/** Whether the proxies of a hop read HTTP or splice bytes. */
-export type Mode = 'http' | 'tcp';
+/** What the proxies of a hop speak at both ends and between them, in Consul's words: HTTP/1.1, HTTP/2, gRPC over it; or they splice bytes. */
+export type Mode = 'http' | 'http2' | 'grpc' | 'tcp';
 
-/** The one request of the benchmark. In HTTP mode every subject authorises method and path of each request as well. */
-export const benchRequest = { method: 'GET', path: '/orders', host: 'db.mesh' } as const;
+/** A request of the benchmark. */
+export interface BenchRequest {
+  readonly method: string;
+  readonly path: string;
+}
+
+/** What the benchmark asks in each mode. But for `tcp` every subject authorises method and path of each request as well. */
+export const benchRequests: Readonly<Record<Mode, BenchRequest>> = {
+  http: { method: 'GET', path: '/orders' },
+  http2: { method: 'GET', path: '/orders' },
+  // The server knows an answer's type by the end of the path.
+  grpc: { method: 'POST', path: '/shop.Orders/Get.grpc' },
+  tcp: { method: 'GET', path: '/orders' },
+};
+
+/** The name that is asked for. */
+export const benchHost = 'db.mesh';
+
+/** Whether requests of this mode are streams of HTTP/2. */
+export const isHttp2 = (mode: Mode): mode is 'http2' | 'grpc' => mode === 'http2' || mode === 'grpc';
+
+/** One gRPC message of 100 bytes as it stands on the wire: not compressed, its length, itself. */
+export const grpcMessage: Buffer = Buffer.concat([Buffer.of(0, 0, 0, 0, 95), Buffer.alloc(95, 'x')]);
 
 /** What is measured: client -> client-side proxy -> mTLS -> server-side proxy -> application. */
 export interface Hop {
-  /** Loopback port of the client-side proxy: plain HTTP. */
+  readonly mode: Mode;
+  /** Loopback port of the client-side proxy: without TLS. */
   readonly port: number;
   /** Loopback port of the server-side proxy: mTLS. */
   readonly innerPort: number;
@@ -19,6 +41,9 @@ export interface Hop {
   restartClient(): Promise<BenchProcess>;
   stop(): Promise<void>;
 }
+
+/** Where the application of each mode listens. */
+export type ApplicationPorts = Readonly<Record<Mode, number>>;
 
 /** One proxy under test. */
 export interface Subject {

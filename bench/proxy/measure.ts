@@ -1,9 +1,8 @@
 import { cpuSeconds } from '../process-cpu.ts';
 import type { Sample } from '../report.ts';
 import type { SuiteOptions } from '../suite.ts';
-import type { PacedOptions } from './h2load.ts';
-import { benchRequest, type Hop, type Mode } from './hop.ts';
-import type { replies } from './nginx.ts';
+import type { PacedOptions, StreamOptions } from './h2load.ts';
+import { benchHost, benchRequests, type Hop, type Mode } from './hop.ts';
 import type { Load, LoadOptions } from './wrk.ts';
 
 /** One way of asking. */
@@ -12,7 +11,10 @@ export interface Case {
   readonly mode: Mode;
   /** Client connections at once. */
   readonly connections: number;
-  readonly path: keyof typeof replies;
+  /** Of what the application has in that mode. */
+  readonly path: string;
+  /** HTTP/2: requests in flight on each connection. */
+  readonly streams?: number;
   /** Every request on a connection of its own. */
   readonly newConnections?: boolean;
   /** Requests a second, whatever is answered; without it as many as are answered. */
@@ -85,6 +87,8 @@ export const cases: readonly Case[] = [
     newConnections: true,
     metrics: usual,
   },
+  { name: 'http2-32', mode: 'http2', connections: 4, streams: 8, path: benchRequests.http2.path, metrics: usual },
+  { name: 'grpc-unary-32', mode: 'grpc', connections: 4, streams: 8, path: benchRequests.grpc.path, metrics: usual },
   { name: 'tcp-keepalive-32', mode: 'tcp', connections: 32, path: '/orders', metrics: usual },
   { name: 'tcp-bulk-1', mode: 'tcp', connections: 1, path: '/orders/bulk', metrics: bulk },
   { name: 'new-connections-tcp', mode: 'tcp', connections: 32, path: '/orders', newConnections: true, metrics: usual },
@@ -107,6 +111,7 @@ export interface CaseOptions extends SuiteOptions {
   readonly loaders: {
     readonly wrk: (options: LoadOptions) => Promise<Load>;
     readonly paced: (options: PacedOptions) => Promise<Load>;
+    readonly streams: (options: StreamOptions) => Promise<Load>;
   };
   readonly applicationPort: number;
   readonly fail: (what: string, error: unknown) => void;
@@ -152,8 +157,9 @@ export async function measureCase(one: Case, hops: ReadonlyMap<string, Hop>, opt
 }
 
 function askAs(one: Case, port: number, seconds: number, { loaders }: CaseOptions): Promise<Load> {
-  const { connections, path, rate } = one;
-  const common = { port, seconds, connections, path, host: benchRequest.host };
+  const { mode, connections, path, rate, streams } = one;
+  const common = { port, seconds, connections, path, host: benchHost };
+  if (streams !== undefined) return loaders.streams({ ...common, streams, grpc: mode === 'grpc' });
   if (rate !== undefined) return loaders.paced({ ...common, rate });
   return loaders.wrk({ ...common, newConnections: one.newConnections ?? false });
 }

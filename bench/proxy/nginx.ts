@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClientSide, Launch, Mode, Peer, ServerSide } from './hop.ts';
-import { benchRequest } from './hop.ts';
+import { benchRequests, isHttp2 } from './hop.ts';
 
 /** An nginx on this machine. */
 export interface NginxBinary {
@@ -22,7 +22,7 @@ export function nginx(binary: NginxBinary): Peer {
     name: 'nginx',
     note:
       'worker_processes 1; client identity by the subject of the leaf (map of $ssl_client_s_dn; nginx reads no URI SAN), server ' +
-      'identity by its DNS SAN (proxy_ssl_name); upstream keep-alive 64; TLS sessions resumed',
+      'identity by its DNS SAN (proxy_ssl_name, grpc_ssl_name); upstream keep-alive 64, by HTTP/2 one request at a time on each (grpc_pass); TLS sessions resumed',
     clientSide: (options) => launch(binary, options.directory, options.mode, clientConfiguration(options)),
     serverSide: (options) => launch(binary, options.directory, options.mode, serverConfiguration(options)),
   };
@@ -61,8 +61,8 @@ ${process.getuid?.() === 0 ? 'user root; # its files lie in a directory that onl
 pid ${directory}/nginx.pid;
 error_log stderr error;
 events { worker_connections 4096; }
-${mode === 'http' ? 'http' : 'stream'} {
-${mode === 'http' ? http : ''}${body}
+${mode === 'tcp' ? 'stream' : 'http'} {
+${mode === 'tcp' ? '' : http}${body}
 }
 `,
   );
@@ -70,12 +70,13 @@ ${mode === 'http' ? http : ''}${body}
 }
 
 function clientConfiguration(o: ClientSide): string {
-  const tls = `proxy_ssl_certificate ${o.own.certificateFile};
-    proxy_ssl_certificate_key ${o.own.keyFile};
-    proxy_ssl_trusted_certificate ${o.caFile};
-    proxy_ssl_verify on;
-    proxy_ssl_name ${o.expected.dnsName};
-    proxy_ssl_protocols TLSv1.3;`;
+  const module = isHttp2(o.mode) ? 'grpc' : 'proxy';
+  const tls = `${module}_ssl_certificate ${o.own.certificateFile};
+    ${module}_ssl_certificate_key ${o.own.keyFile};
+    ${module}_ssl_trusted_certificate ${o.caFile};
+    ${module}_ssl_verify on;
+    ${module}_ssl_name ${o.expected.dnsName};
+    ${module}_ssl_protocols TLSv1.3;`;
   if (o.mode === 'tcp') {
     return `  upstream db { server 127.0.0.1:${o.serverPort}; }
   server {
@@ -88,19 +89,17 @@ function clientConfiguration(o: ClientSide): string {
   return `  ${keepAlive}
   upstream db { server 127.0.0.1:${o.serverPort}; keepalive 64; keepalive_requests 1000000000; }
   server {
-    listen 127.0.0.1:${o.listenPort} backlog=4096;
+    listen 127.0.0.1:${o.listenPort}${isHttp2(o.mode) ? ' http2' : ''} backlog=4096;
     ${tls}
     location / {
-      proxy_pass https://db;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
+      ${passTo(o.mode, 'db', true)}
     }
   }`;
 }
 
 function serverConfiguration(o: ServerSide): string {
   const subject = `CN=${o.allowed.service}`;
-  const tls = `listen 127.0.0.1:${o.listenPort} ssl backlog=4096;
+  const tls = `listen 127.0.0.1:${o.listenPort} ssl${isHttp2(o.mode) ? ' http2' : ''} backlog=4096;
     ssl_certificate ${o.own.certificateFile};
     ssl_certificate_key ${o.own.keyFile};
     ssl_client_certificate ${o.caFile};
@@ -116,17 +115,24 @@ function serverConfiguration(o: ServerSide): string {
     proxy_pass $permitted;
   }`;
   }
+  const { method, path } = benchRequests[o.mode];
   return `  ${keepAlive}
-  map "$ssl_client_s_dn $request_method" $permitted { "${subject} ${benchRequest.method}" 1; default 0; }
+  map "$ssl_client_s_dn $request_method" $permitted { "${subject} ${method}" 1; default 0; }
   upstream application { server 127.0.0.1:${o.applicationPort}; keepalive 64; keepalive_requests 1000000000; }
   server {
     ${tls}
     location / { return 403; }
-    location ${benchRequest.path} {
+    location ${path} {
       if ($permitted = 0) { return 403; }
-      proxy_pass http://application;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
+      ${passTo(o.mode, 'application', false)}
     }
   }`;
+}
+
+/** HTTP/2 goes on as such by the module for gRPC alone, whatever it carries. */
+function passTo(mode: Mode, upstream: string, secure: boolean): string {
+  if (isHttp2(mode)) return `grpc_pass ${secure ? 'grpcs' : 'grpc'}://${upstream};`;
+  return `proxy_pass ${secure ? 'https' : 'http'}://${upstream};
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";`;
 }

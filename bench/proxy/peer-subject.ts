@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Authority } from '../certificates.ts';
 import { freePorts } from '../loopback-ports.ts';
 import { type ProcessGroup, waitForPort } from '../processes.ts';
-import type { Hop, Mode, Peer, Subject } from './hop.ts';
+import type { ApplicationPorts, Hop, Mode, Peer, Subject } from './hop.ts';
 import { expectAnswered, expectMutualTls, expectRefused } from './proof.ts';
 
 /** Who takes which part in a hop of a peer; names of services. */
@@ -38,7 +38,7 @@ const impostors: readonly { readonly what: string; readonly refused: Cast; reado
 /** A peer as a subject of the suite: web -> db through two processes of it. */
 export function peerSubject(
   peer: Peer,
-  world: { processes: ProcessGroup; authority: Authority; applicationPort: number },
+  world: { processes: ProcessGroup; authority: Authority; applicationPorts: ApplicationPorts },
 ): Subject {
   return {
     name: peer.name,
@@ -70,9 +70,9 @@ async function startPair(
   peer: Peer,
   mode: Mode,
   members: Cast,
-  world: { processes: ProcessGroup; authority: Authority; applicationPort: number },
+  world: { processes: ProcessGroup; authority: Authority; applicationPorts: ApplicationPorts },
 ): Promise<Hop> {
-  const { processes, authority, applicationPort } = world;
+  const { processes, authority, applicationPorts } = world;
   const [port, innerPort] = (await freePorts(2)) as [number, number];
   const name = `${peer.name}-${mode}-${++pairs}`;
   const directoryFor = (side: string) => {
@@ -84,7 +84,7 @@ async function startPair(
   const server = peer.serverSide({
     ...shared,
     listenPort: innerPort,
-    applicationPort,
+    applicationPort: applicationPorts[mode],
     own: authority.leaf(members.server),
     allowed: authority.leaf(members.allows),
     directory: directoryFor('server'),
@@ -102,6 +102,7 @@ async function startPair(
   let clientProcess = startClient();
   await Promise.all([waitForPort(innerPort, serverProcess), waitForPort(port, clientProcess)]);
   return {
+    mode,
     port,
     innerPort,
     processes: [clientProcess, serverProcess],

@@ -3,15 +3,15 @@ import { join } from 'node:path';
 import { freePorts } from '../loopback-ports.ts';
 import { type BenchProcess, type ProcessGroup, waitForPort, waitUntil } from '../processes.ts';
 import { ownSubject } from '../report.ts';
-import type { Hop, Mode, Subject } from './hop.ts';
-import { benchRequest } from './hop.ts';
+import type { ApplicationPorts, Hop, Mode, Subject } from './hop.ts';
+import { benchRequests } from './hop.ts';
 import { probe } from './probe.ts';
 import { expectAnswered, expectMutualTls, expectRefused } from './proof.ts';
 
 interface World {
   readonly checkout: string;
   readonly processes: ProcessGroup;
-  readonly applicationPort: number;
+  readonly applicationPorts: ApplicationPorts;
 }
 
 /** The control plane of one hop: `selvedge dev`. Its CPU does not count, as it is not on the path of a request. */
@@ -36,7 +36,7 @@ export function selvedge(world: World): Subject {
     name: ownSubject,
     note:
       'default resilience policy (breaker, retries, timeouts), metrics on, errors logged; SPIFFE IDs verified at both ends, no TLS ' +
-      'resumption; intention web -> db: L7 (method, path prefix) in HTTP mode, L4 in TCP mode',
+      'resumption; intention web -> db: L4 in TCP mode, else L7 (method, path prefix)',
     async open(mode) {
       const control = await startControlPlane(world);
       await declare(control, mode);
@@ -44,6 +44,7 @@ export function selvedge(world: World): Subject {
       const web = await startEdgeProxy('web', mode, control, world);
       let webProcess = web.process;
       const hop: Hop = {
+        mode,
         port: web.upstreamPort,
         innerPort: db.listenPort,
         processes: [web.process, db.process],
@@ -60,7 +61,7 @@ export function selvedge(world: World): Subject {
       await waitUntil(
         'a request through both edge proxies',
         hop.processes,
-        async () => (await probe(hop.port)) === 200,
+        async () => (await probe(mode, hop.port)) === 200,
       );
       const proof = [
         await expectAnswered(hop),
@@ -92,7 +93,7 @@ async function startEdgeProxy(service: string, mode: Mode, control: ControlPlane
       ...['--listen', `127.0.0.1:${listenPort}`, '--admin-addr', '127.0.0.1:0'],
       ...['--catalog', control.catalogUrl, '--identity', control.identityUrl],
       ...(service === 'db'
-        ? ['--local', `127.0.0.1:${world.applicationPort}`]
+        ? ['--local', `127.0.0.1:${world.applicationPorts[mode]}`]
         : ['--upstream', `db=127.0.0.1:${upstreamPort}`]),
     ]);
   const process = startIt();
@@ -107,8 +108,9 @@ async function declare(control: ControlPlane, mode: Mode): Promise<void> {
 }
 
 async function allow(control: ControlPlane, mode: Mode, source: string): Promise<void> {
-  const http = { PathPrefix: benchRequest.path, Methods: [benchRequest.method] };
-  const rule = mode === 'http' ? { Permissions: [{ Action: 'allow', HTTP: http }] } : { Action: 'allow' };
+  const { method, path } = benchRequests[mode];
+  const http = { PathPrefix: path, Methods: [method] };
+  const rule = mode === 'tcp' ? { Action: 'allow' } : { Permissions: [{ Action: 'allow', HTTP: http }] };
   await send(control, 'PUT', intentionOf(source), rule);
 }
 
@@ -121,10 +123,10 @@ async function refuseImpostor(mode: Mode, control: ControlPlane, world: World): 
   try {
     const port = mallory.upstreamPort;
     await allow(control, mode, 'mallory');
-    await waitUntil('mallory let in by an intention', [mallory.process], async () => (await probe(port)) === 200);
+    await waitUntil('mallory let in by an intention', [mallory.process], async () => (await probe(mode, port)) === 200);
     await send(control, 'DELETE', intentionOf('mallory'));
-    await waitUntil('mallory kept out again', [mallory.process], async () => (await probe(port)) !== 200);
-    return await expectRefused('edge proxy with the identity mallory', { port });
+    await waitUntil('mallory kept out again', [mallory.process], async () => (await probe(mode, port)) !== 200);
+    return await expectRefused('edge proxy with the identity mallory', { mode, port });
   } finally {
     await mallory.process.stop();
   }

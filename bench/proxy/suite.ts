@@ -2,15 +2,16 @@ import { cpus } from 'node:os';
 import { createAuthority } from '../certificates.ts';
 import { findPrograms, type Programs } from '../install.ts';
 import { freePorts } from '../loopback-ports.ts';
-import { waitForPort } from '../processes.ts';
+import { type ProcessGroup, waitForPort } from '../processes.ts';
 import { ownSubject, type Sample } from '../report.ts';
 import type { Suite, SuiteOptions, SuiteResult } from '../suite.ts';
 import { envoy } from './envoy.ts';
 import { footprintCase, measureFootprint } from './footprint.ts';
-import { createPacedLoader } from './h2load.ts';
+import { createPacedLoader, createStreamLoader } from './h2load.ts';
 import { haproxy } from './haproxy.ts';
-import type { Hop, Mode, Subject } from './hop.ts';
+import type { ApplicationPorts, Hop, Mode, Subject } from './hop.ts';
 import { cases, measureCase } from './measure.ts';
+import { nghttpdApplication } from './nghttpd.ts';
 import { nginx, nginxApplication } from './nginx.ts';
 import { peerSubject } from './peer-subject.ts';
 import { selvedge } from './selvedge.ts';
@@ -27,10 +28,8 @@ export const proxySuite: Suite = {
 async function runProxySuite(options: SuiteOptions): Promise<SuiteResult> {
   const { tell, processes } = options;
   const programs = findPrograms(options.checkout, tell);
-  const [applicationPort] = (await freePorts(1)) as [number];
-  const launch = nginxApplication(programs.nginx, processes.directory, applicationPort);
-  await waitForPort(applicationPort, processes.start('application', launch.file, launch.args));
-  const subjects = subjectsOf(programs, options, applicationPort);
+  const applicationPorts = await startApplications(programs, processes);
+  const subjects = subjectsOf(programs, options, applicationPorts);
   const chosen = cases.filter((one) => options.cases.length === 0 || options.cases.includes(one.name));
   describe(options, subjects);
 
@@ -40,12 +39,18 @@ async function runProxySuite(options: SuiteOptions): Promise<SuiteResult> {
     tell(`FAILED ${line}`);
     failures.push(line);
   };
-  const loaders = { wrk: createWrk(programs.wrk, processes), paced: createPacedLoader(programs.h2load, processes) };
+  const loaders = {
+    wrk: createWrk(programs.wrk, processes),
+    paced: createPacedLoader(programs.h2load, processes),
+    streams: createStreamLoader(programs.h2load, processes),
+  };
   const samples: Sample[] = [];
   for (const mode of new Set(chosen.map((one) => one.mode))) {
     const hops = await openHops(subjects, mode, tell, fail);
     for (const one of chosen.filter((candidate) => candidate.mode === mode)) {
-      samples.push(...(await measureCase(one, hops, { ...options, loaders, applicationPort, fail })));
+      samples.push(
+        ...(await measureCase(one, hops, { ...options, loaders, applicationPort: applicationPorts[mode], fail })),
+      );
     }
     await Promise.all([...hops.values()].map((hop) => hop.stop()));
   }
@@ -55,9 +60,23 @@ async function runProxySuite(options: SuiteOptions): Promise<SuiteResult> {
   return { samples, failures, missing };
 }
 
-function subjectsOf(programs: Programs, options: SuiteOptions, applicationPort: number): Subject[] {
+/** One for HTTP/1.1 and bytes, one for HTTP/2, one for gRPC. */
+async function startApplications(programs: Programs, processes: ProcessGroup): Promise<ApplicationPorts> {
+  const [http, http2, grpc] = (await freePorts(3)) as [number, number, number];
+  const launches = [
+    [http, nginxApplication(programs.nginx, processes.directory, http)],
+    [http2, nghttpdApplication(programs.nghttpd, processes.directory, 'http2', http2)],
+    [grpc, nghttpdApplication(programs.nghttpd, processes.directory, 'grpc', grpc)],
+  ] as const;
+  await Promise.all(
+    launches.map(([port, { file, args }]) => waitForPort(port, processes.start('application', file, args))),
+  );
+  return { http, http2, grpc, tcp: http };
+}
+
+function subjectsOf(programs: Programs, options: SuiteOptions, applicationPorts: ApplicationPorts): Subject[] {
   const authority = createAuthority(options.processes.directory);
-  const world = { processes: options.processes, authority, applicationPort };
+  const world = { processes: options.processes, authority, applicationPorts };
   const peers = [
     ...(programs.haproxy === undefined ? [] : [haproxy(programs.haproxy)]),
     nginx(programs.nginx),
@@ -69,11 +88,11 @@ function subjectsOf(programs: Programs, options: SuiteOptions, applicationPort: 
 
 function describe(options: SuiteOptions, subjects: readonly Subject[]): void {
   const { tell, rounds, seconds } = options;
-  tell('wrk or h2load, 1 thread -> client-side proxy -> mTLS 1.3 -> server-side proxy -> nginx');
+  tell('wrk or h2load, 1 thread -> client-side proxy -> mTLS 1.3 -> server-side proxy -> nginx, or nghttpd');
   tell(
     `${cpus().length} cores; each proxy one process with one thread for traffic; ${rounds} rounds of ${seconds} s, order rotated`,
   );
-  tell('cpu/request: both proxies of the hop; neither wrk nor nginx behind it, nor the control plane');
+  tell('cpu/request: both proxies of the hop; neither loader nor application, nor the control plane');
   for (const subject of subjects) tell(`  ${subject.name}: ${subject.note}`);
 }
 
