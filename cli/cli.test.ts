@@ -83,6 +83,13 @@ describe('command line', () => {
       2,
       /--svid-ttl: "25h" is not within 1m to 24h/,
     ],
+    [
+      'a serial that is none',
+      ['identity', 'revoke', '--serial', 'zz'],
+      2,
+      /--serial: "zz": must be a serial number in hex[\s\S]*SLV-1002/,
+    ],
+    ['an empty argument', ['identity', 'node', 'show', ''], 2, /missing required argument 'id'[\s\S]*SLV-1003/],
     ['a name that can not be', ['dev', '--datacenter', 'a b'], 2, /--datacenter: "a b" is not a valid name/],
     [
       'a pin and an identity service that can not be proven by it',

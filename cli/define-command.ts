@@ -35,6 +35,8 @@ export function defineCommand<S extends OptionSet>(parent: Command, definition: 
     const positional = given
       .slice(0, definition.positional?.length ?? 0)
       .map((value) => (typeof value === 'string' ? value : ''));
+    const missing = definition.positional?.find((argument, at) => argument.startsWith('<') && positional[at] === '');
+    if (missing !== undefined) throw usageError(`missing required argument '${missing.slice(1, -1)}'`);
     const flags = command.opts<Record<string, string | string[] | boolean | undefined>>();
     const names = [...new Set([...allOptionNames, ...Object.keys(definition.options)])];
     const values = resolveConfiguration(definition.options, flags, process.env, names);

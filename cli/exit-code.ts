@@ -12,8 +12,11 @@ export const exitCode = {
   unreachable: 5,
 } as const;
 
-/** What was typed is wrong: options, and names that can't be. */
-const misuse: ReadonlySet<string> = new Set(['SLV-1001', 'SLV-1002', 'SLV-1003', 'SLV-5001', 'SLV-5002']);
+/** What was typed is wrong: options, names that can't be, and what a service says can't be. */
+const misuse: ReadonlySet<string> = new Set([
+  ...['SLV-1001', 'SLV-1002', 'SLV-1003', 'SLV-1009'],
+  ...['SLV-2190', 'SLV-5001', 'SLV-5002'],
+]);
 
 /** The exit code that an error stands for. */
 export function exitCodeOf(error: unknown): number {

@@ -147,7 +147,9 @@ function errorOf(answer: MeshResponse): MeshError {
         ? 'SLV-2002'
         : answer.status === 404
           ? 'SLV-1010'
-          : 'SLV-1009';
+          : answer.status >= 500
+            ? 'SLV-1007'
+            : 'SLV-1009';
   return new MeshError(code, text || `the service answered ${answer.status}`);
 }
 

@@ -1,4 +1,5 @@
 import type { IdentityConfig } from '#identity/identity-config.ts';
+import { vaultName, vaultPath } from '#identity/vault/vault-path.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { OptionSet, OptionValues } from '#runtime/configuration.ts';
 import { durationMs, serviceUrl, text } from '#runtime/option-kinds.ts';
@@ -9,14 +10,19 @@ export const vaultPlaceOptions = {
   vaultNamespace: { parse: text, placeholder: 'path', description: 'Vault namespace' },
   vaultCaFile: { parse: text, placeholder: 'file', description: 'PEM roots of the Vault server' },
   vaultMount: {
-    parse: text,
+    parse: vaultPath,
     placeholder: 'path',
     default: 'pki_int',
     description: 'PKI mount with the role (vault-leaf)',
   },
-  vaultRole: { parse: text, placeholder: 'name', default: 'svid', description: 'role that signs SVIDs (vault-leaf)' },
+  vaultRole: {
+    parse: vaultName,
+    placeholder: 'name',
+    default: 'svid',
+    description: 'role that signs SVIDs (vault-leaf)',
+  },
   vaultRootMount: {
-    parse: text,
+    parse: vaultPath,
     placeholder: 'path',
     default: 'pki_root',
     description: 'PKI mount with the root that signs the issuing CA (vault-intermediate)',
@@ -27,7 +33,7 @@ export const vaultPlaceOptions = {
     description: 'PEM roots that the mesh is to trust; absent: the root of the issuer when first met, then pinned',
   },
   vaultApproleMount: {
-    parse: text,
+    parse: vaultPath,
     placeholder: 'path',
     default: 'approle',
     description: 'mount of the AppRole method',
@@ -45,12 +51,12 @@ export const vaultPlaceOptions = {
 export const vaultOptions = {
   ...vaultPlaceOptions,
   vaultIssuer: {
-    parse: text,
+    parse: vaultName,
     placeholder: 'ref',
     description: "issuer to sign with (vault-leaf); the mount's default when absent",
   },
   vaultRootIssuer: {
-    parse: text,
+    parse: vaultName,
     placeholder: 'ref',
     description: "issuer that signs the issuing CA (vault-intermediate); the mount's default when absent",
   },
@@ -67,7 +73,7 @@ export const vaultOptions = {
   },
   vaultKubernetesRole: { parse: text, placeholder: 'name', description: 'log in by Kubernetes: the role' },
   vaultKubernetesMount: {
-    parse: text,
+    parse: vaultPath,
     placeholder: 'path',
     default: 'kubernetes',
     description: 'mount of that method',
@@ -79,11 +85,11 @@ export const vaultOptions = {
     description: 'token of the service account',
   },
   vaultJwtRole: { parse: text, placeholder: 'name', description: 'log in by JWT: the role' },
-  vaultJwtMount: { parse: text, placeholder: 'path', default: 'jwt', description: 'mount of that method' },
+  vaultJwtMount: { parse: vaultPath, placeholder: 'path', default: 'jwt', description: 'mount of that method' },
   vaultJwtFile: { parse: text, placeholder: 'file', description: 'file with the JWT' },
   vaultCertFile: { parse: text, placeholder: 'file', description: 'log in by TLS certificate: PEM chain' },
   vaultKeyFile: { parse: text, placeholder: 'file', description: 'its key, PEM' },
-  vaultCertMount: { parse: text, placeholder: 'path', default: 'cert', description: 'mount of that method' },
+  vaultCertMount: { parse: vaultPath, placeholder: 'path', default: 'cert', description: 'mount of that method' },
   vaultCertRole: { parse: text, placeholder: 'name', description: 'its entry; absent: Vault tries all' },
 } as const satisfies OptionSet;
 

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { MeshError } from '#policies/errors/mesh-error.ts';
+import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
+import { parseSpiffeId, parseTrustDomain } from '#policies/spiffe-id.ts';
 import { parseStrictJson } from '#policies/strict-json.ts';
 import { type FederationView, federationSchema } from '#policies/wire/federation-api.ts';
 import { readFileBounded } from '#runtime/atomic-file.ts';
@@ -27,11 +28,16 @@ export function defineFederation(identity: Command): void {
     summary: 'federate with a trust domain: its bundle is fetched now and at its refresh hint',
     options: {
       ...identityClientOptions,
-      trustDomain: { parse: text, placeholder: 'domain', required: true, description: 'whose bundle it is' },
+      trustDomain: {
+        parse: parseTrustDomain,
+        placeholder: 'domain',
+        required: true,
+        description: 'whose bundle it is',
+      },
       url: { parse: text, placeholder: 'url', required: true, description: 'https URL of their bundle endpoint' },
       profile,
       endpointSpiffeId: {
-        parse: text,
+        parse: parseSpiffeId,
         placeholder: 'id',
         description: 'ID that the endpoint must show, for https_spiffe',
       },
@@ -103,5 +109,10 @@ function stateOf({ bundle, sequence, roots, jwtKeys, failure }: FederationView):
 async function readBundle(file: string): Promise<unknown> {
   const content = await readFileBounded(file, maxBundleBytes);
   if (content === undefined) throw new MeshError('SLV-1005', `There is no file ${file} (--bundle).`);
-  return parseStrictJson(content.toString('utf8'));
+  try {
+    return parseStrictJson(content.toString('utf8'));
+  } catch (cause) {
+    if (!isMeshError(cause)) throw cause;
+    throw new MeshError('SLV-1002', `--bundle: ${file} is no bundle: ${cause.message}`, { cause });
+  }
 }

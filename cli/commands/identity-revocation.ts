@@ -1,14 +1,18 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { MeshError } from '#policies/errors/mesh-error.ts';
-import { revocationSchema } from '#policies/wire/revocation-api.ts';
+import { parseSpiffeId } from '#policies/spiffe-id.ts';
+import { reasonSchema, revocationSchema, serialSchema } from '#policies/wire/revocation-api.ts';
 import { text } from '#runtime/option-kinds.ts';
 import { identityClientOptions } from '../command-options.ts';
+import { fieldOf } from '../contract-option.ts';
 import { defineCommand } from '../define-command.ts';
 import { printJson, printRows, say } from '../output.ts';
 import { identityClient, outputOption } from './identity-client.ts';
 
 const path = '/v1/identity/revocations';
+const serialOf = fieldOf(serialSchema);
+const reasonOf = fieldOf(reasonSchema);
 
 /** `selvedge identity revoke`, `… revocation list|delete`. */
 export function defineRevocation(identity: Command): void {
@@ -17,10 +21,14 @@ export function defineRevocation(identity: Command): void {
     summary: 'revoke a certificate, a SPIFFE ID or a node: connections are cut within seconds, renewal is refused',
     options: {
       ...identityClientOptions,
-      serial: { parse: text, placeholder: 'hex', description: 'one certificate; of an issuing CA: all under it' },
-      spiffeId: { parse: text, placeholder: 'id', description: 'every certificate of this SPIFFE ID, until deleted' },
+      serial: { parse: serialOf, placeholder: 'hex', description: 'one certificate; of an issuing CA: all under it' },
+      spiffeId: {
+        parse: parseSpiffeId,
+        placeholder: 'id',
+        description: 'every certificate of this SPIFFE ID, until deleted',
+      },
       node: { parse: text, placeholder: 'id', description: 'the node and every certificate that it holds, for good' },
-      reason: { parse: text, placeholder: 'text', description: 'why; shown in the list and the audit log' },
+      reason: { parse: reasonOf, placeholder: 'text', description: 'why; shown in the list and the audit log' },
       output: outputOption,
     },
     async run(options) {

@@ -1,9 +1,18 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { parseServiceName } from '#policies/service-name.ts';
-import { type IdentityStatus, identityStatusSchema, joinTokenSchema, nodeSchema } from '#policies/wire/identity-api.ts';
-import { durationMs, text } from '#runtime/option-kinds.ts';
+import {
+  descriptionSchema,
+  grantPatternSchema,
+  type IdentityStatus,
+  identityStatusSchema,
+  joinTokenSchema,
+  joinTokenTtl,
+  nodeSchema,
+} from '#policies/wire/identity-api.ts';
+import { durationWithin } from '#runtime/option-kinds.ts';
 import { identityClientOptions } from '../command-options.ts';
+import { fieldOf } from '../contract-option.ts';
 import { defineCommand } from '../define-command.ts';
 import { printJson, printRows, say } from '../output.ts';
 import { defineBackup } from './identity-backup.ts';
@@ -56,8 +65,9 @@ export function defineIdentityCommands(program: Command): void {
   defineBackup(identity);
 }
 
+const descriptionOf = fieldOf(descriptionSchema);
 const grantedService = {
-  parse: text,
+  parse: fieldOf(grantPatternSchema),
   placeholder: 'name',
   repeatable: true,
   required: true,
@@ -80,8 +90,13 @@ function defineJoinTokens(identity: Command): void {
       ...identityClientOptions,
       service: grantedService,
       node: { parse: parseServiceName, placeholder: 'name', description: 'the only node that may redeem it' },
-      ttl: { parse: durationMs, placeholder: 'duration', default: '10m', description: 'how long it may be redeemed' },
-      description: { parse: text, placeholder: 'text', description: 'what it is for' },
+      ttl: {
+        parse: durationWithin(joinTokenTtl.least * 1_000, joinTokenTtl.most * 1_000, '10s to 7d'),
+        placeholder: 'duration',
+        default: '10m',
+        description: 'how long it may be redeemed, 10s to 7d',
+      },
+      description: { parse: descriptionOf, placeholder: 'text', description: 'what it is for' },
       output,
     },
     async run(options) {

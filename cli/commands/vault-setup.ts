@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { formatDnsNameRule } from '#identity/dns-name-rule.ts';
+import { vaultName } from '#identity/vault/vault-path.ts';
 import type { SetupPlan } from '#identity/vault-setup/setup-plan.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { parseTrustDomain } from '#policies/spiffe-id.ts';
@@ -28,24 +29,24 @@ const options = {
     description: 'token of an administrator of Vault; used by this command only',
   },
   vaultRootIssuer: {
-    parse: text,
+    parse: vaultName,
     placeholder: 'ref',
     description: 'existing issuer of the root mount to be used; absent: selvedge-root, generated when it is not there',
   },
   vaultSuccessorOf: {
-    parse: text,
+    parse: vaultName,
     placeholder: 'ref',
     description:
       'root rotation: make --vault-root-issuer NAME as the next root, certified also by this issuer of the mount',
   },
   vaultIssuer: {
-    parse: text,
+    parse: vaultName,
     placeholder: 'name',
     default: 'selvedge-issuing',
     description: 'issuing CA to make in --vault-mount (vault-leaf)',
   },
-  vaultPolicy: { parse: text, placeholder: 'name', default: 'selvedge-identity', description: 'policy to write' },
-  vaultApprole: { parse: text, placeholder: 'name', default: 'selvedge', description: 'AppRole to write' },
+  vaultPolicy: { parse: vaultName, placeholder: 'name', default: 'selvedge-identity', description: 'policy to write' },
+  vaultApprole: { parse: vaultName, placeholder: 'name', default: 'selvedge', description: 'AppRole to write' },
   svidDnsName,
   dryRun: { parse: onOff, description: 'print the calls that would be made, and make none' },
   printPolicy: { parse: onOff, description: 'print the policy (HCL), and do nothing' },

@@ -8,7 +8,7 @@ import type { CaBackend, CaHealth, SignedChain, SigningOrder } from '../ca-backe
 import { openVaultConnection, type VaultConnection, type VaultConnectionConfig } from '../vault/connection.ts';
 import { caErrorOf } from '../vault/failure.ts';
 import { outliving, readIssuer } from '../vault/issuer.ts';
-import { vaultPath } from '../vault/transport.ts';
+import { vaultPath } from '../vault/vault-path.ts';
 import { placeOf } from './ca-config.ts';
 import { type InProcessIssuer, inProcessIssuer, signInProcess } from './in-process-issuer.ts';
 import { type IssuingCaFile, openIssuingCaFile } from './issuing-ca-file.ts';

@@ -4,7 +4,7 @@ import type { Clock } from '#runtime/clock.ts';
 import type { VaultConnection } from '../vault/connection.ts';
 import { caErrorOf } from '../vault/failure.ts';
 import { readSignedChain } from '../vault/issuer.ts';
-import { vaultPath } from '../vault/transport.ts';
+import { vaultPath } from '../vault/vault-path.ts';
 import { requestIssuingCa } from '../x509-authority.ts';
 import { type CertifiedAuthority, verifyIssuingCa } from './verify-issuing-ca.ts';
 

@@ -7,7 +7,8 @@ import type { CaBackend, CaHealth, SignedChain, SigningOrder } from '../ca-backe
 import { openVaultConnection, type VaultConnection, type VaultConnectionConfig } from '../vault/connection.ts';
 import { caErrorOf, vaultFailureKind } from '../vault/failure.ts';
 import { readIssuer } from '../vault/issuer.ts';
-import { VaultError, vaultPath } from '../vault/transport.ts';
+import { VaultError } from '../vault/transport.ts';
+import { vaultPath } from '../vault/vault-path.ts';
 import { placeOf } from './ca-config.ts';
 import { SigningQueue } from './signing-queue.ts';
 import { loadPinnedRoots, pinRoots } from './vault-roots.ts';

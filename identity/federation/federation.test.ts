@@ -182,6 +182,7 @@ describe('what can not be', () => {
       ['no ID', { ...spiffe, endpointSpiffeId: undefined }, 'SLV-2190'],
       ['no SPIFFE ID', { ...spiffe, endpointSpiffeId: 'https://b.test/' }, 'SLV-2190'],
       ['no first bundle', { ...spiffe, bundle: undefined }, 'SLV-2190'],
+      ['a first bundle without a root', { ...spiffe, bundle: { keys: [] } }, 'SLV-2190'],
       ['a bundle that is none', { ...spiffe, bundle: { keys: [{ kty: 'EC', use: 'x509-svid' }] } }, 'SLV-2190'],
       ['another profile', { ...web, profile: 'http' }, 'SLV-1009'],
       ['an unknown field', { ...web, merge: true }, 'SLV-1009'],

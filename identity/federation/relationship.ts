@@ -60,13 +60,12 @@ export function newRelationship(asked: CreateFederation, own: TrustDomain, nowMs
       asked.bundle === undefined
         ? { kind: 'none' }
         : { kind: 'configured', bundle: readForeignBundle(trustDomain, asked.bundle) };
-    return {
-      trustDomain,
-      url: parseEndpointUrl(asked.url).href,
-      profile: profileOf(asked, trustDomain),
-      createdAtMs: nowMs,
-      held,
-    };
+    const profile = profileOf(asked, trustDomain);
+    if (held.kind === 'configured' && provesNothing(held.bundle, profile))
+      throw impossible(
+        `the bundle given has no root (a key of use x509-svid) by which the endpoint of ${trustDomain} could be proven`,
+      );
+    return { trustDomain, url: parseEndpointUrl(asked.url).href, profile, createdAtMs: nowMs, held };
   } catch (cause) {
     if (!isMeshError(cause) || cause.code === 'SLV-2190') throw cause;
     throw impossible(cause.message.replace(/\.$/, ''), cause);
@@ -130,6 +129,13 @@ function profileOf({ profile, endpointSpiffeId, bundle }: CreateFederation, trus
   if (bundle === undefined && trustDomainOf(endpointId) === trustDomain)
     throw impossible(`https_spiffe needs a first bundle of ${trustDomain}, by which its endpoint is proven`);
   return { kind: 'https_spiffe', endpointId };
+}
+
+/** An endpoint of that very trust domain could never be fetched from. */
+function provesNothing({ trustDomain, x509Authorities }: TrustBundle, profile: EndpointProfile): boolean {
+  return (
+    profile.kind === 'https_spiffe' && trustDomainOf(profile.endpointId) === trustDomain && x509Authorities.length === 0
+  );
 }
 
 function impossible(why: string, cause?: unknown): MeshError {

@@ -59,6 +59,7 @@ describe('revocations over the API', () => {
     ['a serial of half a byte', { serial: 'abc' }, '400 SLV-1009'],
     ['a SPIFFE ID that is none', { spiffeId: 'web' }, '400 SLV-5001'],
     ['a SPIFFE ID of another trust domain', { spiffeId: 'spiffe://other.test/x' }, '400 SLV-1009'],
+    ['the trust domain', { spiffeId: 'spiffe://mesh.test' }, '400 SLV-1009'],
     ['itself', { spiffeId: 'spiffe://mesh.test/ns/default/dc/dc1/svc/selvedge-identity' }, '403 SLV-2002'],
     ['a node that is not there', { node: '0'.repeat(32) }, '404 SLV-2170'],
   ];

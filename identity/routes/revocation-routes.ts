@@ -1,6 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { MeshError } from '#policies/errors/mesh-error.ts';
-import { parseSpiffeId, trustDomainOf } from '#policies/spiffe-id.ts';
+import { parseSpiffeId, pathOf, trustDomainOf } from '#policies/spiffe-id.ts';
 import { type RevocationView, revocationSchema, revokeSchema } from '#policies/wire/revocation-api.ts';
 import { identityServiceName } from '#runtime/svid/open-bundle.ts';
 import type { IdentityAudit } from '../audit-events.ts';
@@ -89,6 +89,11 @@ export function addRevocationRoutes(app: IdentityApp, parts: RevocationRoutePart
     const spiffeId = parseSpiffeId(text);
     if (trustDomainOf(spiffeId) !== trust.own)
       throw new MeshError('SLV-1009', `${spiffeId} is not of ${trust.own}, so it is not ours to revoke.`);
+    if (pathOf(spiffeId) === '')
+      throw new MeshError(
+        'SLV-1009',
+        `${spiffeId} is the ID of the trust domain, which no certificate has; a CA is replaced by \`selvedge identity rotate\`.`,
+      );
     // Nothing signed by it would be believed any more, its own revocation included.
     if (spiffeId === issuance.idOf(identityServiceName))
       throw new MeshError('SLV-2002', 'The identity service can not revoke itself; rotate the root instead.');

@@ -2,7 +2,8 @@ import { z } from 'zod';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { readFileBounded, writeFileAtomic } from '#runtime/atomic-file.ts';
 import { findSecretFile } from '../vault/secret-file.ts';
-import { VaultError, vaultPath } from '../vault/transport.ts';
+import { VaultError } from '../vault/transport.ts';
+import { vaultPath } from '../vault/vault-path.ts';
 import { call, find, type StepResult, type VaultAdmin } from './apply-setup.ts';
 import type { SetupPlan } from './setup-plan.ts';
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { readSecretFile } from './secret-file.ts';
-import { VaultError, type VaultTransport, vaultPath } from './transport.ts';
+import { VaultError, type VaultTransport } from './transport.ts';
+import { vaultPath } from './vault-path.ts';
 import { WrappedSecretId, type WrappedSecretIdFiles } from './wrapped-secret-id.ts';
 
 /** How the service proves itself to Vault. Files are read again at every login, so a new secret needs no restart. */

@@ -10,7 +10,8 @@ import { afterEach, test } from 'node:test';
 import { inspect } from 'node:util';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { caErrorOf, vaultFailureKind } from './failure.ts';
-import { openVaultTransport, VaultError, type VaultTransport, vaultPath } from './transport.ts';
+import { openVaultTransport, VaultError, type VaultTransport } from './transport.ts';
+import { vaultPath } from './vault-path.ts';
 
 /*
  * The traps of node-vault's own transport (reference: identity.md section 5), each shown not to be one here. The server is a fake, for the faults that

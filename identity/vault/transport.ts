@@ -47,7 +47,7 @@ export interface VaultReply {
   readonly wrapped?: string;
 }
 
-/** Calls by path (`pki/sign/role`, made by `vaultPath`). Every failure is a VaultError, or SLV-1005 for the files of the client certificate. */
+/** Calls by path (`pki/sign/role`, made by vault-path.ts). Every failure is a VaultError, or SLV-1005 for the files of the client certificate. */
 export interface VaultTransport {
   read(path: string, call?: VaultCall): Promise<VaultReply>;
   write(path: string, body: Readonly<Record<string, unknown>>, call?: VaultCall): Promise<VaultReply>;
@@ -79,20 +79,6 @@ const envelopeSchema = z.looseObject({
   wrap_info: z.looseObject({ token: z.string().min(1).max(4_096) }).nullish(),
 });
 const errorsSchema = z.looseObject({ errors: z.array(z.string()).min(1) });
-
-/**
- * Joins segments to a path. Mounts may hold slashes; every part must be of `[A-Za-z0-9_-]`, so that none can climb out of the path.
- * @throws MeshError SLV-1002
- */
-export function vaultPath(...segments: readonly string[]): string {
-  const parts = segments.join('/').split('/');
-  for (const part of parts) {
-    if (!/^[A-Za-z0-9_-]{1,128}$/.test(part)) {
-      throw new MeshError('SLV-1002', `${quote(part)} can not be part of a Vault path: letters, digits, - and _ only.`);
-    }
-  }
-  return parts.join('/');
-}
 
 /**
  * Opens the transport; nothing is sent yet.

@@ -11,15 +11,23 @@ export const grantPatternSchema = z
   .string()
   .min(1)
   .max(128)
-  .regex(/^(?:\*|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|[A-Za-z0-9][A-Za-z0-9._-]*\*)$/);
+  .regex(
+    /^(?:\*|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|[A-Za-z0-9][A-Za-z0-9._-]*\*)$/,
+    'must be the name of a service, or the beginning of one and a trailing *',
+  );
+
+/** How long a join token may be redeemed, seconds. */
+export const joinTokenTtl = { least: 10, most: 604_800, byDefault: 600 } as const;
+/** What something is for, for people. */
+export const descriptionSchema = z.string().max(256);
 
 /** `POST /v1/identity/join-tokens` (operator). */
 export const createJoinTokenSchema = z.strictObject({
   services: z.array(grantPatternSchema).min(1).max(64),
   /** The only node name that may redeem it; absent: any. */
   node: z.string().min(1).max(128).optional(),
-  ttlSeconds: z.number().int().min(10).max(604_800).default(600),
-  description: z.string().max(256).optional(),
+  ttlSeconds: z.number().int().min(joinTokenTtl.least).max(joinTokenTtl.most).default(joinTokenTtl.byDefault),
+  description: descriptionSchema.optional(),
 });
 
 /** Its answer, and (without `token`) an item of the list. */

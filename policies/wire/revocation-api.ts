@@ -1,11 +1,13 @@
 import { z } from 'zod';
 
-const reason = z.string().max(256).optional();
+/** Why something is revoked, for people. */
+export const reasonSchema = z.string().max(256);
+const reason = reasonSchema.optional();
 /** A serial number as hex; colons, as OpenSSL prints it, are taken. */
-const serial = z
+export const serialSchema = z
   .string()
   .max(80)
-  .regex(/^[0-9A-Fa-f]{2}(?::?[0-9A-Fa-f]{2})*$/, 'must be a serial number in hex')
+  .regex(/^[0-9A-Fa-f]{2}(?::?[0-9A-Fa-f]{2})*$/, 'must be a serial number in hex, two digits a byte')
   .transform((text) =>
     text
       .replaceAll(':', '')
@@ -15,7 +17,7 @@ const serial = z
 
 /** `POST /v1/identity/revocations` (operator): one certificate by its serial, all of one SPIFFE ID, or all of one node. */
 export const revokeSchema = z.union([
-  z.strictObject({ serial, reason }),
+  z.strictObject({ serial: serialSchema, reason }),
   z.strictObject({ spiffeId: z.string().max(2_048), reason }),
   z.strictObject({ node: z.string().min(1).max(128), reason }),
 ]);

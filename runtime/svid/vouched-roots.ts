@@ -1,4 +1,4 @@
-import { MeshError } from '#policies/errors/mesh-error.ts';
+import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
 import type { TrustDomain } from '#policies/spiffe-id.ts';
 import type { TrustBundle } from '#policies/trust-bundle.ts';
 import { readFileBounded } from '../atomic-file.ts';
@@ -26,10 +26,15 @@ export function vouchedRoots(x509Authorities: readonly Uint8Array[]): TrustSourc
   };
 }
 
-/** The roots in a PEM file (`--ca-file`), DER. Throws SLV-1005. */
+/** The roots in a PEM file (`--ca-file`), DER. Throws SLV-1005, also for a file that holds none. */
 export async function readRootsFile(caFile: string): Promise<readonly Uint8Array[]> {
   const pem = await readFileBounded(caFile, 1_048_576);
   if (pem === undefined)
     throw new MeshError('SLV-1005', `There is no file ${caFile} (--ca-file).`, { detail: { path: caFile } });
-  return certificatesOfPem(pem.toString('utf8'));
+  try {
+    return certificatesOfPem(pem.toString('utf8'));
+  } catch (cause) {
+    if (!isMeshError(cause)) throw cause;
+    throw new MeshError('SLV-1005', `${caFile} (--ca-file) holds no roots: ${cause.message}`, { cause });
+  }
 }
