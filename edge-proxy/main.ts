@@ -35,6 +35,8 @@ export interface RunningEdgeProxy {
    * none is lost.
    */
   close(graceMs: number, succeeded?: boolean): Promise<void>;
+  /** In the midst of `close`: what is idle ends now, what is under way has up to `graceMs` from here on. */
+  hasten(graceMs: number): void;
 }
 
 /**
@@ -113,6 +115,8 @@ export async function startEdgeProxy(
   for (const sidecar of config.sidecars) sidecars.push(await Sidecar.start(sidecar, world));
   for (const sidecar of sidecars) await sidecar.listen();
   let draining = false;
+  /** Until when a drain waits for what is under way. Monotonic, ms. */
+  let drainUntilMs = Number.POSITIVE_INFINITY;
   proxyMetrics({ metrics, sidecars, clock });
   const admin = await serveHttp({
     app: adminApp({ sidecars, identity, metrics, decisions, clock, log, draining: () => draining }),
@@ -155,6 +159,7 @@ export async function startEdgeProxy(
     },
     async close(graceMs, succeeded = false) {
       draining = true;
+      drainUntilMs = performance.now() + graceMs;
       clearInterval(shed);
       if (succeeded) {
         // Whoever connects is the successor's from here on.
@@ -165,14 +170,17 @@ export async function startEdgeProxy(
         await agent?.close();
         for (const sidecar of sidecars) sidecar.drain();
       }
-      const deadlineMs = performance.now() + graceMs;
-      while (performance.now() < deadlineMs && !sidecars.every((sidecar) => sidecar.drained)) await wait(drainLookMs);
+      while (performance.now() < drainUntilMs && !sidecars.every((sidecar) => sidecar.drained)) await wait(drainLookMs);
       stopping.abort(new Error('stopped'));
       for (const sidecar of sidecars) await sidecar.close();
       sweep.close();
       if (!succeeded) await workloadApis.close();
       await identity.close();
       if (!succeeded) await admin.close(1_000);
+    },
+    hasten(graceMs) {
+      drainUntilMs = Math.min(drainUntilMs, performance.now() + graceMs);
+      for (const sidecar of sidecars) sidecar.drain();
     },
   };
 }

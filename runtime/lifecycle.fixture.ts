@@ -1,7 +1,10 @@
 import { runUntilSignal } from './lifecycle.ts';
 import { createLogger } from './logging.ts';
 
-// A process for lifecycle.test.ts: `slow` never finishes closing, `fault` throws where nobody catches.
+/*
+ * A process for lifecycle.test.ts. `slow` never finishes closing. Nor does `succeeded`, which is asked for a successor, has one at once, and is told to stop while it closes.
+ * `fault` throws where nobody catches.
+ */
 const mode = process.argv[2];
 const log = createLogger({ process: 'test' });
 await runUntilSignal(
@@ -13,10 +16,16 @@ await runUntilSignal(
       setImmediate(() => {
         throw new Error('a fault with a reason');
       });
+    if (mode === 'succeeded') setImmediate(() => process.kill(process.pid, 'SIGUSR2'));
     return {
-      close: () => (mode === 'slow' ? new Promise<void>(() => {}) : Promise.resolve(clearInterval(timer))),
+      async close() {
+        if (mode === 'succeeded') process.kill(process.pid, 'SIGTERM');
+        if (mode === 'slow' || mode === 'succeeded') await new Promise<never>(() => {});
+        clearInterval(timer);
+      },
     };
   },
   100,
+  mode === 'succeeded' ? () => Promise.resolve() : undefined,
 );
 process.stdout.write('end\n');

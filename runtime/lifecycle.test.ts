@@ -51,6 +51,13 @@ test('what does not drain within the grace period is ended', async () => {
   assert.match(err, /not drained within the grace period/);
 });
 
+test('one that was succeeded has ten minutes, but from a signal on no longer than any other', async () => {
+  const { ended } = await start('succeeded');
+  const { code, err } = await ended;
+  assert.equal(code, 1);
+  assert.match(err, /"graceMs":100,"msg":"not drained within the grace period/);
+});
+
 test('a fault that nobody caught ends the process, with its reason and without a stack', async () => {
   const { ended } = await start('fault');
   const { code, err } = await ended;

@@ -4,6 +4,8 @@ import type { Logger } from './logging.ts';
 export interface Running {
   /** Drains and stops. Work in flight gets up to `graceMs`. After `succeeded` another process has taken its place already. */
   close(graceMs: number, succeeded?: boolean): Promise<void>;
+  /** Closing already, and now it is to be quick: what is still under way gets up to `graceMs` from here on. */
+  hasten?(graceMs: number): void;
 }
 
 /**
@@ -17,7 +19,8 @@ export const defaultGraceMs = 30_000;
 const succeededGraceMs = 600_000;
 
 /**
- * Starts a process and keeps it until SIGTERM or SIGINT, then drains it. A second signal, or the end of the grace period, ends it at once.
+ * Starts a process and keeps it until SIGTERM or SIGINT, then drains it. A second signal, or the end of the grace period, ends it at once. One that was succeeded has longer, but no longer than
+ * others once a signal comes.
  * Sets `process.exitCode`; the event loop ends by itself when all is closed.
  *
  * @param start gets a signal that aborts when the process is to stop, also while still starting
@@ -31,6 +34,7 @@ export async function runUntilSignal<R extends Running>(
   const stopping = new AbortController();
   const { promise: asked, resolve: ask } = Promise.withResolvers<'stop' | 'succeeded'>();
   let signals = 0;
+  let hasten: (() => void) | undefined;
   const onSignal = (name: NodeJS.Signals): void => {
     signals += 1;
     if (signals > 1) {
@@ -40,6 +44,7 @@ export async function runUntilSignal<R extends Running>(
     log.info({ signal: name }, 'draining');
     stopping.abort(new Error(`stopped by ${name}`));
     ask('stop');
+    hasten?.();
   };
   let handingOver = false;
   const handOver = async (running: R, startIt: StartSuccessor<R>): Promise<void> => {
@@ -70,12 +75,22 @@ export async function runUntilSignal<R extends Running>(
     if (onHandOver !== undefined) process.on('SIGUSR2', onHandOver);
     const succeeded = (await asked) === 'succeeded';
     if (onHandOver !== undefined) process.off('SIGUSR2', onHandOver);
+    let deadline: NodeJS.Timeout | undefined;
+    const endAfter = (patienceMs: number): void => {
+      clearTimeout(deadline);
+      deadline = setTimeout(() => {
+        log.error({ graceMs: patienceMs }, 'not drained within the grace period: stopping at once');
+        process.exit(1);
+      }, patienceMs + 1_000).unref();
+    };
     const patienceMs = succeeded ? succeededGraceMs : graceMs;
-    const deadline = setTimeout(() => {
-      log.error({ graceMs: patienceMs }, 'not drained within the grace period: stopping at once');
-      process.exit(1);
-    }, patienceMs + 1_000);
-    deadline.unref();
+    endAfter(patienceMs);
+    if (succeeded) {
+      hasten = () => {
+        endAfter(graceMs);
+        running.hasten?.(graceMs);
+      };
+    }
     await running.close(patienceMs, succeeded);
     clearTimeout(deadline);
     log.info('stopped');

@@ -104,6 +104,7 @@ export class InboundListener {
     this.#server.close();
     for (const tunnel of this.#tunnels) tunnel.goAway();
     // Peers of ours let go of idle streams themselves once told. Were we to end those at once, a request that is on its way on one would be lost.
+    clearTimeout(this.#lettingGo);
     this.#lettingGo = setTimeout(() => {
       for (const stream of [...this.#context.serving]) stream.drain();
     }, idleMs);

@@ -46,6 +46,7 @@ export class OutboundListener {
     const letGo = (): void => {
       for (const stream of [...this.#options.serving]) stream.drain();
     };
+    clearTimeout(this.#lettingGo);
     if (idleMs === 0) letGo();
     else this.#lettingGo = setTimeout(letGo, idleMs);
   }

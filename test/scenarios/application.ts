@@ -1,5 +1,6 @@
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { after } from 'node:test';
 import { formatSocketAddress } from '#runtime/socket-address.ts';
 
@@ -32,6 +33,8 @@ export interface HttpApplication {
   readonly count: number;
   /** How it answers from now on. */
   answer: Answer;
+  /** Takes the connection of a request that asks for another protocol; absent: it is answered like any other. */
+  onUpgrade?: (socket: Duplex) => void;
   clear(): void;
 }
 
@@ -41,7 +44,7 @@ const keptRequests = 1_000;
 export async function startHttpApplication(host = '127.0.0.1'): Promise<HttpApplication> {
   let seen: SeenRequest[] = [];
   let count = 0;
-  const application = {
+  const application: HttpApplication & { address: string } = {
     address: '',
     get seen() {
       return seen;
@@ -55,7 +58,8 @@ export async function startHttpApplication(host = '127.0.0.1'): Promise<HttpAppl
       count = 0;
     },
   };
-  const server = createHttpServer({ keepAliveTimeout: 120_000 }, (incoming, outgoing) => {
+  const shouldUpgradeCallback = () => application.onUpgrade !== undefined;
+  const server = createHttpServer({ keepAliveTimeout: 120_000, shouldUpgradeCallback }, (incoming, outgoing) => {
     const chunks: Buffer[] = [];
     incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
     incoming.on('end', () => {
@@ -66,6 +70,7 @@ export async function startHttpApplication(host = '127.0.0.1'): Promise<HttpAppl
       application.answer(outgoing, request);
     });
   });
+  server.on('upgrade', (_incoming, socket) => application.onUpgrade?.(socket));
   await new Promise<void>((resolve) => server.listen(0, host, resolve));
   application.address = formatSocketAddress({ host, port: (server.address() as AddressInfo).port });
   after(() => {

@@ -3,11 +3,11 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import type { Agent } from 'node:http';
 import { test } from 'node:test';
 import { startLoad } from '#test/load.ts';
+import { dial } from '#test/raw-client.ts';
 import { waitFor } from '#test/wait-for.ts';
-import { startHttpApplication, well } from './application.ts';
+import { startEcho, startHttpApplication, well } from './application.ts';
 import { httpCall, keepingAgent, unlessOk } from './http-call.ts';
 import { setScene } from './scene.ts';
-import { webCallsDb } from './web-calls-db.ts';
 
 /** Proxies are succeeded by new processes under load. The tests are one story, in order. */
 
@@ -15,16 +15,46 @@ const upgrades = 3;
 const proxies = ['web', 'db'];
 
 const db = await startHttpApplication();
+db.onUpgrade = (socket) => {
+  socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+  socket.pipe(socket);
+};
+/** What `web` itself serves: bytes. So each proxy is at both ends. */
+const echo = await startEcho();
 const { mesh } = await setScene({}, async (mesh) => {
   await mesh.startControlPlane();
-  await webCallsDb(mesh, db);
+  await mesh.speakHttp('db');
+  await Promise.all([
+    mesh.startProxy('web', { service: 'web', local: echo.address, upstreams: ['db'] }),
+    mesh.startProxy('db', { service: 'db', local: db.address, upstreams: ['web'] }),
+  ]);
+  await mesh.intend('web', 'db', 'allow');
+  await mesh.intend('db', 'web', 'allow');
+  await Promise.all([mesh.knows(mesh.proxy('web').admin, 'db'), mesh.knows(mesh.proxy('db').admin, 'web')]);
   // A successor takes over addresses: those that the first start has found.
   await Promise.all(proxies.map((name) => mesh.kill(name, 'SIGTERM')));
   await Promise.all(proxies.map((name) => mesh.restartProxy(name)));
-  await mesh.knows(mesh.proxy('web').admin, 'db');
+  await Promise.all([mesh.knows(mesh.proxy('web').admin, 'db'), mesh.knows(mesh.proxy('db').admin, 'web')]);
   return {};
 });
 const address = () => mesh.proxy('web').upstream('db');
+const portOf = (hostAndPort: string) => Number(hostAndPort.split(':')[1]);
+
+/** A TCP connection and a WebSocket, by both proxies, that stay open until somebody ends them. */
+async function openConnections() {
+  const tcp = dial(portOf(mesh.proxy('db').upstream('web')));
+  const webSocket = dial(portOf(address()));
+  webSocket.send('GET /live HTTP/1.1\r\nHost: db\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+  const connections = [tcp, webSocket];
+  /** Both carry bytes, both ways. */
+  const carry = async (text: string): Promise<void> => {
+    for (const connection of connections) connection.send(`${text}\n`);
+    await Promise.all(connections.map((connection) => connection.until(`${text}\n`)));
+  };
+  await webSocket.until('101 Switching Protocols');
+  await carry('opened');
+  return { connections, carry };
+}
 
 test('three upgrades of both proxies: no request fails, on kept connections or new ones, and none is sent twice', async (t) => {
   const agent = keepingAgent();
@@ -43,6 +73,7 @@ test('three upgrades of both proxies: no request fails, on kept connections or n
     outgoing.write('begun, ');
     slow.promise.then(() => outgoing.end('done'), assert.fail);
   };
+  const { connections, carry } = await openConnections();
   sent += 1;
   const slowCall = httpCall(address(), { path: '/slow' });
   await waitFor('the slow call', () => db.count === 1, 5_000);
@@ -59,6 +90,7 @@ test('three upgrades of both proxies: no request fails, on kept connections or n
       slow.resolve();
       assert.equal((await slowCall).text, 'begun, done');
     }
+    await carry(`upgrade ${upgrade}`);
     await waitFor('calls behind it', () => kept.calls() > before[0] + 50 && fresh.calls() > before[1] + 25, 20_000);
   }
   const results = await Promise.all([kept.stop(), fresh.stop()]);
@@ -66,11 +98,31 @@ test('three upgrades of both proxies: no request fails, on kept connections or n
   const failures = results.flatMap((result) => result.failures);
   assert.deepEqual(failures, []);
   assert.equal(db.count, sent);
+  // Those that hold the two connections stay, however many have come after them; those between do not.
+  await waitFor('those between to end', () => proxies.every((name) => mesh.child(name).predecessors === 1), 10_000);
+  await carry('still open');
+  for (const connection of connections) connection.end();
+  await Promise.all(connections.map((connection) => connection.untilEnded()));
   await waitFor('those before to end', () => proxies.every((name) => mesh.child(name).predecessors === 0), 10_000);
   for (const name of proxies) {
     const { ready, view } = await mesh.status(mesh.proxy(name).admin);
     assert.deepEqual([ready, view.feed.kind], [true, 'live']);
   }
+});
+
+test('one that was succeeded is told to stop: what is idle at it ends at once, what is under way has the time of any drain', async () => {
+  const { connections, carry } = await openConnections();
+  const idle = dial(portOf(address())).send('GET / HTTP/1.1\r\nHost: db\r\n\r\n');
+  await idle.until('well\n');
+  const before = mesh.child('web').pid ?? 0;
+  await mesh.child('web').handOver();
+  // As `systemctl stop` tells all processes of the unit.
+  process.kill(before, 'SIGTERM');
+  await idle.untilEnded();
+  idle.end();
+  await carry('going on');
+  for (const connection of connections) connection.end();
+  await waitFor('it to end', () => mesh.child('web').predecessors === 0, 5_000);
 });
 
 test('a successor that does not start changes nothing', async () => {
