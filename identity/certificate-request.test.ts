@@ -22,9 +22,9 @@ import {
 
 const id = parseSpiffeId('spiffe://mesh.test/ns/default/dc/dc1/svc/web');
 
-function refusal(action: () => unknown, code: ErrorCode = 'SLV-2130'): string {
+async function refusal(action: () => unknown, code: ErrorCode = 'SLV-2130'): Promise<string> {
   try {
-    action();
+    await action();
   } catch (error) {
     assert.ok(isMeshError(error, code), String(error));
     return error.message;
@@ -33,15 +33,15 @@ function refusal(action: () => unknown, code: ErrorCode = 'SLV-2130'): string {
 }
 
 for (const kind of goodKeyKinds) {
-  test(`a request with a key of ${kind} gives its public key`, () => {
+  test(`a request with a key of ${kind} gives its public key`, async () => {
     const key = testKey(kind);
-    const request = readCertificateRequest(forgeRequest({ key }));
+    const request = await readCertificateRequest(forgeRequest({ key }));
     assert.deepEqual(Buffer.from(request.spkiDer), key.publicKey.export({ format: 'der', type: 'spki' }));
     requireNothingElse(request, id);
   });
 }
 
-test('what OpenSSL writes is read: attributes, DNS names and all', () => {
+test('what OpenSSL writes is read: attributes, DNS names and all', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'selvedge-csr-'));
   try {
     const args = [
@@ -59,7 +59,7 @@ test('what OpenSSL writes is read: attributes, DNS names and all', () => {
     const pem = execFileSync('openssl', [...args, ...names, '-addext', 'keyUsage=digitalSignature'], {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
-    const request = readCertificateRequest(pem.toString());
+    const request = await readCertificateRequest(pem.toString());
     assert.deepEqual([request.uriSans, request.dnsSans, request.otherSanCount], [[id], ['web'], 1]);
   } finally {
     rmSync(folder, { recursive: true });
@@ -88,11 +88,8 @@ const unusable: readonly [what: string, pem: string, says: RegExp][] = [
   ],
 ];
 for (const [what, pem, says] of unusable) {
-  test(`${what} is refused`, () => {
-    assert.match(
-      refusal(() => readCertificateRequest(pem)),
-      says,
-    );
+  test(`${what} is refused`, async () => {
+    assert.match(await refusal(() => readCertificateRequest(pem)), says);
   });
 }
 
@@ -131,30 +128,24 @@ const badKeys: readonly [what: string, spkiDer: Uint8Array, says: RegExp][] = [
   ['DSA', spkiOf(generateKeyPairSync('dsa', { modulusLength: 1_024, divisorLength: 160 })), /type dsa/],
 ];
 for (const [what, spkiDer, says] of badKeys) {
-  test(`a key of ${what} is refused`, () => {
-    assert.match(
-      refusal(() => readCertificateRequest(withKey(spkiDer))),
-      says,
-    );
+  test(`a key of ${what} is refused`, async () => {
+    assert.match(await refusal(() => readCertificateRequest(withKey(spkiDer))), says);
   });
 }
 
-test('RSA is taken up to 4096 bits', () => {
+test('RSA is taken up to 4096 bits', async () => {
   // Nobody has that key, so the next check is the one that says no.
   const csr = forgeRequest({ spkiDer: rsaSpki(4_096), signedBy: testKey('rsa-2048') });
-  assert.match(
-    refusal(() => readCertificateRequest(csr)),
-    /signature does not fit/,
-  );
+  assert.match(await refusal(() => readCertificateRequest(csr)), /signature does not fit/);
 });
 
-test('an RSA key is not asked to verify PSS, SHA-1 or MD5', () => {
+test('an RSA key is not asked to verify PSS, SHA-1 or MD5', async () => {
   for (const algorithm of ['1.2.840.113549.1.1.10', '1.2.840.113549.1.1.5', '1.2.840.113549.1.1.4']) {
     const csr = forgeRequestDer({ key: testKey('rsa-2048') });
     const sha256 = Buffer.from(derOid('1.2.840.113549.1.1.11'));
     Buffer.from(csr.buffer).set(derOid(algorithm), Buffer.from(csr).lastIndexOf(sha256));
     assert.match(
-      refusal(() => readCertificateRequest(toPem('CERTIFICATE REQUEST', csr))),
+      await refusal(() => readCertificateRequest(toPem('CERTIFICATE REQUEST', csr))),
       /which is not accepted for its key/,
     );
   }
@@ -169,26 +160,23 @@ const greedy: readonly [what: string, wishes: RequestWishes, says: RegExp][] = [
   ['keyCertSign', { keyCertSign: true }, /to be a CA/],
 ];
 for (const [what, wishes, says] of greedy) {
-  test(`a request for ${what} is refused`, () => {
-    const request = readCertificateRequest(forgeRequest(wishes));
-    assert.match(
-      refusal(() => requireNothingElse(request, id)),
-      says,
-    );
+  test(`a request for ${what} is refused`, async () => {
+    const request = await readCertificateRequest(forgeRequest(wishes));
+    assert.match(await refusal(() => requireNothingElse(request, id)), says);
   });
 }
 
-test('a request may ask for its own ID and for CA:FALSE; its subject is not looked at', () => {
-  const request = readCertificateRequest(forgeRequest({ uriSans: [id], isCa: false, commonName: 'db' }));
+test('a request may ask for its own ID and for CA:FALSE; its subject is not looked at', async () => {
+  const request = await readCertificateRequest(forgeRequest({ uriSans: [id], isCa: false, commonName: 'db' }));
   assert.deepEqual(requireNothingElse(request, id), []);
 });
 
-test('of other names it may ask for the DNS names that are allowed, and for those only', () => {
+test('of other names it may ask for the DNS names that are allowed, and for those only', async () => {
   const isAllowed = (name: string): boolean => ['web', 'web.example.com'].includes(name);
-  const ask = (wishes: RequestWishes) =>
-    requireNothingElse(readCertificateRequest(forgeRequest({ uriSans: [id], ...wishes })), id, isAllowed);
-  assert.deepEqual(ask({ dnsSans: ['web', 'web.example.com', 'web'] }), ['web', 'web.example.com']);
-  assert.deepEqual(ask({ dnsSans: [] }), []);
+  const ask = async (wishes: RequestWishes) =>
+    requireNothingElse(await readCertificateRequest(forgeRequest({ uriSans: [id], ...wishes })), id, isAllowed);
+  assert.deepEqual(await ask({ dnsSans: ['web', 'web.example.com', 'web'] }), ['web', 'web.example.com']);
+  assert.deepEqual(await ask({ dnsSans: [] }), []);
   const refused: readonly RequestWishes[] = [
     { dnsSans: ['web', 'db'] },
     { dnsSans: [''] },
@@ -199,19 +187,16 @@ test('of other names it may ask for the DNS names that are allowed, and for thos
     { otherSans: [derValue(0x81, Buffer.from('a@web'))] },
     { otherSans: [derValue(0xa4, derSequence())] },
   ];
-  for (const wishes of refused) refusal(() => ask(wishes), 'SLV-2131');
-  const plain = readCertificateRequest(forgeRequest({ dnsSans: ['web'] }));
-  assert.match(
-    refusal(() => requireNothingElse(plain, id), 'SLV-2131'),
-    /"web" is not allowed/,
-  );
+  for (const wishes of refused) await refusal(() => ask(wishes), 'SLV-2131');
+  const plain = await readCertificateRequest(forgeRequest({ dnsSans: ['web'] }));
+  assert.match(await refusal(() => requireNothingElse(plain, id), 'SLV-2131'), /"web" is not allowed/);
 });
 
-test('no bytes bring the reader to anything but a refusal (fuzz)', () => {
+test('no bytes bring the reader to anything but a refusal (fuzz)', async () => {
   const seeds = [forgeRequestDer({ uriSans: [id], isCa: true }), forgeRequestDer({ key: testKey('rsa-2048') })];
   const edit = fc.record({ at: fc.nat(1_200), value: fc.nat(255), drop: fc.boolean() });
-  fc.assert(
-    fc.property(fc.constantFrom(...seeds), fc.array(edit, { minLength: 1, maxLength: 4 }), (seed, edits) => {
+  await fc.assert(
+    fc.asyncProperty(fc.constantFrom(...seeds), fc.array(edit, { minLength: 1, maxLength: 4 }), async (seed, edits) => {
       let der = Buffer.from(seed);
       for (const { at, value, drop } of edits) {
         const index = at % der.length;
@@ -220,7 +205,7 @@ test('no bytes bring the reader to anything but a refusal (fuzz)', () => {
       }
       if (der.equals(seed)) return;
       try {
-        readCertificateRequest(toPem('CERTIFICATE REQUEST', der));
+        await readCertificateRequest(toPem('CERTIFICATE REQUEST', der));
       } catch (error) {
         assert.ok(isMeshError(error, 'SLV-2130'), String(error));
         return;
@@ -232,16 +217,16 @@ test('no bytes bring the reader to anything but a refusal (fuzz)', () => {
   );
 });
 
-test('text that is no PEM is refused in linear time (fuzz)', () => {
-  fc.assert(
-    fc.property(
+test('text that is no PEM is refused in linear time (fuzz)', async () => {
+  await fc.assert(
+    fc.asyncProperty(
       fc.string({ maxLength: 2_000, unit: 'binary' }),
-      (text) => void refusal(() => readCertificateRequest(text)),
+      async (text) => void (await refusal(() => readCertificateRequest(text))),
     ),
     { numRuns: 500 },
   );
   const started = performance.now();
-  refusal(() => readCertificateRequest(`-----BEGIN CERTIFICATE REQUEST-----${' '.repeat(16_000)}`));
-  refusal(() => readCertificateRequest(' '.repeat(60_000)));
+  await refusal(() => readCertificateRequest(`-----BEGIN CERTIFICATE REQUEST-----${' '.repeat(16_000)}`));
+  await refusal(() => readCertificateRequest(' '.repeat(60_000)));
   assert.ok(performance.now() - started < 1_000);
 });

@@ -4,7 +4,7 @@ import { toPem } from '#policies/der-writer.ts';
 import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
 import { quote } from '#policies/quote.ts';
 import type { SpiffeId } from '#policies/spiffe-id.ts';
-import { isAlgorithmOf, isSignedWith, readSignedDer } from '#runtime/svid/signed-der.ts';
+import { isAlgorithmOf, isSignedWithSideBySide, readSignedDer } from '#runtime/svid/signed-der.ts';
 
 /** A certificate request that was read, bounded and whose signature was verified. Of it only the public key goes into a certificate. */
 export interface CertificateRequest {
@@ -49,10 +49,10 @@ const plainPoint = {
  * @param pem one `CERTIFICATE REQUEST` block
  * @throws MeshError SLV-2130 saying what is wrong, and nothing else
  */
-export function readCertificateRequest(pem: string): CertificateRequest {
+export async function readCertificateRequest(pem: string): Promise<CertificateRequest> {
   const der = decodePem(pem);
   try {
-    return readDer(der);
+    return await readDer(der);
   } catch (cause) {
     if (!isMeshError(cause, 'SLV-5007')) throw cause;
     throw unusable(`it is malformed (${cause.message.replace(/\.$/, '')})`, cause);
@@ -94,7 +94,7 @@ function decodePem(pem: string): Uint8Array {
   return der;
 }
 
-function readDer(der: Uint8Array): CertificateRequest {
+async function readDer(der: Uint8Array): Promise<CertificateRequest> {
   const statement = readSignedDer(openDer(der));
   const info = openDer(statement.signed);
   if (info.smallInteger() !== 0) throw unusable('it is not of version 1');
@@ -107,7 +107,7 @@ function readDer(der: Uint8Array): CertificateRequest {
   if (!isAlgorithmOf(statement.algorithm, key)) {
     throw unusable(`it is signed with ${statement.algorithm}, which is not accepted for its key`);
   }
-  if (!isSignedWith(statement, key)) throw unusable('its signature does not fit its key');
+  if (!(await isSignedWithSideBySide(statement, key))) throw unusable('its signature does not fit its key');
   return {
     spkiDer: Buffer.from(spkiDer),
     key,

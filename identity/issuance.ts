@@ -4,6 +4,7 @@ import { parseServiceName } from '#policies/service-name.ts';
 import { type SpiffeId, serviceSpiffeId } from '#policies/spiffe-id.ts';
 import type { IssueRequest } from '#policies/wire/identity-api.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
+import { sideBySide } from '#runtime/svid/side-by-side.ts';
 import { type Attestation, type Attested, type Evidence, entitle } from './attestation.ts';
 import type { IdentityAudit } from './audit-events.ts';
 import type { CaBackend } from './ca-backend.ts';
@@ -58,7 +59,11 @@ export class Issuance {
    * One SVID for an attested caller.
    * @throws MeshError as attestation.ts, certificate-request.ts and the backend do, SLV-2142 when the CA returned something else, SLV-2150
    */
-  async issue(call: IssueCall): Promise<IssuedSvid> {
+  issue(call: IssueCall): Promise<IssuedSvid> {
+    return sideBySide(() => this.#issue(call));
+  }
+
+  async #issue(call: IssueCall): Promise<IssuedSvid> {
     const facts: Record<string, string> = { remote: call.remoteAddress };
     try {
       const service = parseServiceName(call.request.service);
@@ -70,7 +75,7 @@ export class Issuance {
       // The ID comes from what was proven. Of the CSR the key is used, and that it asks for nothing else is checked.
       const spiffeId = this.idOf(service);
       if (this.#parts.isRevoked(spiffeId)) throw new MeshError('SLV-2123', `${spiffeId} was revoked.`);
-      const request = readCertificateRequest(call.request.csr);
+      const request = await readCertificateRequest(call.request.csr);
       const { dnsNames = [] } = this.#parts.config;
       const dnsSans = requireNothingElse(request, spiffeId, (name) => allowsDnsName(dnsNames, service, name));
       return await this.#mint(
@@ -87,12 +92,12 @@ export class Issuance {
   }
 
   /** An SVID for the identity service itself, which attests to nobody. */
-  issueOwn(service: string, csr: string): Promise<IssuedSvid> {
+  async issueOwn(service: string, csr: string): Promise<IssuedSvid> {
     const facts = { service, evidence: 'self' };
     return this.#mint(
       {
         spiffeId: this.idOf(service),
-        request: readCertificateRequest(csr),
+        request: await readCertificateRequest(csr),
         dnsSans: [],
         asked: undefined,
         facts,
@@ -125,7 +130,7 @@ export class Issuance {
     const { spiffeId, request, dnsSans, facts } = wanted;
     const order = { request, spiffeId, dnsSans, ttlSeconds: this.#lifetime(wanted.asked) };
     const signed = await backend.sign(order, wanted.signal);
-    const issued = verifyIssued(signed, order, signed.roots ?? backend.roots, context.clock());
+    const issued = await verifyIssued(signed, order, signed.roots ?? backend.roots, context.clock());
     if (attested !== undefined && attested.kind !== 'open') {
       const svid = { service, serial: issued.serialHex, notAfterMs: issued.notAfterMs, authority: signed.issuer };
       await nodes.recordSvid(attested.node, svid, attested.shown);

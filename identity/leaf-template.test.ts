@@ -78,7 +78,7 @@ const signedPart = (certificate: x509.X509Certificate): Buffer =>
   Buffer.from(openDer(new Uint8Array(certificate.rawData)).readWhole(derTag.sequence));
 
 async function requireSame(fields: LeafFields): Promise<void> {
-  const ours = new x509.X509Certificate(makeLeaf(signer, fields));
+  const ours = new x509.X509Certificate(await makeLeaf(signer, fields));
   assert.deepEqual(signedPart(ours), signedPart(await theirLeaf(fields)));
   const publicKey = new x509.X509Certificate(issuing.certificateDer);
   assert.equal(await ours.verify({ publicKey, signatureOnly: true }), true);
@@ -117,7 +117,7 @@ test('property: so has any other', async () => {
   );
 });
 
-test('OpenSSL verifies each for both uses, and reads what was meant', () => {
+test('OpenSSL verifies each for both uses, and reads what was meant', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'selvedge-leaf-'));
   try {
     const file = (name: string, der: Uint8Array): string => {
@@ -127,7 +127,8 @@ test('OpenSSL verifies each for both uses, and reads what was meant', () => {
     const roots = ['-CAfile', file('root', root.certificateDer), '-untrusted', file('issuing', issuing.certificateDer)];
     // OpenSSL is told of a time within the life of each; one call takes all leaves of one life.
     for (const [atSeconds, ofOneLife] of Map.groupBy(shapes, ({ notBeforeMs }) => notBeforeMs / 1_000)) {
-      const files = ofOneLife.map((fields, at) => file(`leaf-${atSeconds}-${at}`, makeLeaf(signer, fields)));
+      const leaves = await Promise.all(ofOneLife.map((fields) => makeLeaf(signer, fields)));
+      const files = leaves.map((der, at) => file(`leaf-${atSeconds}-${at}`, der));
       for (const purpose of ['sslserver', 'sslclient']) {
         const args = ['verify', '-x509_strict', '-attime', String(atSeconds), '-purpose', purpose, ...roots, ...files];
         const said = execFileSync('openssl', args).toString();
@@ -152,19 +153,19 @@ test('OpenSSL verifies each for both uses, and reads what was meant', () => {
   }
 });
 
-test('whatever varies comes back from our strict reader and from OpenSSL as it went in', () => {
+test('whatever varies comes back from our strict reader and from OpenSSL as it went in', async () => {
   const segment = fc.stringMatching(/^[A-Za-z0-9_-]{1,40}$/);
   const day = fc.integer({ min: 0, max: 40_000 });
-  fc.assert(
-    fc.property(
+  await fc.assert(
+    fc.asyncProperty(
       fc.array(segment, { minLength: 1, maxLength: 8 }),
       day,
       fc.uint8Array({ minLength: 17, maxLength: 17 }),
-      (path, fromDay, random) => {
+      async (path, fromDay, random) => {
         const id = parseSpiffeId(`spiffe://mesh.test/${path.join('/')}`);
         const serial = serialNumber(() => random);
         const notBeforeMs = fromDay * 86_400_000;
-        const der = makeLeaf(signer, {
+        const der = await makeLeaf(signer, {
           spkiDer,
           spiffeId: id,
           dnsSans: [],

@@ -1,4 +1,4 @@
-import { hash, type KeyObject, sign } from 'node:crypto';
+import { hash, type KeyObject } from 'node:crypto';
 import { derTag, openDer } from '#policies/der.ts';
 import {
   derBitString,
@@ -13,6 +13,7 @@ import {
   derValue,
 } from '#policies/der-writer.ts';
 import type { SpiffeId } from '#policies/spiffe-id.ts';
+import { signSideBySide } from '#runtime/svid/side-by-side.ts';
 
 /**
  * Makes X.509-SVID leaves by splicing DER: only serial, validity, key, SKI and SAN vary, all else is encoded once. A general library costs 3 to 5 ms
@@ -59,7 +60,7 @@ const extendedKeyUsage = extension(
 const notCa = derSequence(derOid('2.5.29.19'), critical, derOctetString(derSequence()));
 
 /** @returns the signed certificate, DER */
-export function makeLeaf(signer: LeafSigner, fields: LeafFields): Uint8Array {
+export async function makeLeaf(signer: LeafSigner, fields: LeafFields): Promise<Uint8Array> {
   const names = [
     derValue(0x86, Buffer.from(fields.spiffeId, 'latin1')),
     ...fields.dnsSans.map((name) => derValue(0x82, Buffer.from(name, 'latin1'))),
@@ -85,7 +86,7 @@ export function makeLeaf(signer: LeafSigner, fields: LeafFields): Uint8Array {
       ),
     ),
   );
-  return derSequence(tbs, ecdsaWithSha256, derBitString(sign('sha256', tbs, signer.key)));
+  return derSequence(tbs, ecdsaWithSha256, derBitString(await signSideBySide('sha256', tbs, signer.key)));
 }
 
 /** Subject key identifier: the leftmost 160 bits of SHA-256 over the public key (RFC 7093 section 2, method 1). */

@@ -3,7 +3,7 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import { type TrustDomain, trustDomainOf } from '#policies/spiffe-id.ts';
 import { extendedKeyUsageOid, readCertificate, svidIdOf } from '#policies/svid-leaf.ts';
 import { linkOfKnownKey } from '#runtime/svid/certificate-link.ts';
-import { readSignerLink } from '#runtime/svid/known-signers.ts';
+import { readSignerLink, verifySignatureAhead } from '#runtime/svid/known-signers.ts';
 import type { TrustSource } from '#runtime/svid/trust.ts';
 import { clockSkewMs, verifyChain } from '#runtime/svid/verify-peer.ts';
 import type { SignedChain, SigningOrder } from './ca-backend.ts';
@@ -22,19 +22,21 @@ export interface VerifiedIssue {
  * Looks at what a CA returned before it leaves (invariant 2): exactly the asked ID and DNS names and no other, the request's key, no CA, no longer a life than
  * asked, and a chain that a peer would accept under our own roots. Backends are not trusted to have done as told: a role of Vault can be changed.
  *
+ * The leaf's signature is verified beside the other orders of this process, for it is what costs.
+ *
  * @param roots the trust anchors of `trustDomain`, DER
  * @throws MeshError SLV-2142 naming the difference
  */
-export function verifyIssued(
+export async function verifyIssued(
   signed: SignedChain,
   order: SigningOrder,
   roots: readonly Uint8Array[],
   nowMs: number,
-): VerifiedIssue {
+): Promise<VerifiedIssue> {
   const [leafDer, ...signerDers] = signed.chain;
   if (leafDer === undefined) throw differs('it returned no certificate');
   const trustDomain = trustDomainOf(order.spiffeId);
-  return attempt(() => {
+  return attempt(async () => {
     const leaf = readCertificate(leafDer);
     const id = svidIdOf(leaf);
     if (id !== order.spiffeId) throw differs(`the certificate is for ${id}, asked was ${order.spiffeId}`);
@@ -54,9 +56,12 @@ export function verifyIssued(
     if (leaf.notAfterMs <= nowMs) throw differs(`the certificate has ended already, at ${iso(leaf.notAfterMs)}`);
     if (leaf.notBeforeMs > nowMs + clockSkewMs)
       throw differs(`the certificate begins at ${iso(leaf.notBeforeMs)} only`);
-    const signerEndMs = Math.min(...signerDers.map((der) => readSignerLink(der).facts.notAfterMs));
+    const signers = signerDers.map(readSignerLink);
+    const signerEndMs = Math.min(...signers.map(({ facts }) => facts.notAfterMs));
     if (leaf.notAfterMs > signerEndMs) throw differs('the certificate outlives a CA above it');
     const link = linkOfKnownKey(leafDer, leaf, order.request);
+    const signer = signers.find(({ subject }) => subject.equals(link.issuer));
+    if (signer !== undefined) await verifySignatureAhead(link, signer);
     verifyChain({ chain: signed.chain, leaf: link, trust: trustIn(trustDomain, roots), nowMs });
     return {
       chainPem: signed.chain.map((der) => toPem('CERTIFICATE', der)).join(''),
@@ -86,9 +91,9 @@ function trustIn(trustDomain: TrustDomain, x509Authorities: readonly Uint8Array[
 }
 
 /** Whatever rule a certificate broke, it was the CA that broke it: the requester has done nothing wrong. */
-function attempt<T>(check: () => T): T {
+async function attempt<T>(check: () => Promise<T>): Promise<T> {
   try {
-    return check();
+    return await check();
   } catch (cause) {
     if (!(cause instanceof MeshError) || cause.code === 'SLV-2142') throw cause;
     throw differs(cause.message.replace(/\.$/, ''), cause);

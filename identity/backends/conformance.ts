@@ -41,11 +41,11 @@ export function caBackendConformance(
 
     for (const ttlSeconds of [60, 3_600, 14_400]) {
       test(`signs for the asked ID, key and ${ttlSeconds} s, by a chain that peers accept`, async () => {
-        const request = readCertificateRequest(forgeRequest());
+        const request = await readCertificateRequest(forgeRequest());
         const order = { request, spiffeId: id, ttlSeconds };
         const nowMs = clock();
         const signed = await backend().sign(order);
-        const issued = verifyIssued(signed, order, backend().roots, clock());
+        const issued = await verifyIssued(signed, order, backend().roots, clock());
         assert.ok(Math.abs(issued.notAfterMs - (nowMs + ttlSeconds * 1_000)) <= 2_000);
         assert.ok(Math.abs(issued.notBeforeMs - (nowMs - 30_000)) <= 2_000, 'back-dated by 30 s');
         const [leaf, ...signers] = signed.chain.map(readCertificate);
@@ -58,9 +58,9 @@ export function caBackendConformance(
     for (const kind of goodKeyKinds) {
       test(`signs for a key of ${kind}`, async () => {
         const key = testKey(kind);
-        const order = { request: readCertificateRequest(forgeRequest({ key })), spiffeId: id, ttlSeconds: 60 };
+        const order = { request: await readCertificateRequest(forgeRequest({ key })), spiffeId: id, ttlSeconds: 60 };
         const signed = await backend().sign(order);
-        verifyIssued(signed, order, backend().roots, clock());
+        await verifyIssued(signed, order, backend().roots, clock());
         const leaf = new X509Certificate(signed.chain[0] ?? new Uint8Array());
         assert.ok(leaf.publicKey.equals(key.publicKey));
       });
@@ -68,9 +68,9 @@ export function caBackendConformance(
 
     for (const dnsSans of [['web.example.com'], ['web.service.consul', 'web.example.com']]) {
       test(`puts the DNS names of the order beside the ID: ${dnsSans.join(', ')}`, async () => {
-        const order = { request: readCertificateRequest(forgeRequest()), spiffeId: id, dnsSans, ttlSeconds: 60 };
+        const order = { request: await readCertificateRequest(forgeRequest()), spiffeId: id, dnsSans, ttlSeconds: 60 };
         const signed = await backend().sign(order);
-        verifyIssued(signed, order, backend().roots, clock());
+        await verifyIssued(signed, order, backend().roots, clock());
         const leaf = readCertificate(signed.chain[0] ?? new Uint8Array());
         assert.deepEqual([leaf.uriSans, leaf.dnsSans.toSorted()], [[id], dnsSans.toSorted()]);
         assert.equal(leaf.subjectEmpty && leaf.sanCritical, true);
@@ -86,16 +86,16 @@ export function caBackendConformance(
         uriSans: [`${id}-other`, 'spiffe://evil.test/x'],
         isCa: true,
       };
-      const order = { request: readCertificateRequest(forgeRequest(wishes)), spiffeId: id, ttlSeconds: 60 };
+      const order = { request: await readCertificateRequest(forgeRequest(wishes)), spiffeId: id, ttlSeconds: 60 };
       const signed = await backend().sign(order);
-      verifyIssued(signed, order, backend().roots, clock());
+      await verifyIssued(signed, order, backend().roots, clock());
       const leaf = readCertificate(signed.chain[0] ?? new Uint8Array());
       assert.deepEqual([leaf.uriSans, leaf.dnsSans, leaf.otherSanCount, leaf.isCa], [[id], [], 0, false]);
       assert.deepEqual(Buffer.from(leaf.spkiDer), key.publicKey.export({ format: 'der', type: 'spki' }));
     });
 
     test('gives every leaf a serial number of its own, many at once', async () => {
-      const request = readCertificateRequest(forgeRequest());
+      const request = await readCertificateRequest(forgeRequest());
       const signed = await Promise.all(
         Array.from({ length: 16 }, () => backend().sign({ request, spiffeId: id, ttlSeconds: 60 })),
       );
@@ -106,7 +106,7 @@ export function caBackendConformance(
     });
 
     test('hands out no root in the chain, and roots that are CAs of the trust domain', async () => {
-      const request = readCertificateRequest(forgeRequest());
+      const request = await readCertificateRequest(forgeRequest());
       const { chain } = await backend().sign({ request, spiffeId: id, ttlSeconds: 60 });
       for (const der of chain) assert.equal(new X509Certificate(der).checkIssued(new X509Certificate(der)), false);
       assert.ok(backend().roots.length > 0);

@@ -17,7 +17,7 @@ import { openEmbeddedCa } from './embedded.ts';
 const trustDomain = parseTrustDomain('mesh.test');
 const spiffeId = parseSpiffeId('spiffe://mesh.test/ns/default/dc/dc1/svc/web');
 const context = systemContext(createLogger({ process: 'test', level: 'silent' }));
-const order = { request: readCertificateRequest(forgeRequest()), spiffeId, ttlSeconds: 3_600 };
+const order = { request: await readCertificateRequest(forgeRequest()), spiffeId, ttlSeconds: 3_600 };
 /** Nothing to wait for. */
 const facts: RotationFacts = {
   nowMs: 1,
@@ -39,7 +39,7 @@ describe('rotation of the embedded CA', () => {
   afterEach(() => rm(dataDir, { recursive: true }));
   const open = () => openEmbeddedCa({ dataDir, trustDomain }, context);
   const accepted = async (ca: Awaited<ReturnType<typeof open>>, roots: readonly Uint8Array[]) =>
-    verifyIssued(await ca.sign(order), order, roots, Date.now());
+    await verifyIssued(await ca.sign(order), order, roots, Date.now());
 
   test('of the root: at each state both sides believe each other, opened anew after each as after a crash', async () => {
     let ca = await open();
@@ -55,7 +55,7 @@ describe('rotation of the embedded CA', () => {
       const { roots } = ca;
       await accepted(ca, roots);
       await accepted(ca, oldRoots); // whoever sleeps all the while believes the new leaves, by the cross certificate
-      verifyIssued(before, order, roots, Date.now());
+      await verifyIssued(before, order, roots, Date.now());
       await ca.rotating.take(step.step);
       states.push(ca.rotating.state.state);
       await ca.close();
@@ -65,7 +65,7 @@ describe('rotation of the embedded CA', () => {
     assert.equal(ca.roots.length, 1);
     await accepted(ca, ca.roots);
     await accepted(ca, oldRoots);
-    assert.throws(() => verifyIssued(before, order, ca.roots, Date.now()), /untrusted|no root/i);
+    await assert.rejects(verifyIssued(before, order, ca.roots, Date.now()), /untrusted|no root/i);
     const pems = (await readdir(join(dataDir, 'ca'))).filter((name) => name.endsWith('.pem'));
     assert.equal(pems.length, 2, 'the keys of the old CAs are gone');
   });
@@ -83,9 +83,9 @@ describe('rotation of the embedded CA', () => {
     assert.deepEqual(taintedAuthorities(ca.rotating.state), []);
     await ca.rotating.taint();
     assert.deepEqual(taintedAuthorities((await open()).rotating.state), [before.issuer]);
-    verifyIssued(before, order, ca.roots, Date.now());
+    await verifyIssued(before, order, ca.roots, Date.now());
     await ca.rotating.take('retire');
-    verifyIssued(before, order, ca.roots, Date.now());
+    await verifyIssued(before, order, ca.roots, Date.now());
   });
 
   test('one at a time; a second is refused and changes nothing', async () => {

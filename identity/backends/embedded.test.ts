@@ -16,7 +16,7 @@ import { issuingLifeMs, issuingRenewalMs, openEmbeddedCa, rootLifeMs } from './e
 const trustDomain = parseTrustDomain('mesh.test');
 const id = parseSpiffeId('spiffe://mesh.test/ns/default/dc/dc1/svc/web');
 const system = systemContext(createLogger({ process: 'test', level: 'silent' }));
-const request = readCertificateRequest(forgeRequest());
+const request = await readCertificateRequest(forgeRequest());
 const order = { request, spiffeId: id, ttlSeconds: 3_600 };
 
 caBackendConformance('embedded, in memory', {
@@ -44,7 +44,7 @@ describe('embedded CA on disk', () => {
     await first.close();
     const second = await openEmbeddedCa({ dataDir, trustDomain }, context);
     assert.deepEqual(second.roots.map(Buffer.from), first.roots.map(Buffer.from));
-    verifyIssued(signed, order, second.roots, nowMs);
+    await verifyIssued(signed, order, second.roots, nowMs);
     assert.deepEqual((await second.sign(order)).chain[1], signed.chain[1]);
     const files = (await readdir(join(dataDir, 'ca'))).sort();
     assert.deepEqual(
@@ -57,7 +57,7 @@ describe('embedded CA on disk', () => {
   test('started twice at once, both have one root', async () => {
     const both = await Promise.all([1, 2].map(() => openEmbeddedCa({ dataDir, trustDomain }, context)));
     assert.deepEqual(both[0]?.roots.map(Buffer.from), both[1]?.roots.map(Buffer.from));
-    for (const ca of both) verifyIssued(await ca.sign(order), order, ca.roots, nowMs);
+    for (const ca of both) await verifyIssued(await ca.sign(order), order, ca.roots, nowMs);
   });
 
   test('replaces its issuing CA a month before its end, while running and after months off', async () => {
@@ -69,10 +69,10 @@ describe('embedded CA on disk', () => {
     const signed = await Promise.all([ca.sign(order), ca.sign(order)]);
     assert.notDeepEqual(signed[0]?.chain[1], before);
     assert.deepEqual(signed[0]?.chain[1], signed[1]?.chain[1], 'once, however many ask');
-    for (const each of signed) verifyIssued(each, order, ca.roots, nowMs);
+    for (const each of signed) await verifyIssued(each, order, ca.roots, nowMs);
     nowMs += 200 * 86_400_000;
     const later = await openEmbeddedCa({ dataDir, trustDomain }, context);
-    verifyIssued(await later.sign(order), order, ca.roots, nowMs);
+    await verifyIssued(await later.sign(order), order, ca.roots, nowMs);
     assert.deepEqual(later.health, { state: 'healthy' });
   });
 

@@ -29,7 +29,7 @@ const { skip } = await findBao();
 const trustDomain = parseTrustDomain('mesh.test');
 const id = parseSpiffeId('spiffe://mesh.test/ns/default/dc/dc1/svc/web');
 const context = systemContext(createLogger({ process: 'test', level: 'silent' }));
-const order = { request: readCertificateRequest(forgeRequest()), spiffeId: id, ttlSeconds: 600 };
+const order = { request: await readCertificateRequest(forgeRequest()), spiffeId: id, ttlSeconds: 600 };
 const dayMs = 86_400_000;
 
 const code =
@@ -169,17 +169,17 @@ describe('vault-intermediate, on a real bao', { skip }, () => {
       assert.deepEqual(backend.health, { state: 'healthy' });
 
       fixture.offsetMs = 3 * dayMs; // due at 2⅓
-      verifyIssued(await backend.sign(order), order, backend.roots, fixture.context.clock());
+      await verifyIssued(await backend.sign(order), order, backend.roots, fixture.context.clock());
       const notice = (): string => (backend.health.state === 'healthy' ? (backend.health.notice ?? '') : '');
       await waitFor('a failed renewal', () => /ends at .* not renewed: .*sealed/.test(notice()), 5_000);
       fixture.offsetMs = 5 * dayMs;
-      verifyIssued(await backend.sign(order), order, backend.roots, fixture.context.clock());
+      await verifyIssued(await backend.sign(order), order, backend.roots, fixture.context.clock());
       assert.match(backend.health.state === 'ending' ? backend.health.reason : '', /ends at .*sealed/);
 
       await fixture.bao.unseal();
       await waitFor('another issuing CA', async () => (await issuingNow(backend)) !== issuing, 10_000);
       assert.deepEqual(backend.health, { state: 'healthy' });
-      verifyIssued(await backend.sign(order), order, backend.roots, fixture.context.clock());
+      await verifyIssued(await backend.sign(order), order, backend.roots, fixture.context.clock());
     }));
 
   test('past its end nothing is signed, and it is said why; a Vault that is away is not asked by every caller', () =>
@@ -204,7 +204,7 @@ describe('vault-intermediate, on a real bao', { skip }, () => {
       assert.equal(backend.health.state, 'unhealthy');
       fixture.bao.resume();
       await waitFor('an issuing CA', () => backend.health.state === 'healthy', 10_000);
-      verifyIssued(await backend.sign(order), order, backend.roots, Date.now());
+      await verifyIssued(await backend.sign(order), order, backend.roots, Date.now());
     }));
 
   test('never met and down: does not start', () =>
@@ -292,24 +292,24 @@ describe('an issuing CA that comes back', () => {
 
   test('is taken when it is as asked', async () => {
     const root = await makeRoot(fields);
-    verifyIssuingCa({ ...(await makeIssuingCa(fields, root)), above: [] }, asked(root.certificateDer));
+    await verifyIssuingCa({ ...(await makeIssuingCa(fields, root)), above: [] }, asked(root.certificateDer));
   });
 
   test('is refused for another key, no CA, a path length, other names, too long a life, or another root', async () => {
     const root = await makeRoot(fields);
     const good = { ...(await makeIssuingCa(fields, root)), above: [] };
-    const check = (authority: typeof good, more: object = {}): void =>
+    const check = (authority: typeof good, more: object = {}): Promise<void> =>
       verifyIssuingCa(authority, { ...asked(root.certificateDer), ...more });
     const { key } = await requestIssuingCa(trustDomain);
-    assert.throws(() => check({ ...good, key }), code('SLV-2142', /another key/));
-    assert.throws(() => check({ ...root, above: [] }), code('SLV-2142', /path length is 2/));
+    await assert.rejects(check({ ...good, key }), code('SLV-2142', /another key/));
+    await assert.rejects(check({ ...root, above: [] }), code('SLV-2142', /path length is 2/));
     const foreign = await makeIssuingCa({ ...fields, trustDomain: parseTrustDomain('evil.test') }, root);
-    assert.throws(() => check({ ...foreign, above: [] }), code('SLV-2142', /names are spiffe:\/\/evil.test/));
-    assert.throws(() => check(good, { ttlSeconds: 3_600 }), code('SLV-2142', /asked were 3600 s/));
-    assert.throws(() => check(good, { nowMs: nowMs + 8 * dayMs }), code('SLV-2142'));
+    await assert.rejects(check({ ...foreign, above: [] }), code('SLV-2142', /names are spiffe:\/\/evil.test/));
+    await assert.rejects(check(good, { ttlSeconds: 3_600 }), code('SLV-2142', /asked were 3600 s/));
+    await assert.rejects(check(good, { nowMs: nowMs + 8 * dayMs }), code('SLV-2142'));
     const other = await makeRoot(fields);
-    assert.throws(() => check(good, { roots: [other.certificateDer] }), code('SLV-2142', /root/));
-    assert.throws(() => check({ ...good, certificateDer: Uint8Array.of(1, 2) }), code('SLV-2142'));
+    await assert.rejects(check(good, { roots: [other.certificateDer] }), code('SLV-2142', /root/));
+    await assert.rejects(check({ ...good, certificateDer: Uint8Array.of(1, 2) }), code('SLV-2142'));
   });
 });
 

@@ -247,7 +247,7 @@ class VaultIntermediate implements CaBackend {
     try {
       const authority = await file.load();
       if (authority === undefined) return undefined;
-      verifyIssuingCa(authority, { ...order, ttlSeconds: undefined, nowMs: context.clock() });
+      await verifyIssuingCa(authority, { ...order, ttlSeconds: undefined, nowMs: context.clock() });
       return inUseOf(authority);
     } catch (err) {
       if (!isMeshError(err, 'SLV-2142') && !isMeshError(err, 'SLV-2143')) throw err;

@@ -46,7 +46,7 @@ export async function certifyIssuingCa(
     const [certificateDer, ...above] = readSignedChain(reply.data);
     if (certificateDer === undefined) throw new MeshError('SLV-2142', 'Vault returned no certificate.');
     const authority = { certificateDer, key, above };
-    verifyIssuingCa(authority, { ...order, nowMs: clock() });
+    await verifyIssuingCa(authority, { ...order, nowMs: clock() });
     return { authority, reference: reply.requestId };
   } catch (error) {
     throw caErrorOf(error, 'certify an issuing CA');

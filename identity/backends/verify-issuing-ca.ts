@@ -23,7 +23,7 @@ const probeSeconds = 60;
  * @param asked.ttlSeconds undefined: any (it was looked at when it came)
  * @throws MeshError SLV-2142 naming the difference
  */
-export function verifyIssuingCa(
+export async function verifyIssuingCa(
   authority: CertifiedAuthority,
   asked: {
     readonly trustDomain: TrustDomain;
@@ -31,9 +31,9 @@ export function verifyIssuingCa(
     readonly ttlSeconds: number | undefined;
     readonly nowMs: number;
   },
-): void {
+): Promise<void> {
   const { trustDomain, roots, ttlSeconds, nowMs } = asked;
-  const { facts, pathLength } = attempt(() => readCertificateLink(authority.certificateDer));
+  const { facts, pathLength } = await attempt(async () => readCertificateLink(authority.certificateDer));
   const key = createPublicKey(authority.key);
   const spkiDer = key.export({ format: 'der', type: 'spki' });
   if (!spkiDer.equals(facts.spkiDer)) throw differs('it is for another key');
@@ -51,9 +51,9 @@ export function verifyIssuingCa(
   const request = { spkiDer: new Uint8Array(spkiDer), key, pem: '' };
   const order = { request, spiffeId, ttlSeconds: probeSeconds };
   const context = { clock: () => nowMs, randomBytes };
-  attempt(() =>
+  await attempt(async () =>
     verifyIssued(
-      signInProcess(inProcessIssuer(authority), () => authority.above, order, context),
+      await signInProcess(inProcessIssuer(authority), () => authority.above, order, context),
       order,
       roots,
       nowMs,
@@ -61,9 +61,9 @@ export function verifyIssuingCa(
   );
 }
 
-function attempt<T>(check: () => T): T {
+async function attempt<T>(check: () => Promise<T>): Promise<T> {
   try {
-    return check();
+    return await check();
   } catch (cause) {
     if (!(cause instanceof MeshError)) throw cause;
     throw differs(cause.message.replace(/\.$/, ''), cause);

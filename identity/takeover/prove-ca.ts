@@ -18,22 +18,22 @@ const probeSeconds = 60;
  * @throws MeshError as the CA does, SLV-2142 when it signs something else or under none of its roots
  */
 export async function proveCa(ca: CaBackend, trustDomain: TrustDomain, clock: Clock): Promise<AuthorityPair> {
-  const request = readCertificateRequest(makeCsr(makeKeyPair()));
+  const request = await readCertificateRequest(makeCsr(makeKeyPair()));
   const spiffeId = parseSpiffeId(`spiffe://${trustDomain}/selvedge/probe`);
   const order = { request, spiffeId, ttlSeconds: probeSeconds };
   const signed = await ca.sign(order);
-  verifyIssued(signed, order, ca.roots, clock());
+  await verifyIssued(signed, order, ca.roots, clock());
   return pairAbove(signed, order, ca.roots, clock());
 }
 
 /** The issuing CA of a chain and the root above it, by name. @throws MeshError SLV-2142 when none of these roots is above it */
-export function pairAbove(
+export async function pairAbove(
   signed: SignedChain,
   order: SigningOrder,
   roots: readonly Uint8Array[],
   nowMs: number,
-): AuthorityPair {
-  const root = spkiPin(rootAbove(signed, order, roots, nowMs));
+): Promise<AuthorityPair> {
+  const root = spkiPin(await rootAbove(signed, order, roots, nowMs));
   // A root that signs leaves itself sends no certificate along.
   return { root, issuing: issuingOf(signed) ?? root };
 }
@@ -43,12 +43,17 @@ export function issuingOf({ issuer, chain: [, signer] }: SignedChain): Authority
   return issuer ?? (signer === undefined ? undefined : spkiPin(signer));
 }
 
-function rootAbove(signed: SignedChain, order: SigningOrder, roots: readonly Uint8Array[], nowMs: number): Uint8Array {
+async function rootAbove(
+  signed: SignedChain,
+  order: SigningOrder,
+  roots: readonly Uint8Array[],
+  nowMs: number,
+): Promise<Uint8Array> {
   const [only, ...others] = roots;
   if (only !== undefined && others.length === 0) return only;
   for (const root of roots) {
     try {
-      verifyIssued(signed, order, [root], nowMs);
+      await verifyIssued(signed, order, [root], nowMs);
       return root;
     } catch (error) {
       if (!(error instanceof MeshError)) throw error; // else it is another root

@@ -237,7 +237,7 @@ export class SucceedingCa implements CaBackend, RotatingAuthorities {
     if (known !== undefined && (issuing === undefined || names(known, issuing))) return;
     await this.#change(async (record) => {
       const pair = this.#pairOf(signer, record);
-      const noted = pairAbove(signed, order, signer.roots, this.#parts.context.clock());
+      const noted = await pairAbove(signed, order, signer.roots, this.#parts.context.clock());
       if (pair !== undefined && names(pair, noted.issuing)) return record; // another call was quicker
       const now = pair === undefined ? noted : machine.withIssuing(pair, noted.issuing);
       if (record.state === 'settled') return { ...record, pair: now };

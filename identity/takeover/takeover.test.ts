@@ -26,7 +26,7 @@ const trustDomain = parseTrustDomain('mesh.test');
 const context = systemContext(createLogger({ process: 'test', level: 'silent' }));
 const embedded: CaConfig = { kind: 'embedded' };
 const order: SigningOrder = {
-  request: readCertificateRequest(forgeRequest()),
+  request: await readCertificateRequest(forgeRequest()),
   spiffeId: parseSpiffeId('spiffe://mesh.test/ns/default/dc/dc1/svc/web'),
   ttlSeconds: 600,
 };
@@ -72,8 +72,8 @@ class Starts implements AsyncDisposable {
 /** Signs, as issuance does, for a peer that knows these roots only. */
 async function signFor(ca: SucceedingCa, roots: Roots): Promise<void> {
   const signed = await ca.sign(order);
-  verifyIssued(signed, order, signed.roots ?? ca.roots, context.clock());
-  verifyIssued(signed, order, roots, context.clock());
+  await verifyIssued(signed, order, signed.roots ?? ca.roots, context.clock());
+  await verifyIssued(signed, order, roots, context.clock());
 }
 
 async function takeAll(ca: SucceedingCa): Promise<void> {
@@ -346,7 +346,7 @@ describe('another CA takes over, on a real bao', { skip }, () => {
       await now.take('publish');
       const signed = await now.sign(order);
       // By i2, which chains to both, so it may pass; it must be believed by who knows the old root only.
-      verifyIssued(signed, order, old, context.clock());
+      await verifyIssued(signed, order, old, context.clock());
       await now.take('see');
       await now.take('activate');
       await now.take('retire');

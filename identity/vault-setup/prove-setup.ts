@@ -89,22 +89,27 @@ async function proveSigning(admin: VaultAdmin, plan: SetupPlan, token: string, c
     const order = { rootMount, issuerRef: rootIssuer, trustDomain, roots, ttlSeconds: proofTtlSeconds };
     const { authority } = await certifyIssuingCa({ transport, session }, order, clock, new AbortController().signal);
     if (formerRoots !== undefined)
-      verifyIssuingCa(authority, { trustDomain, roots: formerRoots, ttlSeconds: proofTtlSeconds, nowMs: clock() });
+      await verifyIssuingCa(authority, {
+        trustDomain,
+        roots: formerRoots,
+        ttlSeconds: proofTtlSeconds,
+        nowMs: clock(),
+      });
     return `with it, Vault certified an issuing CA, and a leaf under that is accepted${also}`;
   }
   const path = vaultPath(plan.mount, 'issuer', plan.issuer, 'sign', plan.role);
   const names = plan.dnsNames.map((rule) => (rule.kind === 'name' ? rule.name : `selvedge-setup.${rule.suffix}`));
   for (const type of proofKeyTypes) {
     const order = {
-      request: readCertificateRequest(makeCsr(await generateKey(type))),
+      request: await readCertificateRequest(makeCsr(await generateKey(type))),
       spiffeId: parseSpiffeId(`spiffe://${trustDomain}/selvedge/setup`),
       dnsSans: [...new Set(names)],
       ttlSeconds: proofTtlSeconds,
     };
     try {
       const signed = await signLeafInVault(transport, path, order, { token });
-      verifyIssued(signed, order, roots, clock());
-      if (formerRoots !== undefined) verifyIssued(signed, order, formerRoots, clock());
+      await verifyIssued(signed, order, roots, clock());
+      if (formerRoots !== undefined) await verifyIssued(signed, order, formerRoots, clock());
     } catch (error) {
       throw caErrorOf(error, `sign a certificate for a key of ${type} with the restricted token`);
     }

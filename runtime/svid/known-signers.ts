@@ -1,5 +1,5 @@
 import { type CertificateLink, readCertificateLink } from './certificate-link.ts';
-import { isSignedWith } from './signed-der.ts';
+import { isSignedWith, isSignedWithSideBySide } from './signed-der.ts';
 
 /**
  * Signers' certificates that have stood in a path that was accepted, by their bytes. Every SVID of a mesh comes with the same one or two, and reading one
@@ -39,13 +39,21 @@ export function rememberSigner(der: Uint8Array, link: CertificateLink): void {
 
 /** Whether the signature of one certificate verifies with the key of another. A signer's is computed once for each pair of objects. */
 export function isSignedBy(signed: CertificateLink, signer: CertificateLink): boolean {
-  if (!signed.facts.isCa) return isSignedWith(signed.signature, signer.key);
+  if (signedBy.get(signed)?.has(signer)) return true;
+  const verified = isSignedWith(signed.signature, signer.key);
+  if (verified && signed.facts.isCa) rememberSignature(signed, signer);
+  return verified;
+}
+
+/** Verifies a signature beside the other orders of this process, so that `isSignedBy` need not compute it. One that does not verify is left to it. */
+export async function verifySignatureAhead(signed: CertificateLink, signer: CertificateLink): Promise<void> {
+  if (await isSignedWithSideBySide(signed.signature, signer.key)) rememberSignature(signed, signer);
+}
+
+function rememberSignature(signed: CertificateLink, signer: CertificateLink): void {
   const signers = signedBy.get(signed) ?? new WeakSet();
-  if (signers.has(signer)) return true;
-  if (!isSignedWith(signed.signature, signer.key)) return false;
   signers.add(signer);
   signedBy.set(signed, signers);
-  return true;
 }
 
 function keyOf(der: Uint8Array): string {

@@ -7,7 +7,15 @@ import { derBitString, derNull, derOid, derSequence, derUtf8 } from '#policies/d
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { makeCa } from '#test/mini-ca.ts';
 import { linkOfKnownKey, readCertificateLink } from './certificate-link.ts';
-import { isAcceptedAlgorithm, isAlgorithmOf, isSignedWith, readSignedDer } from './signed-der.ts';
+import { sideBySide } from './side-by-side.ts';
+import {
+  isAcceptedAlgorithm,
+  isAlgorithmOf,
+  isSignedWith,
+  isSignedWithSideBySide,
+  readSignedDer,
+  type SignedDer,
+} from './signed-der.ts';
 
 const said = derSequence(derUtf8('what is signed'));
 const keys = {
@@ -27,18 +35,28 @@ const accepted: readonly [keyof typeof keys, algorithm: string, digest: string |
   ]),
   ['Ed25519', '1.3.101.112', null],
 ];
+/** What each way to compute it says: at once, alone, and beside another order. */
+async function isSigned(statement: SignedDer, key: KeyObject): Promise<boolean> {
+  const verdict = isSignedWith(statement, key);
+  const work = () => isSignedWithSideBySide(statement, key);
+  const others = [await work(), ...(await Promise.all([sideBySide(work), sideBySide(work)]))];
+  assert.deepEqual(others, [verdict, verdict, verdict]);
+  return verdict;
+}
+
 for (const [type, algorithm, digest] of accepted) {
-  test(`${algorithm} by ${type}: fits its bytes and its key, and nothing else`, () => {
+  test(`${algorithm} by ${type}: fits its bytes and its key, and nothing else`, async () => {
     const { privateKey, publicKey } = keys[type];
     const statement = { signed: said, algorithm, signature: sign(digest, said, privateKey) };
-    assert.equal(isSignedWith(statement, publicKey), true);
-    assert.equal(isSignedWith({ ...statement, signed: derSequence(derUtf8('What is signed')) }, publicKey), false);
-    assert.equal(isSignedWith({ ...statement, signature: new Uint8Array(3) }, publicKey), false);
+    assert.equal(await isSigned(statement, publicKey), true);
+    assert.equal(await isSigned({ ...statement, signed: derSequence(derUtf8('What is signed')) }, publicKey), false);
+    assert.equal(await isSigned({ ...statement, signature: new Uint8Array(3) }, publicKey), false);
     for (const [other, { publicKey: wrong }] of Object.entries(keys)) {
-      if (other !== type) assert.equal(isSignedWith(statement, wrong), false, other);
+      if (other !== type) assert.equal(await isSigned(statement, wrong), false, other);
     }
     for (const [, other] of accepted) {
-      if (other !== algorithm) assert.equal(isSignedWith({ ...statement, algorithm: other }, publicKey), false, other);
+      if (other !== algorithm)
+        assert.equal(await isSigned({ ...statement, algorithm: other }, publicKey), false, other);
     }
   });
 }

@@ -1,6 +1,7 @@
 import { type KeyObject, verify } from 'node:crypto';
 import { type DerReader, derTag } from '#policies/der.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
+import { verifySideBySide } from './side-by-side.ts';
 
 /** What was signed, by what algorithm, and the signature: of a certificate (RFC 5280 4.1.1) or of a request for one (RFC 2986 4.2). Nothing verified. */
 export interface SignedDer {
@@ -61,5 +62,19 @@ export function isSignedWith({ signed, algorithm, signature }: SignedDer, key: K
     return verify(scheme.digest, signed, key, signature);
   } catch {
     return false; // OpenSSL throws on signatures that it can't even read
+  }
+}
+
+/** The same, beside the other orders of this process. The bytes must not change until then. */
+export async function isSignedWithSideBySide(
+  { signed, algorithm, signature }: SignedDer,
+  key: KeyObject,
+): Promise<boolean> {
+  const scheme = algorithms[algorithm];
+  if (scheme === undefined || !isAlgorithmOf(algorithm, key)) return false;
+  try {
+    return await verifySideBySide(scheme.digest, signed, key, signature);
+  } catch {
+    return false;
   }
 }

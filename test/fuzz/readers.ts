@@ -55,15 +55,17 @@ export async function fuzzedReaders(): Promise<readonly FuzzedReader[]> {
   const requests = keys.map((key) => forgeRequestDer({ key, uriSans: [web], dnsSans: ['web.mesh'], isCa: false }));
   const issuer = readCertificateLink(ca.certificate);
   const signer = { subjectDer: issuer.subject, keyId: keyIdentifier(issuer.facts.spkiDer), key: ca.privateKey };
-  const leaves = spkis.map((spkiDer) =>
-    makeLeaf(signer, {
-      spkiDer,
-      spiffeId: web,
-      dnsSans: ['web.mesh'],
-      serial: randomBytes(16),
-      notBeforeMs: nowMs - 60_000,
-      notAfterMs: nowMs + 3_600_000,
-    }),
+  const leaves = await Promise.all(
+    spkis.map((spkiDer) =>
+      makeLeaf(signer, {
+        spkiDer,
+        spiffeId: web,
+        dnsSans: ['web.mesh'],
+        serial: randomBytes(16),
+        notBeforeMs: nowMs - 60_000,
+        notAfterMs: nowMs + 3_600_000,
+      }),
+    ),
   );
   const certificates = [...svid.chain, ...leaves, ca.root.certificate];
   const [leaf = new Uint8Array()] = svid.chain;
