@@ -108,6 +108,12 @@ describe('command line', () => {
       2,
       /--ca-pin can not prove the identity service at http:[\s\S]*SLV-1002/,
     ],
+    [
+      'an admin API of another host',
+      ['breaker', 'list', '--admin', 'http://10.0.0.5:19000'],
+      2,
+      /--admin: "http:\/\/10.0.0.5:19000" is no admin API[\s\S]*SLV-1002/,
+    ],
     ['a command without its subcommand', ['identity'], 2, /Usage: selvedge identity/],
     ['no command at all', [], 2, /Usage: selvedge/],
   ];

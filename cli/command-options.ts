@@ -383,17 +383,3 @@ export const identityClientOptions = {
   caPin: joining.caPin,
   config,
 } as const satisfies OptionSet;
-
-/** Names of all options of all commands: a SELVEDGE_* variable that is none of them is a mistake. */
-export const allOptionNames: readonly string[] = [
-  ...new Set(
-    [
-      devOptions,
-      identityOptions,
-      catalogOptions,
-      edgeProxyOptions,
-      catalogClientOptions,
-      identityClientOptions,
-    ].flatMap((set) => Object.keys(set)),
-  ),
-];

@@ -7,7 +7,7 @@ import {
   type OptionValues,
   resolveConfiguration,
 } from '#runtime/configuration.ts';
-import { allOptionNames } from './command-options.ts';
+import { allOptionNames } from './option-names.ts';
 
 /** A leaf of the command tree. */
 export interface CommandDefinition<S extends OptionSet> {

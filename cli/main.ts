@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { version } from '#runtime/version.ts';
 import { defineAuditCommands } from './commands/audit.ts';
+import { defineBreakerCommands } from './commands/breaker.ts';
 import { defineCatalogCommands } from './commands/catalog-backup.ts';
 import { defineConfigEntryCommands } from './commands/config-entry.ts';
 import { defineDev } from './commands/dev.ts';
@@ -34,6 +35,7 @@ function buildProgram(): Command {
   defineIntentionCommands(program);
   defineConfigEntryCommands(program);
   defineResilienceCommands(program);
+  defineBreakerCommands(program);
   defineImportCommands(program);
   defineCatalogCommands(program);
   defineTokenCommands(program);

@@ -22,16 +22,18 @@ export interface ServiceAddress {
   readonly caPin?: string | undefined;
 }
 
+type ServiceKind = 'identity' | 'catalog' | 'edge-proxy';
+
 const timeoutMs = 30_000;
 
-/** A client of the identity or catalog service for commands: proves the server before the token is sent, turns answers into values or MeshErrors. */
+/** A client of the identity or catalog service, or of an edge proxy's admin API, for commands: proves the server before the token is sent, turns answers into values or MeshErrors. */
 export class ServiceClient {
   readonly #address: ServiceAddress;
   readonly #expect: (id: SpiffeId) => boolean;
-  readonly #kind: 'identity' | 'catalog';
+  readonly #kind: ServiceKind;
   #prepared: Promise<{ trust: TrustSource | undefined; token: string | undefined }> | undefined;
 
-  constructor(kind: 'identity' | 'catalog', address: ServiceAddress) {
+  constructor(kind: ServiceKind, address: ServiceAddress) {
     this.#kind = kind;
     this.#address = address;
     this.#expect = (id) => serviceIdentityOf(id)?.service === `selvedge-${kind}`;
@@ -50,7 +52,7 @@ export class ServiceClient {
     if (parsed.success) return parsed.data;
     throw new MeshError(
       'SLV-1006',
-      `${this.#address.url} answered something else than expected to ${method} ${path}; is it a Selvedge ${this.#kind} service of this version?`,
+      `${this.#address.url} answered something else than expected to ${method} ${path}; is it a Selvedge ${this.#kind}${this.#kind === 'edge-proxy' ? '' : ' service'} of this version?`,
     );
   }
 

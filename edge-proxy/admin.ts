@@ -8,6 +8,7 @@ import { isAskedAsLoopback } from '#runtime/socket-address.ts';
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import { breakerRoutes } from './breaker-admin.ts';
 import type { DecisionLog } from './decisions.ts';
+import type { BreakerSnapshot } from './resilience/breaker.ts';
 import type { Sidecar } from './sidecar.ts';
 
 /** What the admin API shows. */
@@ -53,7 +54,7 @@ export function adminApp(subject: AdminSubject): Hono {
     return c.text('ok\n');
   });
   app.get('/status', (c) => c.json(status(subject)));
-  app.route('/', breakerRoutes(subject.sidecars, subject.log));
+  app.route('/', breakerRoutes(subject.sidecars, subject.clock, subject.log));
   app.get('/decisions', (c) => c.json(subject.decisions.latest(longestList)));
   app.get('/decisions/:id', (c) => {
     const found = subject.decisions.find(c.req.param('id'));
@@ -71,6 +72,10 @@ export function adminApp(subject: AdminSubject): Hono {
 function meshListeners({ meshListeners: listeners }: Sidecar): object | null {
   if (listeners === undefined) return null;
   return { listening: listeners.listening, conflicts: listeners.conflicts.slice(0, longestList) };
+}
+
+function forcedSeconds({ forcedSinceMs }: BreakerSnapshot, now: number): number | null {
+  return forcedSinceMs === null ? null : Math.max(0, Math.round((now - forcedSinceMs) / 1_000));
 }
 
 function status(subject: AdminSubject): object {
@@ -118,6 +123,8 @@ function status(subject: AdminSubject): object {
             verified: endpoint.verified ?? null,
             status: endpoint.status,
             breaker: endpoint.breaker.state,
+            /** By an operator, for so long now; null: it is on its own. */
+            breakerForcedSeconds: forcedSeconds(endpoint.breaker.snapshot(), now),
             tunnels: endpoint.tunnels.size,
             inFlight: endpoint.inFlight,
           })),

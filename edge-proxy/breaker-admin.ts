@@ -1,65 +1,129 @@
 import { type Context, Hono } from 'hono';
 import { MeshError } from '#policies/errors/mesh-error.ts';
+import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/logging.ts';
+import type { ForcedState } from './forced-breakers.ts';
 import type { Endpoint } from './outbound/endpoint.ts';
 import type { Sidecar } from './sidecar.ts';
 
-/** What an operator may do to a breaker. Open and closed hold until reset, or until the proxy restarts. */
-const actions = {
-  'force-open': ({ breaker }: Endpoint) => breaker.forceOpen(),
-  'force-closed': ({ breaker }: Endpoint) => breaker.forceClosed(),
-  reset: ({ breaker }: Endpoint) => breaker.reset(),
-} as const;
+/** What an operator may do to breakers. Open and closed hold until reset, through restarts too where the proxy keeps state. */
+const actions = { 'force-open': 'open', 'force-closed': 'closed', reset: 'free' } as const;
 
 /** `GET /breakers`, and `POST /breakers/force-open|force-closed|reset?upstream=db[&endpoint=node/db][&service=web]`. */
-export function breakerRoutes(sidecars: readonly Sidecar[], log: Logger): Hono {
+export function breakerRoutes(sidecars: readonly Sidecar[], clock: Clock, log: Logger): Hono {
   const app = new Hono();
-  app.get('/breakers', (c) => c.json(found(sidecars, {}).map(view)));
-  for (const [action, act] of Object.entries(actions)) {
-    app.post(`/breakers/${action}`, (c) => {
+  app.get('/breakers', (c) => c.json(shown(wanted(c, sidecars), clock())));
+  for (const [action, state] of Object.entries(actions)) {
+    app.post(`/breakers/${action}`, async (c) => {
       refusePages(c);
-      const { upstream, endpoint, service } = c.req.query();
+      const asked = wanted(c, sidecars);
+      const { upstream, endpoint } = asked;
       if (upstream === undefined) throw new MeshError('SLV-1009', 'Say whose breakers: ?upstream=NAME.');
-      const which = found(sidecars, { upstream, endpoint, service });
-      if (which.length === 0) throw new MeshError('SLV-1010', 'No breaker here is of that upstream and endpoint.');
-      for (const each of which) act(each.endpoint);
-      log.warn({ audit: `breaker-${action}`, upstream, endpoint, service }, 'breakers set by an operator');
-      return c.json(which.map(view));
+      const of = asked.sidecars.filter((sidecar) => knows(sidecar, upstream, endpoint));
+      if (of.length === 0) throw new MeshError('SLV-1010', nobody(asked));
+      const kept = await Promise.all(of.map((sidecar) => set(sidecar, upstream, endpoint, state)));
+      const outlives = kept.every((one) => one);
+      log.warn({ audit: `breaker-${action}`, upstream, endpoint, outlives }, 'breakers set by an operator');
+      c.header('selvedge-outlives-restart', String(outlives));
+      return c.json(shown({ ...asked, sidecars: of }, clock()));
     });
   }
   return app;
 }
 
-interface Found {
-  readonly service: string;
-  readonly upstream: string;
-  readonly endpoint: Endpoint;
-}
-
 interface Wanted {
-  readonly upstream?: string | undefined;
-  readonly endpoint?: string | undefined;
-  readonly service?: string | undefined;
+  /** Those of the service that was named, or all. */
+  readonly sidecars: readonly Sidecar[];
+  readonly service: string | undefined;
+  readonly upstream: string | undefined;
+  readonly endpoint: string | undefined;
 }
 
-function found(sidecars: readonly Sidecar[], wanted: Wanted): Found[] {
-  const { upstream = undefined, endpoint = undefined, service = undefined } = wanted;
-  return sidecars.flatMap((sidecar) =>
-    sidecar.upstreams.flatMap(({ name, endpoints }) =>
-      endpoints
-        .map((each) => ({ service: sidecar.config.service, upstream: name, endpoint: each }))
-        .filter(
-          (each) =>
-            (upstream === undefined || each.upstream === upstream) &&
-            (endpoint === undefined || each.endpoint.id === endpoint) &&
-            (service === undefined || each.service === service),
-        ),
-    ),
+const parameters: readonly string[] = ['service', 'upstream', 'endpoint'];
+
+/** A parameter that is misspelt would mean more breakers than were meant. @throws MeshError SLV-1009 */
+function wanted(c: Context, all: readonly Sidecar[]): Wanted {
+  for (const [name, values] of Object.entries(c.req.queries())) {
+    if (!parameters.includes(name) || values.length > 1 || values[0] === '')
+      throw new MeshError('SLV-1009', `Breakers are named by one each of ${parameters.join(', ')}, not by ${name}.`);
+  }
+  const { upstream, endpoint, service } = c.req.query();
+  const sidecars = all.filter(({ config }) => service === undefined || config.service === service);
+  return { sidecars, service, upstream, endpoint };
+}
+
+/** Whether there is something to be set: an upstream whole, one of its instances, or one that is not there now and is held. */
+function knows(sidecar: Sidecar, upstream: string, endpoint: string | undefined): boolean {
+  const held = sidecar.forcedBreakers.all.some(
+    (one) => one.upstream === upstream && (endpoint === undefined || one.endpoint === endpoint),
   );
+  const found = sidecar.upstreams.filter(({ name }) => name === upstream);
+  return held || found.some(({ endpoints }) => endpoint === undefined || endpoints.some(({ id }) => id === endpoint));
 }
 
-function view({ service, upstream, endpoint }: Found): object {
-  return { service, upstream, endpoint: endpoint.id, ...endpoint.breaker.snapshot() };
+function set(
+  { upstreams, forcedBreakers }: Sidecar,
+  upstream: string,
+  endpoint: string | undefined,
+  state: ForcedState['state'] | 'free',
+): Promise<boolean> {
+  const kept = forcedBreakers.set(upstream, endpoint, state);
+  for (const { name, endpoints } of upstreams) {
+    if (name !== upstream) continue;
+    for (const { id, breaker } of endpoints) {
+      if (endpoint !== undefined && endpoint !== id) continue;
+      const held = forcedBreakers.of(name, id);
+      if (held === undefined) breaker.reset();
+      else breaker.force(held.state, held.sinceMs);
+    }
+  }
+  return kept;
+}
+
+/** Each breaker, and what is held of instances that are not there now. */
+function shown({ sidecars, upstream, endpoint }: Wanted, nowMs: number): object[] {
+  return sidecars.flatMap(({ config: { service }, upstreams, forcedBreakers }) => {
+    const there = upstreams.flatMap(({ name, endpoints }) =>
+      endpoints.map((each) => ({ upstream: name, endpoint: each.id, view: view(each, nowMs) })),
+    );
+    const gone = forcedBreakers.all
+      .filter((held) => !there.some((one) => one.upstream === held.upstream && one.endpoint === held.endpoint))
+      .map((held) => ({
+        upstream: held.upstream,
+        endpoint: held.endpoint ?? '*',
+        view: { state: held.state, forced: true, ...ageOf(held, nowMs) },
+      }));
+    return [...there, ...gone]
+      .filter((one) => upstream === undefined || one.upstream === upstream)
+      .filter((one) => endpoint === undefined || one.endpoint === endpoint)
+      .map((one) => ({ service, upstream: one.upstream, endpoint: one.endpoint, ...one.view }));
+  });
+}
+
+function view({ breaker }: Endpoint, nowMs: number): object {
+  const { forcedSinceMs, ...snapshot } = breaker.snapshot();
+  return { ...snapshot, ...(forcedSinceMs === null ? {} : ageOf({ sinceMs: forcedSinceMs }, nowMs)) };
+}
+
+function ageOf({ sinceMs }: Pick<ForcedState, 'sinceMs'>, nowMs: number): object {
+  return {
+    forcedSince: new Date(sinceMs).toISOString(),
+    forcedSeconds: Math.max(0, Math.round((nowMs - sinceMs) / 1_000)),
+  };
+}
+
+/** Why nothing was set: what was asked for, and what there is. */
+function nobody({ sidecars, service, upstream = '', endpoint }: Wanted): string {
+  if (sidecars.length === 0) return `This proxy does not stand for ${service}.`;
+  const of = sidecars.flatMap(({ upstreams }) => upstreams).filter(({ name }) => name === upstream);
+  const there = of.flatMap(({ endpoints }) => endpoints.map(({ id }) => id));
+  if (of.length > 0) return `No breaker of ${upstream} is of ${endpoint}; it has ${some(there)}.`;
+  return `No breaker here is of an upstream ${upstream}; there is ${some(sidecars.flatMap((one) => one.upstreams.map(({ name }) => name)))}.`;
+}
+
+function some(names: readonly string[]): string {
+  if (names.length === 0) return 'none';
+  return [...new Set(names)].slice(0, 10).join(', ') + (names.length > 10 ? ' …' : '');
 }
 
 /** The admin API has no authentication: a page in a browser of this host must not set anything. Under a name of its own it is kept out of all (`admin.ts`). */

@@ -149,7 +149,7 @@ export async function startEdgeProxy(
     agentUrl: agent.url,
     dnsAddress: agent.dnsAddress,
     async stepAside() {
-      const takeBack = [await agent?.stepAside(), ...sidecars.map((sidecar) => sidecar.stepAside())];
+      const takeBack = await Promise.all([agent?.stepAside(), ...sidecars.map((sidecar) => sidecar.stepAside())]);
       return {
         descriptors: context.sockets.descriptors,
         takeBack: () => {

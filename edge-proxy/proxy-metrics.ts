@@ -30,6 +30,18 @@ export function proxyMetrics(subject: { metrics: Metrics; sidecars: readonly Sid
     sidecars.map(({ config, feed }) => [{ service: config.service }, feed.state.kind === 'live' ? 1 : 0] as const),
   );
   metrics.gauge(
+    'selvedge_breakers_forced',
+    'Breakers, or upstreams whole, that an operator holds open or closed',
+    ['service', 'state'],
+    () =>
+      sidecars.flatMap(({ config, forcedBreakers }) =>
+        (['open', 'closed'] as const).map((state) => {
+          const held = forcedBreakers.all.filter((one) => one.state === state);
+          return [{ service: config.service, state }, held.length] as const;
+        }),
+      ),
+  );
+  metrics.gauge(
     'selvedge_breaker_state',
     'Circuit breaker: 0 closed, 1 half-open, 2 open',
     ['service', 'upstream', 'endpoint'],

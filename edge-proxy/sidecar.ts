@@ -9,6 +9,7 @@ import type { ByteStream } from './byte-stream.ts';
 import { reportCalls } from './calls/calls-report.ts';
 import { RecentCalls } from './calls/recent-calls.ts';
 import type { SidecarConfig } from './configuration.ts';
+import { ForcedBreakers } from './forced-breakers.ts';
 import type { IdleSweep } from './idle-sweep.ts';
 import { LocalApplication } from './inbound/application.ts';
 import { type InboundContext, identityHeaders } from './inbound/inbound-context.ts';
@@ -75,6 +76,8 @@ export class Sidecar {
   readonly calls = new RecentCalls();
   readonly #reporting: Promise<void>;
   readonly application: LocalApplication | undefined;
+  /** Breakers of its calls that an operator holds open or closed. */
+  readonly forcedBreakers: ForcedBreakers;
   readonly #world: SidecarWorld;
   readonly #cache: ViewCache | undefined;
   readonly #upstreams: UpstreamSet;
@@ -88,9 +91,16 @@ export class Sidecar {
   #aside = false;
 
   /** Starts to follow the catalog; `listen` opens the doors. */
-  private constructor(config: SidecarConfig, world: SidecarWorld, view: ServiceView, cache: ViewCache | undefined) {
+  private constructor(
+    config: SidecarConfig,
+    world: SidecarWorld,
+    view: ServiceView,
+    cache: ViewCache | undefined,
+    forced: ForcedBreakers,
+  ) {
     this.config = config;
     this.view = view;
+    this.forcedBreakers = forced;
     this.#world = world;
     this.#cache = cache;
     this.svid = world.identity.svid(config.service);
@@ -147,7 +157,8 @@ export class Sidecar {
     const cache =
       world.dataDir === undefined ? undefined : new ViewCache(world.dataDir, config.service, world.process.log);
     await cache?.load(view, world.process.clock() - world.maxCacheAgeMs);
-    return new Sidecar(config, world, view, cache);
+    const forced = await ForcedBreakers.load(config.service, world.dataDir, world.process);
+    return new Sidecar(config, world, view, cache, forced);
   }
 
   /** Opens the listeners. The SVID must be there. Throws SLV-1004. */
@@ -211,12 +222,13 @@ export class Sidecar {
   }
 
   /** A successor starts with what is on disk. What is known here stays current, for what is under way. @returns takes that back */
-  stepAside(): () => void {
+  async stepAside(): Promise<() => void> {
     this.#aside = true;
-    const takeBack = this.feed.stepAside();
+    const takeBack = [this.feed.stepAside(), this.forcedBreakers.stepAside()];
+    await this.forcedBreakers.settled();
     return () => {
       this.#aside = false;
-      takeBack();
+      for (const undo of takeBack) undo();
     };
   }
 
@@ -249,6 +261,7 @@ export class Sidecar {
     await this.feed.ended();
     await this.#reporting;
     await this.#cache?.settled();
+    await this.forcedBreakers.settled();
   }
 
   #makeUpstream(name: string): Upstream {
@@ -264,6 +277,7 @@ export class Sidecar {
       locality: this.#world.locality,
       rerouted: this.#world.rerouted !== false,
       edgeTo: (other) => traffic.edge('outbound', service, other),
+      forced: (upstream, endpoint) => this.forcedBreakers.of(upstream, endpoint),
       onBreakerChange: (upstream, endpoint, state) =>
         process.log.warn({ service, upstream, endpoint, state }, 'breaker'),
     });

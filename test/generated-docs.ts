@@ -8,6 +8,7 @@ import {
   identityClientOptions,
   identityOptions,
 } from '#cli/command-options.ts';
+import { edgeProxyClientOptions } from '#cli/edge-proxy-client-options.ts';
 import { type ErrorEntry, errorCatalogue } from '#policies/errors/catalogue.ts';
 import { flagName, type OptionSet, variableName } from '#runtime/configuration.ts';
 
@@ -75,6 +76,11 @@ const commands: readonly CommandOptions[] = [
     title: 'Commands that talk to the identity service',
     text: '`identity`. What else each takes: [cli.md](cli.md).',
     options: identityClientOptions,
+  },
+  {
+    title: 'Commands that talk to an edge proxy',
+    text: '`breaker`. On the host of the proxy, for its admin API is on loopback. What else each takes: [cli.md](cli.md).',
+    options: edgeProxyClientOptions,
   },
 ];
 

@@ -72,6 +72,7 @@ export interface ProxyStatus {
       readonly verified: string | null;
       readonly status: string;
       readonly breaker: string;
+      readonly breakerForcedSeconds: number | null;
     }[];
   }[];
 }

@@ -4,6 +4,7 @@ import type { FeedEndpoint } from '#policies/wire/feed.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import type { SvidSource } from '#runtime/svid/svid.ts';
+import type { ForcedState } from '../forced-breakers.ts';
 import { Breaker, type BreakerState } from '../resilience/breaker.ts';
 import type { TargetView } from '../view/service-view.ts';
 import { endpointDialer } from './dial.ts';
@@ -20,6 +21,8 @@ export interface EndpointPoolOptions {
   readonly process: ProcessContext;
   /** Whether calls may be answered by other services than the upstream's own, as the catalog says. */
   readonly rerouted: boolean;
+  /** What an operator holds the breaker of an instance at. */
+  forced(upstream: string, endpoint: string): ForcedState | undefined;
   onBreakerChange(upstream: string, endpoint: string, state: BreakerState): void;
 }
 
@@ -88,12 +91,14 @@ export class EndpointPool {
   }
 
   #make(service: string, entry: FeedEndpoint, policy: ResiliencePolicy): Endpoint {
-    const { name, svid, identity, process, onBreakerChange } = this.#options;
+    const { name, svid, identity, process, forced, onBreakerChange } = this.#options;
     const breaker = new Breaker({
       policy: policy.breaker,
       clock: process.clock,
       onStateChange: (state) => onBreakerChange(name, entry.id, state),
     });
+    const held = forced(name, entry.id);
+    if (held !== undefined) breaker.force(held.state, held.sinceMs);
     const endpoint: Endpoint = new Endpoint(
       entry,
       (onRetire) =>

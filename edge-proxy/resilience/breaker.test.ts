@@ -163,11 +163,11 @@ describe('Breaker', () => {
 
   it('can be forced and reset', () => {
     const { breaker, changes } = create();
-    breaker.forceOpen();
+    breaker.force('open');
     assert.deepEqual([breaker.admit(), breaker.state, breaker.snapshot().forced], ['open', 'open', true]);
     tick(5_000);
     assert.equal(breaker.state, 'open');
-    breaker.forceClosed();
+    breaker.force('closed');
     call(breaker, 'failure', 20);
     assert.equal(breaker.state, 'closed');
     breaker.reset();
@@ -214,7 +214,7 @@ describe('Breaker', () => {
 
   it('is open when forced, even while the policy switches it off', () => {
     const { breaker } = create({ enabled: false });
-    breaker.forceOpen();
+    breaker.force('open');
     assert.equal(breaker.admit(), 'open');
     breaker.reset();
     assert.notEqual(breaker.admit(), 'open');

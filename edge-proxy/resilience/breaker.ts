@@ -15,6 +15,8 @@ export interface BreakerSnapshot {
   readonly state: BreakerState;
   /** By an operator, until reset. */
   readonly forced: boolean;
+  /** Since when it is forced, ms since the epoch; null where it is not. */
+  readonly forcedSinceMs: number | null;
   /** Since when it is in this state, ms since the epoch. */
   readonly changedMs: number;
   /** Calls with an outcome in the window. */
@@ -58,6 +60,7 @@ export class Breaker {
   readonly #onStateChange: (state: BreakerState, before: BreakerState) => void;
   #engine: Engine | undefined;
   #forced: 'open' | 'closed' | undefined;
+  #forcedSinceMs = 0;
   #lastState: BreakerState = 'closed';
   #changedMs: number;
   /** Grows with each change of state: outcomes of tickets of an earlier one do not count. */
@@ -126,14 +129,14 @@ export class Breaker {
     }
   }
 
-  /** Open until `reset` or `forceClosed`. */
-  forceOpen(): void {
-    this.#force('open');
-  }
-
-  /** Closed whatever happens, until `reset` or `forceOpen`. */
-  forceClosed(): void {
-    this.#force('closed');
+  /**
+   * Open, or closed whatever happens, until `reset` or forced otherwise.
+   * @param sinceMs when an operator said so, ms since the epoch: before this process began, maybe
+   */
+  force(state: 'open' | 'closed', sinceMs: number = this.#clock()): void {
+    this.#forced = state;
+    this.#forcedSinceMs = sinceMs;
+    this.#noteState();
   }
 
   /** Closed, with an empty window, and on its own again. */
@@ -166,6 +169,7 @@ export class Breaker {
     return {
       state: this.state,
       forced: this.#forced !== undefined,
+      forcedSinceMs: this.#forced === undefined ? null : this.#forcedSinceMs,
       changedMs: this.#changedMs,
       calls,
       failures,
@@ -227,11 +231,6 @@ export class Breaker {
   #reject(): 'open' {
     this.#rejected += 1;
     return 'open';
-  }
-
-  #force(state: 'open' | 'closed'): void {
-    this.#forced = state;
-    this.#noteState();
   }
 
   /** Settles those past their deadline, from the oldest to the first that is not, and the probe wherever it stands. */

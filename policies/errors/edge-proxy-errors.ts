@@ -13,7 +13,7 @@ export const edgeProxyErrors = {
   'SLV-4003': {
     status: 503,
     title: 'Circuit breaker open',
-    fix: 'Calls to this upstream failed lately, so it is left in peace; it is probed again by itself. /breakers at the admin address shows when.',
+    fix: 'Calls to this upstream failed lately, so it is left in peace and probed again by itself; or an operator forced it. `selvedge breaker list` on the host of the caller shows which.',
   },
   'SLV-4004': {
     status: 504,
@@ -64,6 +64,11 @@ export const edgeProxyErrors = {
     status: 429,
     title: 'Too many requests of one caller',
     fix: 'The service allows each caller so many requests a second; Retry-After says when the next may come. Ask less often, or raise requestLimit: PUT /v1/mesh/resilience/NAME.',
+  },
+  'SLV-4016': {
+    status: 503,
+    title: 'Edge proxy hands over',
+    fix: 'A successor starts at this moment, from what is on disk. Ask again in a second or two: it answers at the same address.',
   },
   'SLV-4101': {
     status: 502,

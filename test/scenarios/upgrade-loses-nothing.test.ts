@@ -125,6 +125,31 @@ test('one that was succeeded is told to stop: what is idle at it ends at once, w
   await waitFor('it to end', () => mesh.child('web').predecessors === 0, 5_000);
 });
 
+test('a breaker that an operator forced stays so through an upgrade and a restart, with its age, until it is reset', async () => {
+  const breaker = async (...args: string[]) => {
+    const { code, stdout, stderr } = await mesh.command(['breaker', ...args, '--admin', mesh.proxy('web').admin]);
+    return { code, stdout, stderr };
+  };
+  assert.deepEqual(
+    [(await breaker('force-open', 'dbb')).code, (await breaker('force-open', 'db', 'x')).code],
+    [3, 3],
+    'there is no such upstream, no such instance',
+  );
+  assert.match((await breaker('force-open', 'db')).stdout, /^web +db +\S+ +open +0s ago/m);
+  await mesh.child('web').handOver();
+  assert.match((await httpCall(address())).text, /SLV-4003/);
+  await mesh.kill('web', 'SIGTERM');
+  await mesh.restartProxy('web');
+  const call = await httpCall(address());
+  assert.match(call.text, /SLV-4003/);
+  const [shown] = (await mesh.status(mesh.proxy('web').admin)).upstreams.flatMap(({ endpoints }) => endpoints);
+  assert.equal(shown?.breaker, 'open');
+  assert.ok((shown?.breakerForcedSeconds ?? 0) > 0);
+  const reset = await breaker('reset', 'db');
+  assert.deepEqual([reset.code, reset.stderr], [0, '']);
+  assert.equal((await httpCall(address())).status, 200);
+});
+
 test('a successor that does not start changes nothing', async () => {
   const file = mesh.path('web', 'node.json');
   const text = readFileSync(file, 'utf8');
