@@ -1,6 +1,7 @@
 import type { Metrics } from '#runtime/metrics.ts';
 import type { IdentityAudit } from './audit-events.ts';
 import type { CaBackend } from './ca-backend.ts';
+import { type SeenRole, seenRoles } from './processes/process-record.ts';
 import type { ServiceHealth } from './status/service-health.ts';
 
 /** Registers what is read at each scrape: whether the CA can sign, what ends when, how long the mesh can do without. */
@@ -44,5 +45,25 @@ export function registerIdentityMetrics(
     'Until the token for the CA ends, unless it is renewed.',
     [],
     () => seconds(health.tokenLeftMs),
+  );
+  const { roll } = health;
+  if (roll === undefined) return;
+  const ofRole = (is: (seen: { role: SeenRole; isSelf: boolean }) => boolean) => () => {
+    const { processes } = roll.current ?? {};
+    return processes === undefined
+      ? []
+      : seenRoles.map((role) => [{ role }, processes.filter((seen) => seen.role === role && is(seen)).length] as const);
+  };
+  metrics.gauge(
+    'selvedge_identity_processes',
+    'Processes that share the store, this one among them; none of these while the store can not be asked.',
+    ['role'],
+    ofRole(() => true),
+  );
+  metrics.gauge(
+    'selvedge_identity_process_role',
+    '1 for what this process is.',
+    ['role'],
+    ofRole(({ isSelf }) => isSelf),
   );
 }

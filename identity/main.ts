@@ -39,6 +39,7 @@ import { openOwnSvid } from './own-svid.ts';
 import { Presence } from './presence.ts';
 import type { Admitted } from './processes/admission.ts';
 import { FencedStore } from './processes/fenced-store.ts';
+import { ProcessRoll } from './processes/process-roll.ts';
 import { rateLimit } from './rate-limit.ts';
 import { CrlPublication } from './revocation/crl-publication.ts';
 import { Revocations } from './revocation/revocations.ts';
@@ -183,7 +184,12 @@ export async function startIdentity(
   const watched = { rotating: backend, trust, own, held, succession };
   const driver = rotationDriver({ config: checked, ...watched, audit, context, writeRoots });
   cleanup.use(keepUntilClosed((signal) => driver.run(signal), log));
-  const health = new ServiceHealth({ backend, own, held, clock });
+  const roll = place && new ProcessRoll(opened, place, context);
+  if (roll !== undefined) {
+    await roll.look();
+    cleanup.use(keepUntilClosed((signal) => roll.run(signal), log));
+  }
+  const health = new ServiceHealth({ backend, own, held, roll, clock });
   registerIdentityMetrics(metrics, { backend, health, audit });
   registerFederationMetrics(metrics, federation, clock);
 

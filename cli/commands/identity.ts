@@ -32,7 +32,7 @@ export function defineIdentityCommands(program: Command): void {
     async run(options) {
       const status = await client(options).json('GET', '/v1/identity/status', identityStatusSchema);
       if (options.output === 'json') printJson(status);
-      else
+      else {
         printRows(
           [
             {
@@ -54,6 +54,8 @@ export function defineIdentityCommands(program: Command): void {
           ],
           'table',
         );
+        if (status.processes !== undefined) showProcesses(status.processes);
+      }
     },
   });
   defineJoinTokens(identity);
@@ -63,6 +65,14 @@ export function defineIdentityCommands(program: Command): void {
   defineFederation(identity);
   defineVaultSetup(identity);
   defineBackup(identity);
+}
+
+/** Who shares the store with the process that answered. */
+function showProcesses({ asOf, current, list }: NonNullable<IdentityStatus['processes']>): void {
+  process.stdout.write('\n');
+  const rows = list.map(({ name, self, ...rest }) => ({ ...rest, process: name, asked: self ? 'yes' : undefined }));
+  printRows(rows, ['process', 'role', 'since', 'fence', 'asked'], 'table');
+  if (!current) say(`processes as of ${asOf}: etcd has not been reached since`);
 }
 
 const descriptionOf = fieldOf(descriptionSchema);

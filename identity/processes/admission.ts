@@ -5,10 +5,9 @@ import type { Store } from '#store/contract.ts';
 import type { CheckedConfig } from '../identity-config.ts';
 import type { ProcessRole } from '../process-role.ts';
 import { Place, placeTtlMs } from './place.ts';
+import { leadKey, memberPrefix, seenProcess, standbyPrefix, writtenProcess } from './process-record.ts';
 import { type Standing, standingOf } from './standing.ts';
 
-const leadKey = 'identity/processes/lead';
-const memberPrefix = 'identity/processes/members/';
 const lookEveryMs = 300;
 const lookAnewMs = 5_000;
 const troubleMs = 3_000;
@@ -46,8 +45,11 @@ export async function admit(request: AdmissionRequest): Promise<Admitted> {
   const startedMs = performance.now();
   // A pause alone does not keep a process alive.
   const alive = setInterval(() => undefined, 60_000);
+  let isWaiting = false;
+  /** That it stands by, for the others to see. */
+  let notice: Place | undefined;
   try {
-    let [isWaiting, wasOurs] = [false, false];
+    let wasOurs = false;
     // Who had all keys and stood by may yet be given the ones that the active process has made since; and a store may come back.
     const forgiving = (error: unknown): undefined => {
       if (!wasOurs || !isMeshError(error)) throw error;
@@ -64,16 +66,32 @@ export async function admit(request: AdmissionRequest): Promise<Admitted> {
           standing.refusal.code,
           `${standing.refusal.message} In the way: ${inTheWay ?? 'the store'}.`,
         );
-      if (!isWaiting && standing?.otherwise === 'stand-by' && inTheWay !== undefined) {
-        isWaiting = true;
-        context.log.info({ inCharge: inTheWay }, 'standing by');
-        request.onStandby(inTheWay);
+      if (standing?.otherwise === 'stand-by' && inTheWay !== undefined) {
+        if (!isWaiting) {
+          isWaiting = true;
+          context.log.info({ inCharge: inTheWay }, 'standing by');
+          request.onStandby(inTheWay);
+        }
+        if (notice === undefined || notice.lost.aborted) notice = await giveNotice(request);
       }
       if (inTheWay === undefined) await pause(troubleMs, signal);
       else await whileTaken(request).catch(forgiving);
     }
   } finally {
     clearInterval(alive);
+    await notice?.release();
+  }
+}
+
+/** Nothing depends on it: a store that takes none now is asked again. */
+async function giveNotice({ store, name, context }: AdmissionRequest): Promise<Place | undefined> {
+  const keyOf = (lease: string): string => standbyPrefix + lease;
+  try {
+    return await Place.take(store, { keyOf, value: writtenProcess(name, context.clock()), unless: [] }, context);
+  } catch (err) {
+    if (!isMeshError(err)) throw err;
+    context.log.warn({ err }, 'others do not see that this process stands by; trying again');
+    return undefined;
   }
 }
 
@@ -89,12 +107,12 @@ async function take(standing: Standing, request: AdmissionRequest): Promise<Admi
   const { store, context, config, name } = request;
   const { role } = standing;
   const lead = await store.get(leadKey);
-  if (lead !== undefined) return Buffer.from(lead.value).toString('utf8');
+  if (lead !== undefined) return seenProcess(lead).name;
   const place = await Place.take(
     store,
     {
       keyOf: (lease) => (role === 'lead' ? leadKey : memberPrefix + lease),
-      value: Buffer.from(name),
+      value: writtenProcess(name, context.clock()),
       unless: role === 'lead' ? [] : [leadKey],
     },
     context,
@@ -107,7 +125,7 @@ async function take(standing: Standing, request: AdmissionRequest): Promise<Admi
     const isSoStill = members.length === 0 && (await standingOf(config, store)).role === role;
     if (isSoStill) return { role, place };
     await place.release();
-    return members.map(({ value }) => Buffer.from(value).toString('utf8')).join(', ') || 'one that has just ended';
+    return members.map((kv) => seenProcess(kv).name).join(', ') || 'one that has just ended';
   } catch (error) {
     await place.release();
     throw error;

@@ -33,6 +33,8 @@ test('the next stands by and takes over; one whose lease has ended signs nothing
   });
   await waitFor('the second to stand by', () => stoodBy, 10_000);
   assert.equal((await one.issue(node, { service: 'web' })).status, 200);
+  await waitFor('the first to see it', async () => (await one.processes()).length === 2, 10_000);
+  assert.deepEqual(await one.processes(), ['lead, asked', 'standby']);
 
   // As when it slept: the lease ends in the store, and it does not know yet.
   const lead = await store.get(one.admitted.place.key);
@@ -51,6 +53,7 @@ test('the next stands by and takes over; one whose lease has ended signs nothing
   assert.equal((await two.issue(other, { service: 'db' })).status, 200);
   assert.equal((await two.operate('/v1/identity/nodes')).status, 200);
   assert.ok((two.trust?.sequence ?? 0) >= sequence);
+  assert.deepEqual(await two.processes(), ['lead, asked']);
 });
 
 test('another CA, no CA, and the CA without its newest keys are refused by name', async (t) => {

@@ -107,7 +107,10 @@ export class Place {
 
   #lose(): void {
     if (this.#lost.signal.aborted) return;
-    this.#context.log.error({ place: this.#key }, 'the lease of this process has ended: it signs nothing more');
+    this.#context.log.error(
+      { place: this.#key },
+      'the lease of this process has ended: where it served, it signs nothing more',
+    );
     this.#lost.abort();
   }
 }

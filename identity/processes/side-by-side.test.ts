@@ -108,6 +108,16 @@ describe('identity services side by side', { skip }, () => {
     assert.equal((await two.operate('/v1/identity/nodes')).status, 200);
   });
 
+  test('each says who is there, and counts them', async () => {
+    for (const service of [one, two]) {
+      await waitFor('both', async () => (await service.processes()).length === 2, 10_000);
+      assert.deepEqual((await service.processes()).toSorted(), ['member', 'member, asked']);
+      const { text } = (await service.ask('/metrics')).body;
+      assert.match(String(text), /^selvedge_identity_processes\{role="member"\} 2$/m);
+      assert.match(String(text), /^selvedge_identity_process_role\{role="member"\} 1$/m);
+    }
+  });
+
   test('what one issued the other renews; what one revoked is in the bundle of the other within a second', async () => {
     const { svid, issued } = await one.svid(node, 'web');
     const renewed = await two.ask('/v1/identity/svids', {

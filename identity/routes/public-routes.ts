@@ -5,6 +5,7 @@ import type { Metrics } from '#runtime/metrics.ts';
 import type { CaBackend } from '../ca-backend.ts';
 import type { CheckedConfig } from '../identity-config.ts';
 import type { IssueCounts } from '../issue-counts.ts';
+import type { ProcessRoll } from '../processes/process-roll.ts';
 import type { ServiceHealth } from '../status/service-health.ts';
 import type { TrustPublication } from '../trust-publication.ts';
 import type { IdentityApp } from './app.ts';
@@ -79,6 +80,7 @@ export function addPublicRoutes(app: IdentityApp, parts: PublicRouteParts): void
       ...(budgetMs === undefined ? {} : { outageBudgetSeconds: Math.floor(budgetMs / 1_000) }),
       earliestExpiry: new Date(health.earliestEndMs).toISOString(),
       ...(tokenLeftMs === undefined ? {} : { vaultTokenSeconds: Math.floor(tokenLeftMs / 1_000) }),
+      ...processesOf(health.roll),
     };
     return c.json(status, 200);
   });
@@ -100,6 +102,19 @@ export function addPublicRoutes(app: IdentityApp, parts: PublicRouteParts): void
       description: 'Joins nodes, mints X.509-SVIDs, publishes the trust bundle.',
     },
   });
+}
+
+function processesOf(roll: ProcessRoll | undefined): Pick<IdentityStatus, 'processes'> {
+  const call = roll?.last;
+  if (call === undefined) return {};
+  const list = call.processes.map(({ name, role, sinceMs, fence, isSelf }) => ({
+    name,
+    role,
+    since: new Date(sinceMs).toISOString(),
+    fence,
+    self: isSelf,
+  }));
+  return { processes: { asOf: new Date(call.atMs).toISOString(), current: call === roll?.current, list } };
 }
 
 /** Also what is not yet trouble. */

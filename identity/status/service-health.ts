@@ -2,6 +2,7 @@ import { readCertificate } from '#policies/svid-leaf.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { SvidSource } from '#runtime/svid/svid.ts';
 import type { CaBackend } from '../ca-backend.ts';
+import type { ProcessRoll } from '../processes/process-roll.ts';
 import type { HeldSvids } from './held-svids.ts';
 import { type Outage, outageOf } from './outage.ts';
 
@@ -11,12 +12,26 @@ export interface Ending {
   readonly endMs: number;
 }
 
+/** What health is read from. */
+export interface HealthParts {
+  readonly backend: CaBackend;
+  readonly own: SvidSource;
+  readonly held: HeldSvids;
+  readonly roll?: ProcessRoll | undefined;
+  readonly clock: Clock;
+}
+
 /** How the service is, for status, readiness and metrics alike. */
 export class ServiceHealth {
-  readonly #parts: { backend: CaBackend; own: SvidSource; held: HeldSvids; clock: Clock };
+  readonly #parts: HealthParts;
 
-  constructor(parts: { backend: CaBackend; own: SvidSource; held: HeldSvids; clock: Clock }) {
+  constructor(parts: HealthParts) {
     this.#parts = parts;
+  }
+
+  /** Who shares the store; undefined: it is this one's alone. */
+  get roll(): ProcessRoll | undefined {
+    return this.#parts.roll;
   }
 
   get outage(): Outage {

@@ -1,6 +1,7 @@
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { identityStatusSchema } from '#policies/wire/identity-api.ts';
 import { createLogger } from '#runtime/logging.ts';
 import { type ProcessContext, systemContext } from '#runtime/process-context.ts';
 import { firstContact } from '#runtime/svid/first-contact.ts';
@@ -101,6 +102,12 @@ export class OneOfSeveral extends ServiceCaller implements AsyncDisposable {
   /** Has another token in the data directory. */
   static async withToken(folder: string, token: string): Promise<void> {
     await writeFile(join(folder, 'operator.token'), `${token}\n`, { mode: 0o600 });
+  }
+
+  /** Who shares the store, as its status says. */
+  async processes(): Promise<readonly string[]> {
+    const { processes } = identityStatusSchema.parse((await this.ask('/v1/identity/status')).body);
+    return processes?.list.map(({ role, self }) => `${role}${self ? ', asked' : ''}`) ?? [];
   }
 
   auditLog(): Promise<string> {

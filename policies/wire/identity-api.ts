@@ -170,6 +170,28 @@ export const identityStatusSchema = z.object({
   earliestExpiry: z.iso.datetime(),
   /** With Vault: until its token ends, unless renewed. */
   vaultTokenSeconds: z.number().optional(),
+  /** Where several processes may share the store (`--etcd`): who they are, this one among them. */
+  processes: z
+    .object({
+      /** When the store was last asked. */
+      asOf: z.iso.datetime(),
+      /** False: it can't be asked now, so this is how it was. */
+      current: z.boolean(),
+      list: z.array(
+        z.object({
+          /** Host, and where it serves. */
+          name: z.string(),
+          /** `lead` serves alone, `member` beside others, `standby` waits until the lead is gone. */
+          role: z.enum(['lead', 'member', 'standby']),
+          since: z.iso.datetime(),
+          /** The revision of the store that its writes are compared with: one that has lost its place writes nothing. */
+          fence: z.number(),
+          /** The one that answers. */
+          self: z.boolean(),
+        }),
+      ),
+    })
+    .optional(),
 });
 
 export type CreateJoinToken = z.infer<typeof createJoinTokenSchema>;
