@@ -1,7 +1,11 @@
 import type { Clock } from '#runtime/clock.ts';
+import { type Linked, LinkedSet } from './linked-set.ts';
 
 /** Something that ends when nothing moves in it. `touch` it with each byte: one store, no timer. */
-export class IdleGuard {
+export class IdleGuard implements Linked<IdleGuard> {
+  before: IdleGuard | undefined;
+  after: IdleGuard | undefined;
+  linkedIn: object | undefined;
   touched = false;
   lastMs: number;
   readonly timeoutMs: number;
@@ -21,7 +25,7 @@ const intervalMs = 1_000;
  */
 export class IdleSweep {
   readonly #clock: Clock;
-  readonly #guards = new Set<IdleGuard>();
+  readonly #guards = new LinkedSet<IdleGuard>();
   readonly #timer: NodeJS.Timeout;
 
   constructor(clock: Clock) {
@@ -49,7 +53,9 @@ export class IdleSweep {
   /** One look at everything; the timer's work, callable by tests. */
   sweep(): void {
     const now = this.#clock();
-    for (const guard of this.#guards) {
+    for (const guard of this.#guards.all()) {
+      // One that was let go of by another's end.
+      if (!this.#guards.has(guard)) continue;
       // A clock set back counts as a touch, or the time until it has caught up would be on top.
       if (guard.touched || now < guard.lastMs) {
         guard.touched = false;

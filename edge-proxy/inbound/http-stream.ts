@@ -26,6 +26,9 @@ const maxWaitingBytes = 65_536;
  * to its canonical form, judged, and only then forwarded, in that form, with the caller's identity set by us. It trusts nothing that the other proxy did.
  */
 export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
+  before: LiveStream | undefined;
+  after: LiveStream | undefined;
+  linkedIn: object | undefined;
   readonly #server: ServerStream;
   readonly #caller: Caller;
   readonly #context: InboundContext;

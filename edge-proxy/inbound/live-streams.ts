@@ -1,7 +1,8 @@
 import type { Verdict } from '#policies/intention-decision.ts';
+import { type Linked, LinkedSet } from '../linked-set.ts';
 
 /** Something that was let in and is still open: a TCP connection, or a request under way. */
-export interface LiveStream {
+export interface LiveStream extends Linked<LiveStream> {
   /** What the intentions of now say of it. */
   judge(): Verdict;
   /** Ends it at once. */
@@ -13,7 +14,7 @@ export interface LiveStream {
  * judged again and what is denied now is cut (Consul leaves it open: consul#6454).
  */
 export class LiveStreams {
-  readonly #streams = new Set<LiveStream>();
+  readonly #streams = new LinkedSet<LiveStream>();
   /** When what some were let in with ends, ms since the epoch. */
   readonly #ends = new Map<LiveStream, number>();
 
@@ -34,7 +35,7 @@ export class LiveStreams {
 
   /** @returns how many were cut */
   judgeAgain(): number {
-    return this.#judge([...this.#streams]);
+    return this.#judge(this.#streams.all());
   }
 
   /** To be called every now and then. @returns how many were cut */

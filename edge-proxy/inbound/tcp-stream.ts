@@ -152,6 +152,9 @@ function relayInbound(stream: ByteStream, application: ByteStream, caller: Calle
     },
   });
   const entry: LiveStream = {
+    before: undefined,
+    after: undefined,
+    linkedIn: undefined,
     judge: () => judgeConnection(caller, context),
     cut(verdict) {
       edge.cut.value += 1;

@@ -7,6 +7,7 @@ import type { PeerSettings } from './peer-settings.ts';
 import { areTrailers, parseAnswerHead, parseRequestHead, type RequestHead } from './request-head.ts';
 import { SendScheduler } from './send-scheduler.ts';
 import type { SignsOfLife } from './signs-of-life.ts';
+import { StreamIndex } from './stream-index.ts';
 import type { AcceptingHandlers, TunnelLimits } from './tunnel.ts';
 import type { HeaderFields } from './tunnel-stream.ts';
 import type { WindowGrowth } from './window-growth.ts';
@@ -48,7 +49,7 @@ export class StreamTable implements StreamOwner {
   readonly #options: StreamTableOptions;
   readonly #writer: FrameWriter;
   readonly #floods: FloodGuard;
-  readonly #streams = new Map<number, ConnectionStream>();
+  readonly #streams = new StreamIndex<ConnectionStream>();
   /** Frames for these may still be on their way; they are ignored. */
   readonly #lateFrames = new Set<number>();
   #lastPeerStream = 0;
@@ -99,14 +100,14 @@ export class StreamTable implements StreamOwner {
     this.#nextStream += 2;
     const stream = new ConnectionStream(this, id, authority, kind, this.#options.peer.initialWindow);
     stream.onAnswer = onAnswer;
-    this.#streams.set(id, stream);
+    this.#streams.add(id, stream);
     return stream;
   }
 
   /** Ends requests whose answer waits for a window that does not come: what they hold is others' memory (CVE-2019-9517). */
   endStalled(nowMs: number): void {
     if (this.#options.role === 'client') return;
-    for (const stream of [...this.#streams.values()]) {
+    for (const stream of this.#streams.all()) {
       if (stream.kind !== 'inbound-request' || stream.sender.stalledMs(nowMs) < this.limits.stallTimeoutMs) continue;
       this.sendReset(stream.id, errorCode.enhanceYourCalm);
       stream.broken(errorCode.enhanceYourCalm, false);
@@ -120,14 +121,14 @@ export class StreamTable implements StreamOwner {
 
   /** GOAWAY: our streams above `lastStreamId` were not looked at. */
   refusedAbove(lastStreamId: number): void {
-    for (const stream of [...this.#streams.values()]) {
+    for (const stream of this.#streams.all()) {
       if (stream.id > lastStreamId) stream.broken(errorCode.refusedStream, true);
     }
   }
 
   /** The connection is over. */
   breakAll(code: number): void {
-    for (const stream of [...this.#streams.values()]) stream.broken(code, false);
+    for (const stream of this.#streams.all()) stream.broken(code, false);
   }
 
   // What the peer sends. Each throws Http2ConnectionError where RFC 9113 asks for a connection error.
@@ -149,7 +150,7 @@ export class StreamTable implements StreamOwner {
     else if (!endStream) this.#floods.count('control');
     if (flowBytes > size) receiver.consumed(flowBytes - size);
     // The handler may have ended the stream.
-    if (endStream && this.#streams.has(streamId)) stream.remoteEnded();
+    if (endStream && stream.state !== 'closed') stream.remoteEnded();
   }
 
   head(streamId: number, section: FieldSection, endStream: boolean, dependsOnItself: boolean): void {
@@ -183,7 +184,7 @@ export class StreamTable implements StreamOwner {
 
   /** SETTINGS_INITIAL_WINDOW_SIZE has changed: so do the windows of all streams (RFC 9113 6.9.2). */
   widenAll(change: number): void {
-    for (const stream of this.#streams.values()) {
+    for (const stream of this.#streams.all()) {
       if (stream.sender.widen(change)) continue;
       throw new Http2ConnectionError(errorCode.flowControlError, 'SETTINGS overflow the window of a stream');
     }
@@ -308,7 +309,7 @@ export class StreamTable implements StreamOwner {
       connect ? 'inbound-connect' : 'inbound-request',
       this.#options.peer.initialWindow,
     );
-    this.#streams.set(streamId, stream);
+    this.#streams.add(streamId, stream);
     if (endStream) stream.remoteEnded();
     this.#options.onStream?.(stream, { ...head, whole: endStream && !connect, over });
   }
