@@ -6,7 +6,6 @@ import type { Logger } from '#runtime/logging.ts';
 
 /** How long a successor may take until it serves. */
 const startTimeoutMs = 60_000;
-const serves = 'serves';
 
 /** What a process is started with by systemd (sd_listen_fds(3)) or by the one that it succeeds. What it starts itself sees none of it. */
 export function takeSockets(environment: NodeJS.ProcessEnv): ListeningSockets {
@@ -26,9 +25,15 @@ export function tellServing(environment: NodeJS.ProcessEnv, log: Logger): void {
     });
   }
   if (process.channel === undefined) return;
-  process.send?.(serves);
+  process.send?.(process.pid);
   process.disconnect?.();
 }
+
+/**
+ * Started as a job of a shell that ends at once, the successor is nobody's child but the supervisor's (systemd; else process 1), as its predecessor was: only a parent is told when a
+ * process ends. Were it a child of its predecessor, one that breaks down while that still drains would be missed, and not started again.
+ */
+const asOrphan = '"$0" "$@" &';
 
 /**
  * Starts this process anew, as it was started, with its listening sockets: the newest version that stands in its place. Resolves with its pid once it serves.
@@ -47,31 +52,42 @@ export async function startSuccessor(
   const rest = [...descriptors];
   for (let index = 0; rest.length > 0 || index < passed.length; index++) passed[index] ??= rest.shift() ?? 'ignore';
   const command = join(import.meta.dirname, '..', 'bin', 'selvedge');
-  const child = spawn(command, process.argv.slice(2), {
-    stdio: ['inherit', 'inherit', 'inherit', ...passed, 'ipc'],
+  const shell = spawn('/bin/sh', ['-c', asOrphan, command, ...process.argv.slice(2)], {
+    stdio: ['ignore', 'inherit', 'inherit', ...passed, 'ipc'],
     env: { ...environment, LISTEN_FDS: String(passed.length) },
+    detached: true, // a group of its own, by which it can be ended before its pid is known
   });
   try {
-    await served(child);
+    return await served(shell);
   } catch (error) {
-    child.kill('SIGKILL');
+    endGroup(shell.pid);
     throw error;
+  } finally {
+    shell.unref();
   }
-  child.unref();
-  return child.pid ?? 0;
 }
 
-function served(child: ChildProcess): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
+/** @returns the pid of the one that serves */
+function served(shell: ChildProcess): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
   const fail = (reason: string): void => reject(new MeshError('SLV-1011', `the new process ${reason}`));
   const timer = setTimeout(() => fail(`did not serve within ${startTimeoutMs / 1_000} s`), startTimeoutMs);
-  child.once('error', (error) => fail(`was not started: ${error.message}`));
-  child.once('exit', (code, signal) => fail(`ended with ${signal ?? `exit code ${code}`}; its log has the reason`));
-  child.once('message', (message) => {
-    if (message === serves) resolve();
+  shell.once('error', (error) => fail(`was not started: ${error.message}`));
+  shell.once('disconnect', () => fail('ended before it served; its log has the reason'));
+  shell.once('message', (message) => {
+    if (typeof message === 'number') resolve(message);
   });
   return promise.finally(() => {
     clearTimeout(timer);
-    child.removeAllListeners();
+    shell.removeAllListeners();
   });
+}
+
+function endGroup(leader: number | undefined): void {
+  if (leader === undefined) return;
+  try {
+    process.kill(-leader, 'SIGKILL');
+  } catch {
+    // it has ended by itself
+  }
 }

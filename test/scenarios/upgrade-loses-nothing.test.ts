@@ -99,11 +99,11 @@ test('three upgrades of both proxies: no request fails, on kept connections or n
   assert.deepEqual(failures, []);
   assert.equal(db.count, sent);
   // Those that hold the two connections stay, however many have come after them; those between do not.
-  await waitFor('those between to end', () => proxies.every((name) => mesh.child(name).predecessors === 1), 10_000);
+  await waitFor('those between to end', () => proxies.every((name) => mesh.child(name).predecessors === 1), 20_000);
   await carry('still open');
   for (const connection of connections) connection.end();
   await Promise.all(connections.map((connection) => connection.untilEnded()));
-  await waitFor('those before to end', () => proxies.every((name) => mesh.child(name).predecessors === 0), 10_000);
+  await waitFor('those before to end', () => proxies.every((name) => mesh.child(name).predecessors === 0), 20_000);
   for (const name of proxies) {
     const { ready, view } = await mesh.status(mesh.proxy(name).admin);
     assert.deepEqual([ready, view.feed.kind], [true, 'live']);
@@ -116,13 +116,15 @@ test('one that was succeeded is told to stop: what is idle at it ends at once, w
   await idle.until('well\n');
   const before = mesh.child('web').pid ?? 0;
   await mesh.child('web').handOver();
+  const [, parent = ''] = /^PPid:\s*(\d+)$/m.exec(readFileSync(`/proc/${mesh.child('web').pid}/status`, 'utf8')) ?? [];
+  assert.notEqual(Number(parent), before, 'a supervisor is not told of the end of what is not its child');
   // As `systemctl stop` tells all processes of the unit.
   process.kill(before, 'SIGTERM');
-  await idle.untilEnded();
+  await idle.untilTrue('the end of what is idle', () => idle.ended, 20_000);
   idle.end();
   await carry('going on');
   for (const connection of connections) connection.end();
-  await waitFor('it to end', () => mesh.child('web').predecessors === 0, 5_000);
+  await waitFor('it to end', () => mesh.child('web').predecessors === 0, 20_000);
 });
 
 test('a breaker that an operator forced stays so through an upgrade and a restart, with its age, until it is reset', async () => {
