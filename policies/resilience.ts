@@ -21,11 +21,12 @@ export const retryConditions = [
   'timeout',
   '5xx',
   'gateway-error',
+  'envoy-ratelimited',
   ...grpcRetryConditions,
 ] as const;
 
 /**
- * When a failed try may be tried again. `reset` and statuses only for idempotent methods unless `retryNonIdempotent`; gRPC's statuses for every call: it has no
+ * When a failed try may be tried again. `envoy-ratelimited`: turned away by a rate limit, that of another instance may have room. `reset` and statuses only for idempotent methods unless `retryNonIdempotent`; gRPC's statuses for every call: it has no
  * idempotent methods, so that to list one is to say that it may be done.
  */
 export type RetryCondition = (typeof retryConditions)[number];

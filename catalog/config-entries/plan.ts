@@ -1,5 +1,6 @@
-import { fieldsWithoutEffect, type KeptEntry } from '#policies/config-entries/config-entry.ts';
+import type { KeptEntry } from '#policies/config-entries/config-entry.ts';
 import { protocolSaid } from '#policies/config-entries/service-defaults.ts';
+import { fieldsWithoutEffect, redirectsElsewhere } from '#policies/config-entries/without-effect.ts';
 import type { Written } from '../intentions/plan.ts';
 import { protocolWarning } from '../intentions/warning.ts';
 import { keysOf, remoteFlaw } from '../jwt/providers.ts';
@@ -9,14 +10,17 @@ import { encode } from '../state/indexed.ts';
 import { keyOf } from '../state/keys.ts';
 
 /** Plans an entry of a kind that is kept as it comes. The writer is told what of it has no effect, and whom a new protocol shuts out. */
-export function planConfigEntry(state: CatalogState, record: KeptEntry): WritePlan<Written> {
+export function planConfigEntry(state: CatalogState, record: KeptEntry, datacenter: string): WritePlan<Written> {
   const { Kind, Name } = record;
   const key = keyOf('config', Kind, Name);
   const before = state.config.get(Kind, Name);
   const same = before !== undefined && JSON.stringify(before.record) === JSON.stringify(record);
-  const warnings = [protocolWarningOf(state, record), effectWarning(record), keysWarning(state, record)].filter(
-    (one) => one !== undefined,
-  );
+  const warnings = [
+    protocolWarningOf(state, record),
+    effectWarning(record, datacenter),
+    redirectWarning(record, datacenter),
+    keysWarning(state, record),
+  ].filter((one) => one !== undefined);
   return {
     compare: [unchanged(key, before?.modifyIndex)],
     operations: same ? [] : [{ kind: 'put', key, value: encode(record) }],
@@ -39,10 +43,17 @@ function keysWarning(state: CatalogState, record: KeptEntry): string | undefined
   return 'flaw' in keys ? `tokens of ${record.Name} are refused: ${keys.flaw}` : undefined;
 }
 
-function effectWarning(record: KeptEntry): string | undefined {
-  const fields = fieldsWithoutEffect(record);
+function effectWarning(record: KeptEntry, datacenter: string): string | undefined {
+  const fields = fieldsWithoutEffect(record, datacenter);
   // Keys of Config are the writer's own text, and this becomes a header.
   const shown = fields.filter((field) => /^[\x21-\x7e]{1,128}$/.test(field)).slice(0, 16);
-  if (shown.length === 0) return undefined;
-  return `${record.Kind} ${record.Name} is stored; the proxies do not act on ${shown.join(', ')}`;
+  if (fields.length === 0) return undefined;
+  const more = fields.length === shown.length ? [] : [`${fields.length - shown.length} more`];
+  return `${record.Kind} ${record.Name} is stored; the proxies do not act on ${[...shown, ...more].join(', ')}`;
+}
+
+/** A failover to nowhere is passed over; a redirect has nothing behind it. */
+function redirectWarning(record: KeptEntry, datacenter: string): string | undefined {
+  if (record.Kind !== 'service-resolver' || !redirectsElsewhere(record, datacenter)) return undefined;
+  return `every call of ${record.Name} is refused (SLV-4002): nobody is known where it redirects to`;
 }

@@ -23,7 +23,7 @@ test('an entry of any kind is written, read, listed and deleted; the writer is t
   assert.equal(written.text, 'true');
   assert.equal(
     written.headers.get('x-selvedge-warning'),
-    'service-resolver db is stored; the proxies do not act on Failover.Policy',
+    'service-resolver db is stored; the proxies do not act on Failover.Policy.Mode',
   );
   const read = await send(catalog, 'GET', '/v1/config/service-resolver/db');
   const index = Number(read.headers.get('x-consul-index'));
@@ -38,6 +38,20 @@ test('an entry of any kind is written, read, listed and deleted; the writer is t
   assert.equal((await send(catalog, 'DELETE', '/v1/config/service-resolver/db')).text, '{}');
   const gone = await send(catalog, 'GET', '/v1/config/service-resolver/db');
   assert.deepEqual([gone.status, gone.text], [404, 'Config entry not found for "service-resolver" / "db"']);
+});
+
+test('who redirects to where nobody is known is told that every call is refused; of many fields that do nothing, how many more', async (t) => {
+  const catalog = await startTestCatalog(t);
+  const redirect = { Kind: 'service-resolver', Name: 'db', Redirect: { Service: 'db', Datacenter: 'dc2' } };
+  assert.equal(
+    (await write(catalog, redirect)).headers.get('x-selvedge-warning'),
+    'service-resolver db is stored; the proxies do not act on Redirect.Datacenter; every call of db is refused (SLV-4002): nobody is known where it redirects to',
+  );
+  const own = { ...redirect, Redirect: { Service: 'other', Datacenter: 'dc1' } };
+  assert.equal((await write(catalog, own)).headers.get('x-selvedge-warning'), null);
+  const Config = Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`key_${at}`, at]));
+  const many = await write(catalog, { Kind: 'proxy-defaults', Config });
+  assert.match(many.headers.get('x-selvedge-warning') ?? '', /Config\.key_15, 4 more$/);
 });
 
 test('the entries of which there is one need no name; mesh shows none, as in Consul', async (t) => {

@@ -121,7 +121,7 @@ function decideEntry(parts: CatalogParts, kind: EntryKind, body: unknown): Entry
     name: record.Name,
     plan: () => {
       refuseBrokenChains(parts.state, { put: record });
-      return planConfigEntry(parts.state, record);
+      return planConfigEntry(parts.state, record, parts.datacenter);
     },
   };
 }

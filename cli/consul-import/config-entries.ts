@@ -1,10 +1,6 @@
 import { z } from 'zod';
-import {
-  type EntryKind,
-  fieldsWithoutEffect,
-  type KeptEntry,
-  parseConfigEntry,
-} from '#policies/config-entries/config-entry.ts';
+import { type EntryKind, type KeptEntry, parseConfigEntry } from '#policies/config-entries/config-entry.ts';
+import { fieldsWithoutEffect } from '#policies/config-entries/without-effect.ts';
 import { ConsulError } from '#policies/consul/consul-error.ts';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import type { ServiceClient } from '../service-client.ts';
@@ -46,6 +42,7 @@ export async function importConfigEntries(
   apply: boolean,
   report: ImportReport,
 ): Promise<void> {
+  const [datacenter] = await target.json('GET', '/v1/catalog/datacenters', z.array(z.string()));
   for (const kind of kinds) {
     for (const entry of await entriesOf(source, kind, report)) {
       const name = kind === 'mesh' ? 'mesh' : (entry.Name ?? '');
@@ -64,7 +61,7 @@ export async function importConfigEntries(
         }
       }
       report.add(what, fate);
-      const idle = fieldsWithoutEffect(parsed);
+      const idle = fieldsWithoutEffect(parsed, datacenter);
       if (idle.length > 0) report.note(`${what}: the proxies do not act on ${idle.slice(0, 16).join(', ')}`);
     }
   }

@@ -33,3 +33,26 @@ test('a caller that asks too often is told when to come back; its proxy neither 
   limit();
   for (let sent = 0; sent < 3; sent++) assert.equal((await ask()).status, 200);
 });
+
+test('a caller turned away by one instance is tried at another where its retries list that, a POST, too', async (t) => {
+  const seen = [0, 0];
+  const application = (at: 0 | 1, headers: Record<string, string> = {}, status = 200) =>
+    createServer((incoming, outgoing) => {
+      seen[at] = (seen[at] ?? 0) + 1;
+      outgoing.writeHead(incoming.url === '/limited' ? status : 200, incoming.url === '/limited' ? headers : {}).end();
+    });
+  const envoys = application(0, { 'X-Envoy-RateLimited': 'true' }, 429);
+  const retries = { attempts: 1, on: ['envoy-ratelimited'], backoffBaseMs: 1, backoffMaxMs: 1, budgetRatio: 1 };
+  const mesh = await startMesh(t, { applications: [envoys, application(1)], resilience: { retries } });
+  const ask = async (method: string, path: string) =>
+    (await mesh.ask(`${method} ${path} HTTP/1.1\r\nHost: db\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)).status;
+  // The first instance has a limit behind it, of which only an answer tells: a POST may have been done.
+  const gets = [await ask('GET', '/limited'), await ask('GET', '/limited')];
+  assert.deepEqual(gets, [200, 200]);
+  assert.deepEqual((await Promise.all([ask('POST', '/limited'), ask('POST', '/limited')])).toSorted(), [200, 429]);
+  seen.fill(0);
+  // That of its proxy stands before it.
+  mesh.feed(mesh.db.sidecar, [{ kind: 'limits', name: 'db', requestLimit: { perSecond: 0.001, burst: 1 } }]);
+  for (let sent = 0; sent < 6; sent++) assert.equal(await ask('POST', '/'), 200);
+  assert.deepEqual(seen, [1, 5]);
+});

@@ -3,11 +3,12 @@ import { isIdempotent } from './idempotency.ts';
 
 /**
  * How a try failed. `connect-failure`: no connection; `refused`: the far proxy says that the application was not reached, or refused the
- * stream; `reset`: broken off with the outcome unknown; `timeout`: no head in time; `status`: an answer; `grpc-status`: one of gRPC that is nothing else.
+ * stream; `reset`: broken off with the outcome unknown; `timeout`: no head in time; `status`: an answer, `limited` where a rate limit gave it: that of the far
+ * proxy, before the application, or one of which only Envoy's header tells; `grpc-status`: one of gRPC that is nothing else.
  */
 export type FailedTry =
   | { readonly kind: 'connect-failure' | 'refused' | 'reset' | 'timeout' }
-  | { readonly kind: 'status'; readonly status: number }
+  | { readonly kind: 'status'; readonly status: number; readonly limited?: 'by-proxy' | 'somewhere' }
   | { readonly kind: 'grpc-status'; readonly status: number };
 
 /** All that the decision rests on. */
@@ -50,6 +51,7 @@ export function decideRetry(policy: RetryPolicy, question: RetryQuestion): Retry
 
 /** The application surely did not see the request; or whoever listed its gRPC status has said that it may be made again. */
 function mayRepeat(failed: FailedTry): boolean {
+  if (failed.kind === 'status') return failed.limited === 'by-proxy';
   return failed.kind === 'connect-failure' || failed.kind === 'refused' || failed.kind === 'grpc-status';
 }
 
@@ -68,7 +70,8 @@ function isListed(policy: RetryPolicy, failed: FailedTry): boolean {
     return condition !== undefined && policy.on.includes(condition);
   }
   if (failed.kind !== 'status') return policy.on.includes(failed.kind);
-  const { status } = failed;
+  const { status, limited } = failed;
+  if (limited !== undefined && policy.on.includes('envoy-ratelimited')) return true;
   if (policy.statuses?.includes(status) === true) return true;
   if (status >= 502 && status <= 504 && policy.on.includes('gateway-error')) return true;
   return status >= 500 && status <= 599 && policy.on.includes('5xx');

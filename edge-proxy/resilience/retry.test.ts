@@ -13,6 +13,8 @@ const policy = defaultResiliencePolicy.retries;
 const first = { attempt: 1, answerBegan: false, bodyReplayable: true, remainingMs: 1_000, method: 'GET' };
 const status = (code: number): FailedTry => ({ kind: 'status', status: code });
 
+const limited = (by: 'by-proxy' | 'somewhere'): FailedTry => ({ kind: 'status', status: 429, limited: by });
+
 const decisions: readonly (readonly [string, Partial<RetryPolicy>, Partial<RetryQuestion>, RetryDecision])[] = [
   ['GET, no connection', {}, { failed: { kind: 'connect-failure' } }, 'retry'],
   ['POST, no connection: it never arrived', {}, { failed: { kind: 'connect-failure' }, method: 'POST' }, 'retry'],
@@ -36,6 +38,20 @@ const decisions: readonly (readonly [string, Partial<RetryPolicy>, Partial<Retry
   ['GET, 505 is no gateway error', { on: ['gateway-error'] }, { failed: status(505) }, 'condition-not-listed'],
   ['GET, 403 of an application', { on: ['5xx', 'gateway-error'] }, { failed: status(403) }, 'condition-not-listed'],
   ['GET, 429', { on: ['5xx'] }, { failed: status(429) }, 'condition-not-listed'],
+  [
+    'POST, the far proxy’s limit',
+    { on: ['5xx'] },
+    { failed: limited('by-proxy'), method: 'POST' },
+    'condition-not-listed',
+  ],
+  ['POST, the same, listed', { on: ['envoy-ratelimited'] }, { failed: limited('by-proxy'), method: 'POST' }, 'retry'],
+  ['GET, a limit behind it, listed', { on: ['envoy-ratelimited'] }, { failed: limited('somewhere') }, 'retry'],
+  [
+    'POST, a limit behind it, listed',
+    { on: ['envoy-ratelimited'] },
+    { failed: limited('somewhere'), method: 'POST' },
+    'not-idempotent',
+  ],
   ['nothing listed', { on: [] }, { failed: { kind: 'connect-failure' } }, 'condition-not-listed'],
   ['the answer began', { on: ['reset'] }, { failed: { kind: 'reset' }, answerBegan: true }, 'answer-began'],
   ['the second of two retries', {}, { failed: status(503), attempt: 2 }, 'retry'],

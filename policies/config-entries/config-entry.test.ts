@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { ConsulError } from '../consul/consul-error.ts';
-import { type EntryKind, entryKinds, fieldsWithoutEffect, parseConfigEntry } from './config-entry.ts';
+import { type EntryKind, entryKinds, parseConfigEntry } from './config-entry.ts';
+import { fieldsWithoutEffect } from './without-effect.ts';
 
 const refused = (kind: EntryKind, entry: object, text: RegExp | string): void => {
   assert.throws(
@@ -242,9 +243,13 @@ test('resolvers that Consul refuses', () => {
     ],
     [
       { Failover: { '*': { Service: 'b', Policy: { Mode: 'x' } } } },
-      `Bad Failover["*"]: Policy must be one of '', 'default', or 'order-by-locality'`,
+      `Bad Failover["*"]: Policy must be one of '', 'sequential', or 'order-by-locality'`,
     ],
     [{ Failover: { '*': { Datacenters: [''] } } }, 'Bad Failover["*"].Datacenters: found empty datacenter'],
+    [
+      { PrioritizeByLocality: { Mode: 'nearest' } },
+      "Prioritize by locality mode must be one of '', 'none', or 'failover'",
+    ],
     [{ ConnectTimeout: '-1s' }, "Bad ConnectTimeout '-1s', must be >= 0"],
     [{ ConnectTimeout: '1 day' }, /invalid duration "1 day"/],
     [{ LoadBalancer: { Policy: 'x' } }, 'Bad LoadBalancer policy: "x" is not supported'],
@@ -385,12 +390,7 @@ test('what the proxies do not act on is named', () => {
     const sent = examples.find(([one]) => one === kind)?.[1];
     return fieldsWithoutEffect(parseConfigEntry(kind, sent));
   };
-  assert.deepEqual(ignored('service-defaults').toSorted(), [
-    'MaxInboundConnections',
-    'MeshGateway',
-    'MutualTLSMode',
-    'UpstreamConfig',
-  ]);
+  assert.deepEqual(ignored('service-defaults').toSorted(), ['MaxInboundConnections', 'MeshGateway', 'UpstreamConfig']);
   assert.deepEqual(ignored('proxy-defaults').toSorted(), ['AccessLogs', 'Config.local_idle_timeout_ms']);
   assert.deepEqual(ignored('service-splitter'), []);
   assert.deepEqual(ignored('mesh').length > 0, true);

@@ -1,5 +1,4 @@
 import type { z } from 'zod';
-import { retriedOn } from '../routing/route-retries.ts';
 import { readEntry } from './entry-object.ts';
 import { type ExportedServices, exportedServicesSchema, judgeExportedServices } from './exported-services.ts';
 import { type JwtProvider, judgeJwtProvider, jwtProviderSchema } from './jwt-provider.ts';
@@ -52,63 +51,4 @@ export function parseConfigEntry<Kind extends EntryKind>(kind: Kind, body: unkno
   const entry = readEntry(schema, body);
   judge(entry);
   return entry;
-}
-
-/** What the proxies of the mesh act on, by kind; all else is kept, shown, and without effect on traffic. */
-const actedOn: { readonly [Kind in EntryKind]?: readonly string[] } = {
-  'service-defaults': ['Protocol'],
-  'jwt-provider': [
-    'JSONWebKeySet',
-    'Issuer',
-    'Audiences',
-    'Locations',
-    'Forwarding',
-    'ClockSkewSeconds',
-    'CacheConfig',
-  ],
-  'service-resolver': [
-    'DefaultSubset',
-    'Subsets',
-    'Redirect',
-    'Failover',
-    'ConnectTimeout',
-    'RequestTimeout',
-    'LoadBalancer',
-    'PrioritizeByLocality',
-  ],
-  'proxy-defaults': ['PrioritizeByLocality'],
-  'service-router': ['Routes'],
-  'service-splitter': ['Splits'],
-};
-/** Says nothing of traffic. */
-const descriptive: readonly string[] = ['Kind', 'Name', 'Meta'];
-
-/** The fields of an entry that say something to proxies that they don't act on; in `proxy-defaults`, `Config.protocol` is acted on. */
-export function fieldsWithoutEffect(entry: KeptEntry): string[] {
-  const known = [...descriptive, ...(actedOn[entry.Kind] ?? [])];
-  return Object.entries(entry).flatMap(([field, value]) => {
-    if (entry.Kind === 'service-router' && field === 'Routes') return conditionsWithoutEffect(entry);
-    if (entry.Kind === 'service-resolver' && field === 'Failover') return orderWithoutEffect(entry);
-    if (known.includes(field) || saysNothing(value)) return [];
-    if (entry.Kind !== 'proxy-defaults' || field !== 'Config') return [field];
-    return Object.keys(entry.Config ?? {})
-      .filter((key) => key !== 'protocol')
-      .map((key) => `Config.${key}`);
-  });
-}
-
-/** Targets are failed over to in the order in which they stand. */
-function orderWithoutEffect({ Failover = {} }: ServiceResolver): string[] {
-  return Object.values(Failover).some(({ Policy }) => !saysNothing(Policy)) ? ['Failover.Policy'] : [];
-}
-
-/** Words for retries that no proxy follows. */
-function conditionsWithoutEffect({ Routes }: ServiceRouter): string[] {
-  const words = (Routes ?? []).flatMap(({ Destination }) => Destination?.RetryOn ?? []);
-  return [...new Set(words)].filter((word) => !retriedOn(word)).map((word) => `RetryOn:${word}`);
-}
-
-function saysNothing(value: unknown): boolean {
-  if (typeof value !== 'object') return value === undefined || value === false || value === '';
-  return value === null || Object.values(value).every(saysNothing);
 }

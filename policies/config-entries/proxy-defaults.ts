@@ -12,6 +12,7 @@ import {
 } from './entry-object.ts';
 import { proxyFields } from './proxy-settings.ts';
 import { protocol } from './service-defaults.ts';
+import { isFailoverMode, judgePrioritizeByLocality } from './service-resolver.ts';
 
 const accessLogsSchema = entryObject({
   Enabled: flag,
@@ -52,14 +53,10 @@ export function judgeProxyDefaults(entry: ProxyDefaults): void {
   judgeEntryMeta(entry.Meta);
   const said = protocol.safeParse(entry.Config?.['protocol'] ?? '');
   if (!said.success) throw invalidEntry(`Config: protocol: ${said.error.issues[0]?.message ?? 'not valid'}`);
-  const mode = entry.FailoverPolicy?.Mode;
-  if (mode !== undefined && mode !== 'default' && mode !== 'order-by-locality') {
-    throw invalidEntry("Failover policy must be one of '', 'default', or 'order-by-locality'");
+  if (!isFailoverMode(entry.FailoverPolicy?.Mode)) {
+    throw invalidEntry("Failover policy must be one of '', 'sequential', or 'order-by-locality'");
   }
-  const locality = entry.PrioritizeByLocality?.Mode;
-  if (locality !== undefined && locality !== 'none' && locality !== 'failover') {
-    throw invalidEntry("Prioritize by locality mode must be one of '', 'none', or 'failover'");
-  }
+  judgePrioritizeByLocality(entry.PrioritizeByLocality?.Mode);
 }
 
 /** The protocol of services that say none themselves; empty: tcp. */

@@ -10,6 +10,7 @@ import {
   invalidEntry,
   listOf,
   oneOf,
+  readOnly,
   shownWhenEmpty,
   text,
 } from './entry-object.ts';
@@ -21,7 +22,13 @@ const meshGatewaySchema = entryObject({ Mode: oneOf(['none', 'local', 'remote'])
 const exposeSchema = entryObject({
   Checks: flag,
   Paths: listOf(
-    entryObject({ ListenerPort: count, Path: text, LocalPathPort: count, Protocol: oneOf(['http', 'http2']) }),
+    entryObject({
+      ListenerPort: count,
+      Path: text,
+      LocalPathPort: count,
+      Protocol: oneOf(['http', 'http2']),
+      ParsedFromCheck: readOnly,
+    }),
   ),
 });
 

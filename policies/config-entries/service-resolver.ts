@@ -17,6 +17,17 @@ import {
 import { judgeLoadBalancer, loadBalancerSchema } from './load-balancer.ts';
 
 const targetFields = { Service: text, ServiceSubset: text, Namespace: defaultOnly, Partition: defaultOnly, Peer: text };
+/** How targets of failover are ordered; `default` is what earlier releases of Consul called `sequential`. */
+export function isFailoverMode(mode: string | undefined): boolean {
+  return mode === undefined || mode === 'sequential' || mode === 'default' || mode === 'order-by-locality';
+}
+
+/** @throws ConsulError 400 in Consul's words */
+export function judgePrioritizeByLocality(mode: string | undefined): void {
+  if (mode !== undefined && mode !== 'none' && mode !== 'failover')
+    throw invalidEntry("Prioritize by locality mode must be one of '', 'none', or 'failover'");
+}
+
 const policySchema = entryObject({ Mode: text, Regions: listOf(z.string().max(256)) });
 
 const failoverSchema = entryObject({
@@ -61,6 +72,7 @@ export function judgeServiceResolver(entry: ServiceResolver): void {
     if (entry[field]?.startsWith('-')) throw invalidEntry(`Bad ${field} '${entry[field]}', must be >= 0`);
   }
   if (entry.LoadBalancer !== undefined) judgeLoadBalancer(entry.LoadBalancer);
+  judgePrioritizeByLocality(entry.PrioritizeByLocality?.Mode);
 }
 
 type IsSubset = (name: string) => boolean;
@@ -105,9 +117,8 @@ function judgeFailover(service: string, subset: string, failover: Failover, isSu
   if (Service === undefined && ServiceSubset === undefined && Datacenters.length === 0 && Targets.length === 0) {
     throw invalidEntry(`${at}: one of Service, ServiceSubset, Namespace, Targets, or Datacenters is required`);
   }
-  const mode = Policy?.Mode;
-  if (mode !== undefined && mode !== 'default' && mode !== 'order-by-locality') {
-    throw invalidEntry(`${at}: Policy must be one of '', 'default', or 'order-by-locality'`);
+  if (!isFailoverMode(Policy?.Mode)) {
+    throw invalidEntry(`${at}: Policy must be one of '', 'sequential', or 'order-by-locality'`);
   }
   if (ServiceSubset !== undefined && (Service === undefined || Service === service) && !isSubset(ServiceSubset)) {
     throw invalidEntry(

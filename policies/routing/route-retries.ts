@@ -11,8 +11,12 @@ const conditions: Readonly<Record<string, readonly RetryCondition[]>> = {
   reset: ['reset', 'connect-failure', 'refused'],
   'connect-failure': ['connect-failure', 'refused'],
   'refused-stream': ['refused'],
+  'envoy-ratelimited': ['envoy-ratelimited'],
   ...Object.fromEntries(grpcRetryConditions.map((word) => [word, [word]])),
 };
+
+/** Tries beyond the first that a route may ask for: as many as a resilience policy may. */
+export const maxRouteAttempts = 10;
 
 /** Whether proxies act on a word of RetryOn. */
 export function retriedOn(word: string): boolean {

@@ -1,5 +1,6 @@
 import type { ResiliencePolicy } from '../resilience.ts';
 import type { FeedRoute } from '../wire/feed-routing.ts';
+import { maxRouteAttempts } from './route-retries.ts';
 
 /**
  * A policy with another time for the whole request. A time for each try that had no effect beside the old one (not below it) is the new one: who gives a
@@ -25,13 +26,10 @@ export function routedPolicy(policy: ResiliencePolicy, route: FeedRoute): Resili
     ...routed,
     retries: {
       ...policy.retries,
-      attempts: Math.min(attempts, maxAttempts),
+      attempts: Math.min(attempts, maxRouteAttempts),
       on,
       ...(statuses === undefined ? {} : { statuses }),
       retryNonIdempotent: policy.retries.retryNonIdempotent || named.includes('POST') || named.includes('PATCH'),
     },
   };
 }
-
-/** As many as a resilience policy may say. */
-const maxAttempts = 10;

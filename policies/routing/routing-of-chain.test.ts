@@ -136,7 +136,11 @@ test('a router: its routes in order, in our units, and the rest to the service i
       prefixRewrite: '/',
       requestTimeoutMs: 2_000,
       idleTimeoutMs: 60_000,
-      retries: { attempts: 4, on: ['5xx', 'reset', 'connect-failure', 'refused'], statuses: [429, 409] },
+      retries: {
+        attempts: 4,
+        on: ['5xx', 'reset', 'connect-failure', 'refused', 'envoy-ratelimited'],
+        statuses: [429, 409],
+      },
       requestHeaders: { set: { 'X-A': '1' } },
     },
     {

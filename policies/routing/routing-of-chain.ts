@@ -19,7 +19,7 @@ export interface RoutedTarget {
   readonly service: string;
   /** Which instances of the service. */
   readonly subset: { readonly filter: string; readonly onlyPassing: boolean };
-  /** In another datacenter, of a peer, or outside of the mesh: nobody there is known here. */
+  /** In another datacenter or of a peer: nobody there is known here. */
   readonly elsewhere: boolean;
 }
 
@@ -106,11 +106,11 @@ function targetName(chain: CompiledChain, id: string): string {
 }
 
 function routedTarget(target: ChainTarget, datacenter: string): RoutedTarget {
-  const { Service, Subset, Datacenter, Peer, External } = target;
+  const { Service, Subset, Datacenter, Peer } = target;
   return {
     service: Service,
     subset: { filter: Subset.Filter ?? '', onlyPassing: Subset.OnlyPassing === true },
-    elsewhere: Peer !== undefined || External === true || (Datacenter !== undefined && Datacenter !== datacenter),
+    elsewhere: Peer !== undefined || (Datacenter !== undefined && Datacenter !== datacenter),
   };
 }
 
@@ -230,10 +230,9 @@ function hashPolicies({ HashPolicies = [] }: LoadBalancer): FeedHashPolicy[] {
   return HashPolicies.flatMap(({ Field, FieldValue, CookieConfig, SourceIP, Terminal }) => {
     const on = SourceIP === true ? 'source-ip' : hashedOn[Field as keyof typeof hashedOn];
     if (on === undefined) return []; // one that names nothing to hash says nothing
-    const cookie =
-      CookieConfig === undefined
-        ? undefined
-        : { ttlMs: Math.round((CookieConfig.TTL ?? 0) / 1e6), ...said('path', CookieConfig.Path) };
+    const { TTL = 0, Session, Path } = CookieConfig ?? {};
+    // One that lasts for no time is not made, unless it is of a session (Consul).
+    const cookie = TTL === 0 && Session !== true ? undefined : { ttlMs: Math.round(TTL / 1e6), ...said('path', Path) };
     return [{ on, ...said('name', FieldValue), ...said('cookie', cookie), ...said('terminal', Terminal) }];
   });
 }
