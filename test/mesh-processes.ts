@@ -129,6 +129,11 @@ export class MeshProcesses {
     return [...this.#children.values()];
   }
 
+  /** Flags of `serve identity` as of now, but where it listens and what it keeps. */
+  get identityFlags(): readonly string[] {
+    return this.#identityFlags;
+  }
+
   /** Further flags of `serve identity`, where they name files of this mesh. */
   addIdentityFlags(...flags: readonly string[]): void {
     this.#identityFlags.push(...flags);
@@ -155,9 +160,9 @@ export class MeshProcesses {
     return this.#known(name).proxy;
   }
 
-  /** Starts the identity service, or starts it again. */
-  async startIdentity(): Promise<void> {
-    const port = this.#identityUrl === '' ? 0 : new URL(this.#identityUrl).port;
+  /** Starts the identity service, or starts it again. @param url where, if not where it was */
+  async startIdentity(url = this.#identityUrl): Promise<void> {
+    const port = url === '' ? 0 : new URL(url).port;
     const identity = this.selvedge('identity', [
       ...['serve', 'identity', '--listen', `127.0.0.1:${port}`, '--data-dir', this.path('identity')],
       ...this.#identityFlags,

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, symlinkSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { credentials } from '@grpc/grpc-js';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import type { Issued } from '#policies/wire/identity-api.ts';
 import { createLogger } from '#runtime/logging.ts';
@@ -14,12 +15,14 @@ import { IdentityEndpoints } from '#runtime/svid/identity-endpoints.ts';
 import { makeKeyPair } from '#runtime/svid/node-key.ts';
 import { openNodeState } from '#runtime/svid/node-state.ts';
 import type { TrustStore } from '#runtime/svid/trust-store.ts';
+import { openEtcdStore } from '#store/etcd/etcd-store.ts';
 import { Child } from '#test/child.ts';
 import { type EtcdCluster, findEtcd, startEtcd } from '#test/etcd.ts';
 import { freePorts } from '#test/free-ports.ts';
 import { runSelvedge } from '#test/mesh-processes.ts';
 import { suspend } from '#test/suspend.ts';
 import { waitFor } from '#test/wait-for.ts';
+import { OneOfSeveral } from '../testing/one-of-several.ts';
 import { RunningService } from '../testing/running-service.ts';
 
 /**
@@ -61,9 +64,10 @@ describe('identity processes with an embedded CA take over from one another', { 
     const alone = await RunningService.start();
     const token = await alone.joinToken(['web']);
     const state = await openNodeState(undefined);
-    const { signal } = closing;
+    const { signal } = closing; // of the load alone
     [pin, trust] = [alone.identity.pins[0] ?? '', alone.trust ?? assert.fail()];
-    const client = (at: IdentityEndpoints) => new IdentityClient({ endpoints: at, trust, state, context, signal });
+    const client = (at: IdentityEndpoints) =>
+      new IdentityClient({ endpoints: at, trust, state, context, signal: new AbortController().signal });
     const nodeId = await client(new IdentityEndpoints(alone.url)).join(token, 'web-host');
     issueBy = (at) => client(at).issue({ service: 'web', csr: makeCsr(makeKeyPair()) }, { nodeId });
     await alone.identity.close(0);
@@ -165,5 +169,35 @@ describe('identity processes with an embedded CA take over from one another', { 
     );
     t.diagnostic(`${load.issued} SVIDs, at the most ${Math.round(load.longestGapMs)} ms without one`);
     assert.ok(load.longestGapMs < 20_000, `${load.longestGapMs} ms without an SVID`);
+  });
+
+  test('by commands: a backup beside the running service, restored under another prefix, is the same mesh', async () => {
+    const [file, passphrase, folder] = ['identity.backup', 'passphrase', 'restored'].map(folderOf);
+    assert.ok(file !== undefined && passphrase !== undefined && folder !== undefined);
+    await writeFile(passphrase, 'a passphrase for this test\n', { mode: 0o600 });
+    const etcd = cluster.addresses.flatMap((address) => ['--etcd', address]);
+    const sealed = ['--passphrase-file', passphrase, ...etcd];
+    const made = await runSelvedge(['identity', 'backup', '--data-dir', folderOf('one'), '--out', file, ...sealed]);
+    assert.equal(made.code, 0, made.stderr);
+    assert.match(made.stdout, new RegExp(`${pin} +1 `), 'its root and its one node');
+    const elsewhere = ['--data-dir', folder, '--etcd-prefix', 'restored', ...sealed];
+    const restored = await runSelvedge(['identity', 'restore', '--from', file, ...elsewhere]);
+    assert.equal(restored.code, 0, restored.stderr);
+    const again = await runSelvedge(['identity', 'restore', '--from', file, ...elsewhere]);
+    assert.deepEqual([again.code, /SLV-\d+/.exec(again.stderr)?.[0]], [1, 'SLV-2187'], 'never over one that is there');
+
+    const { addresses } = cluster;
+    const plain = credentials.createInsecure();
+    await using store = await openEtcdStore({
+      addresses,
+      credentials: plain,
+      prefix: 'restored/identity',
+      log: context.log,
+    });
+    await using one = await OneOfSeveral.start(store, { folder });
+    assert.deepEqual(one.identity.pins, [pin]);
+    assert.equal((await one.operate('/v1/identity/nodes')).status, 200, 'operators as before');
+    await trust.accept((await issueBy(new IdentityEndpoints(one.url))).bundle);
+    assert.ok(trust.sequence > (load.sequences.at(-1) ?? 0), 'the bundle did not go back');
   });
 });

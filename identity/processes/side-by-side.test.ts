@@ -12,6 +12,7 @@ import { createLogger } from '#runtime/logging.ts';
 import { validateJwtSvid } from '#runtime/svid/jwt-svid.ts';
 import { makeKeyPair, publicKeyPem } from '#runtime/svid/node-key.ts';
 import { signNodeProof } from '#runtime/svid/node-proof.ts';
+import { certificatesOfPem } from '#runtime/svid/pem.ts';
 import type { Store } from '#store/contract.ts';
 import { openEtcdStore } from '#store/etcd/etcd-store.ts';
 import { type Bao, findBao, startBao } from '#test/bao.ts';
@@ -35,6 +36,8 @@ describe('identity services side by side', { skip }, () => {
   const stores: Store[] = [];
   let secrets = '';
   let backend: CaConfig = { kind: 'embedded' };
+  /** Under the same root. */
+  let intermediate: CaConfig = { kind: 'embedded' };
   let one: OneOfSeveral;
   let two: OneOfSeveral;
   let node: TestNode;
@@ -65,6 +68,17 @@ describe('identity services side by side', { skip }, () => {
     await writeFile(tokenFile, await pki.token());
     const { mount, role } = pki;
     backend = { kind: 'vault-leaf', address: bao.address, mount, role, auth: { kind: 'token', tokenFile } };
+    const plan = { policy: 'intermediate', approle: 'intermediate' };
+    const certifying = await prepareVaultPki(bao, { trustDomain: 'mesh.test', mode: 'vault-intermediate', plan });
+    const itsTokenFile = join(secrets, 'token-intermediate');
+    await writeFile(itsTokenFile, await certifying.token());
+    intermediate = {
+      kind: 'vault-intermediate',
+      address: bao.address,
+      rootMount: pki.rootMount,
+      rootIssuerRef: 'r1',
+      auth: { kind: 'token', tokenFile: itsTokenFile },
+    };
     // At the same moment, on a store that has nothing.
     const [a, b] = await Promise.all(
       [await openStore(), await openStore()].map((store) => OneOfSeveral.start(store, { config: { backend } })),
@@ -179,9 +193,9 @@ describe('identity services side by side', { skip }, () => {
     assert.ok((await bundleOf(one)).sequence >= sequence);
   });
 
-  test('with all others stopped, one changes the CA, alone; once that is in use it lets others in', async () => {
+  test('with all others stopped, one changes the CA, alone; once that is in use it lets others in, each with an issuing CA of its own', async () => {
     await Promise.all([one.end(), two.end()]);
-    const elsewhere = { ...backend, issuerRef: 'i1' } as CaConfig;
+    const elsewhere = intermediate;
     const roles: string[] = [];
     const [context, store, stop] = [one.context, await openStore(), new AbortController()];
     const folder = await mkdtemp(join(secrets, 'changing-'));
@@ -201,5 +215,16 @@ describe('identity services side by side', { skip }, () => {
     await using beside = await OneOfSeveral.start(await openStore(), { config: { backend: elsewhere } });
     assert.equal((await beside.issue(node, { service: 'web' })).status, 200);
     await shared.close(0);
+
+    await using another = await OneOfSeveral.start(await openStore(), { config: { backend: elsewhere } });
+    assert.deepEqual(another.identity.pins, beside.identity.pins);
+    const [ofOne, ofOther] = [await beside.svid(node, 'web'), await another.svid(node, 'web')];
+    const [signer, otherSigner] = [ofOne, ofOther].map(({ issued }) => certificatesOfPem(issued.chain)[1]);
+    assert.ok(signer !== undefined && otherSigner !== undefined);
+    assert.notDeepEqual(signer, otherSigner);
+    const request = { body: { service: 'web', csr: forgeRequest() }, svid: ofOne.svid };
+    assert.equal((await another.ask('/v1/identity/svids', request)).status, 200, 'renewed by the other');
+    await beside.end();
+    assert.equal((await another.ask('/v1/identity/svids', request)).status, 200, 'with the one gone');
   });
 });
