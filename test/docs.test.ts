@@ -4,6 +4,7 @@ import { dirname, join, normalize } from 'node:path';
 import { describe, test } from 'node:test';
 import { startTestCatalog } from '#catalog/testing/running-catalog.ts';
 import * as commandOptions from '#cli/command-options.ts';
+import { edgeProxyClientOptions } from '#cli/edge-proxy-client-options.ts';
 import { startAgent } from '#edge-proxy/agent/testing/running-agent.ts';
 import { canonicaliseTarget } from '#policies/canonical-request.ts';
 import { errorCatalogue } from '#policies/errors/catalogue.ts';
@@ -158,7 +159,7 @@ describe('what the documents name', () => {
   });
 
   test('options and variables exist', () => {
-    const sets = Object.values(commandOptions).filter((value) => !Array.isArray(value));
+    const sets = [...Object.values(commandOptions), edgeProxyClientOptions];
     const ofCommands = globSync('cli/commands/*.ts', { cwd: root }).flatMap((file) =>
       [...textOf(file).matchAll(/^\s*(\w+)(?:: \{$|: \{ parse|,$)/gm)].map((match) => match[1] ?? ''),
     );
