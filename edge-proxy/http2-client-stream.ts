@@ -107,9 +107,11 @@ export class Http2ClientStream implements ClientStream, TunnelStreamHandlers {
   // Inside.
 
   #onAnswer(status: number, fields: HeaderFields, ends: boolean): void {
-    const head = readAnswer(status, fields, ends);
+    // A 204 or 304, and what answers HEAD, have no content whatever they announce (RFC 9110 6.4.1).
+    const bodiless = this.#headRequest || status < 200 || status === 204 || status === 304;
+    const head = readAnswer(status, fields, bodiless, ends);
     if (head === undefined) {
-      this.#malformed('Content-Length is not one number of bytes');
+      this.#malformed('Content-Length is not one number of bytes, or not of those that come');
       return;
     }
     if (status < 200) {
@@ -117,9 +119,7 @@ export class Http2ClientStream implements ClientStream, TunnelStreamHandlers {
       return;
     }
     this.#phase = 'answering';
-    // A 204 or 304, and what answers HEAD, have no content whatever they announce (RFC 9110 6.4.1).
-    const without = ends || this.#headRequest || status === 204 || status === 304;
-    this.#left = without ? 0 : head.contentLength;
+    this.#left = bodiless || ends ? 0 : head.contentLength;
     this.sink.onHead(head);
     if (!ends) this.sink.onFlush();
   }

@@ -1,59 +1,15 @@
 import assert from 'node:assert/strict';
 import { createServer as createHttpServer } from 'node:http';
-import {
-  type ClientHttp2Session,
-  connect,
-  constants,
-  createServer,
-  type IncomingHttpHeaders,
-  type OutgoingHttpHeaders,
-  type ServerHttp2Stream,
-} from 'node:http2';
+import { constants, createServer, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { describe, test } from 'node:test';
+import { ask, plainSession, session } from '#test/http2-session.ts';
 import { dialTlsPeer } from '#test/raw-client.ts';
-import { endpoint, intention, type Mesh, startMesh, webMayCall } from '#test/sidecars.ts';
+import { endpoint, intention, startMesh, webMayCall } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
 
 /** Requests of HTTP/2 through both proxies, with node:http2 as the client and as the application. */
 
-interface Answer {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly trailers: IncomingHttpHeaders;
-  readonly body: string;
-}
-
 type Serve = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
-
-/** A session of the application's with its own proxy. */
-function session(mesh: Mesh, port = mesh.port): ClientHttp2Session {
-  const client = connect(`http://127.0.0.1:${port}`, { maxHeaderListPairs: 2_000 });
-  client.on('error', () => {});
-  mesh.defer(() => client.destroy());
-  return client;
-}
-
-function ask(client: ClientHttp2Session, headers: OutgoingHttpHeaders, body?: string | Buffer): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const stream = client.request({ ':authority': 'db', ...headers }, { endStream: body === undefined });
-    let answer: IncomingHttpHeaders = {};
-    let trailers: IncomingHttpHeaders = {};
-    let text = '';
-    stream.setEncoding('utf8');
-    stream.on('response', (head) => {
-      answer = head;
-    });
-    stream.on('trailers', (fields) => {
-      trailers = fields;
-    });
-    stream.on('data', (chunk) => {
-      text += chunk;
-    });
-    stream.on('error', reject);
-    stream.on('end', () => resolve({ status: Number(answer[':status']), headers: answer, trailers, body: text }));
-    if (body !== undefined) stream.end(body);
-  });
-}
 
 const fields = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, n) => [`x-${n}`, 'y']));
 const manyFields = fields(101);
@@ -129,15 +85,15 @@ describe('HTTP/2 through two proxies', () => {
     assert.equal((await ask(client, { ':path': '/api/x' })).body, '/api/x undefined none');
   });
 
-  test('who speaks something else is told so, at either proxy, and nothing reaches the application', async (t) => {
+  test('who speaks no HTTP is told so, at either proxy, and nothing reaches the application', async (t) => {
     const mesh = await mesh2(t, (stream) => stream.respond());
-    const told = await mesh.ask('GET / HTTP/1.1\r\nHost: db\r\n\r\n');
-    assert.match(told.text, /^HTTP\/1\.1 400 .*SLV-4014.*db is of protocol http2/s);
+    const told = await mesh.ask('anything\r\n\r\n');
+    assert.match(told.text, /^HTTP\/1\.1 400 .*SLV-4200/s);
     const { peer } = await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current);
-    await mesh.keep(peer).send('anything').untilEnded();
-    assert.match(peer.text, /SLV-4014/);
+    await mesh.keep(peer).send('PRI * HTTP/2.0\r\n\r\nNO\r\n\r\n').untilEnded();
+    assert.match(peer.text, /SLV-4205/);
     assert.equal(mesh.applicationConnections, 0);
-    assert.equal(mesh.decisions.filter(({ code }) => code === 'SLV-4014').length, 2);
+    assert.equal(mesh.decisions.filter(({ code }) => code.startsWith('SLV-42')).length, 2);
   });
 });
 
@@ -263,15 +219,6 @@ describe('the application’s farewell', () => {
 });
 
 describe('other clients with an SVID', () => {
-  /** A client of HTTP/2 over mTLS, straight at the inbound port. */
-  const plain = async (mesh: Mesh): Promise<ClientHttp2Session> => {
-    const { socket } = await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current, { ALPNProtocols: ['h2'] });
-    const client = connect('https://db', { createConnection: () => socket });
-    client.on('error', () => {});
-    mesh.defer(() => client.destroy());
-    return client;
-  };
-
   test('are served, judged by request, and held to the same rules', async (t) => {
     const permissions = [{ action: 'allow', http: { pathPrefix: '/orders', methods: ['GET', 'POST'] } }] as const;
     const mesh = await mesh2(
@@ -282,7 +229,7 @@ describe('other clients with an SVID', () => {
       },
       { intentions: [intention({ source: 'web', permissions })] },
     );
-    const client = await plain(mesh);
+    const client = await plainSession(mesh);
     assert.equal((await ask(client, { ':path': '/orders' })).body, 'served');
     for (const [what, headers, status, code] of [
       ['another path', { ':path': '/admin' }, 403, 'SLV-4001'],
@@ -305,17 +252,8 @@ describe('other clients with an SVID', () => {
     assert.equal(mesh.traffic.edge('inbound', 'web', 'db').denied.value, 2);
   });
 
-  test('an HTTP/2 client at a service of HTTP/1.1 is told so in HTTP/2; who can speak both gets HTTP/1.1', async (t) => {
+  test('who can speak both gets HTTP/1.1 where the application speaks that', async (t) => {
     const mesh = await startMesh(t, { applications: [createHttpServer((_, response) => response.end('one'))] });
-    const client = session(mesh);
-    const [code, , debug] = await new Promise<[number, number, Buffer]>((resolve) =>
-      client.on('goaway', (...words: [number, number, Buffer]) => resolve(words)),
-    );
-    assert.equal(code, constants.NGHTTP2_HTTP_1_1_REQUIRED);
-    assert.match(String(debug), /SLV-4205: HTTP\/2, where HTTP\/1\.1 is spoken/);
-    const over = await plain(mesh);
-    const answer = await ask(over, { ':path': '/' });
-    assert.match(answer.body, /SLV-4014.*db is of protocol http/);
     const both = { ALPNProtocols: ['h2', 'http/1.1'] };
     const { peer, socket } = await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current, both);
     assert.equal(socket.alpnProtocol, 'http/1.1');

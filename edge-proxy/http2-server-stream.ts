@@ -101,7 +101,8 @@ export class Http2ServerStream implements ServerStream, TunnelStreamHandlers {
     this.#status = head.status;
     const fields = answerFields(headers, head.contentLength);
     if (this.#grpc) this.#grpcStatus = fieldOf(fields, 'grpc-status');
-    if (head.framing.kind === 'none') this.#wholeHead = fields;
+    const { framing } = head;
+    if (framing.kind === 'none' || (framing.kind === 'length' && framing.bytes === 0)) this.#wholeHead = fields;
     else this.#stream.answer(head.status, fields);
   }
 
@@ -117,8 +118,13 @@ export class Http2ServerStream implements ServerStream, TunnelStreamHandlers {
     const passed = trailers === undefined ? undefined : passedTrailers(trailers);
     if (this.#grpc && passed !== undefined) this.#grpcStatus = fieldOf(passed, 'grpc-status') ?? this.#grpcStatus;
     const status = this.#grpcStatus === undefined ? this.#status : httpStatusOf(this.#grpcStatus);
-    if (this.#wholeHead === undefined) this.#finish(status, () => this.#stream.end(passed));
-    else this.#close(status, () => this.#stream.refuse(this.#status, this.#wholeHead));
+    const whole = this.#wholeHead;
+    if (whole !== undefined && (passed === undefined || passed.length === 0)) {
+      this.#close(status, () => this.#stream.refuse(this.#status, whole));
+      return;
+    }
+    if (whole !== undefined) this.#stream.answer(this.#status, whole);
+    this.#finish(status, () => this.#stream.end(passed));
   }
 
   error(refusal: Refusal, decision: string | undefined, headers: readonly string[] = []): void {

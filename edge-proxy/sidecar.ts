@@ -19,7 +19,7 @@ import { serveAddressed } from './outbound/addressed-connection.ts';
 import type { OutboundContext } from './outbound/http-connection.ts';
 import { OutboundListener } from './outbound/listener.ts';
 import { MeshListeners } from './outbound/mesh-listeners.ts';
-import { NamedConnection, type NamedContext } from './outbound/named-connection.ts';
+import { type NamedContext, serveNamed } from './outbound/named-connection.ts';
 import { serveConnection } from './outbound/serve-connection.ts';
 import { Upstream } from './outbound/upstream.ts';
 import { UpstreamSet } from './outbound/upstream-set.ts';
@@ -315,7 +315,7 @@ export class Sidecar {
   /** Takes a connection of an application in this process, which names the services that it wants. */
   serveNamed(stream: ByteStream): void {
     this.#named ??= this.#namedContext();
-    new NamedConnection(stream, this.#named);
+    serveNamed(stream, this.#named);
   }
 
   #namedContext(): NamedContext {
@@ -339,7 +339,7 @@ export class Sidecar {
     const { process } = this.#world;
     const { service } = this.config;
     const context = this.#namedContext();
-    const port = await this.#listenOutbound(address, context, (stream) => new NamedConnection(stream, context));
+    const port = await this.#listenOutbound(address, context, (stream) => serveNamed(stream, context));
     this.httpProxyPort = port;
     process.log.info({ service, address: formatSocketAddress({ ...address, port }) }, 'HTTP proxy listening');
   }

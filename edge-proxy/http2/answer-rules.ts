@@ -4,13 +4,20 @@ import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
 import { isLength } from './request-rules.ts';
 
 const noOptions: readonly string[] = [];
+const emptyBody: Framing = { kind: 'length', bytes: 0 };
 
 /**
  * Reads the head of an answer of HTTP/2 into the form that HTTP/1.1's has; undefined where its length is not to be understood.
  *
- * @param ends it has no content
+ * @param bodiless by its status or its request it can't have content, whatever its length says
+ * @param ends     none comes
  */
-export function readAnswer(status: number, fields: HeaderFields, ends: boolean): ResponseHead | undefined {
+export function readAnswer(
+  status: number,
+  fields: HeaderFields,
+  bodiless: boolean,
+  ends: boolean,
+): ResponseHead | undefined {
   const headers: string[] = [];
   let contentLength: number | undefined;
   for (const [name, value] of fields) {
@@ -20,20 +27,23 @@ export function readAnswer(status: number, fields: HeaderFields, ends: boolean):
     }
     headers.push(name, value);
   }
+  if (ends && !bodiless && (contentLength ?? 0) > 0) return undefined;
   return {
     minorVersion: 1,
     status,
     reason: '',
     headers,
-    framing: framingOf(ends, contentLength),
+    framing: bodiless ? noBody : framingOf(ends, contentLength),
     keepAlive: true,
-    contentLength,
+    // Where 204 announces content, readers of HTTP/1.1 differ in whether it comes (RFC 9110 8.6).
+    contentLength: status === 204 ? undefined : contentLength,
     upgrade: undefined,
     connectionOptions: noOptions,
   };
 }
 
+/** HTTP/1.1 would wait for an end that is not told. */
 function framingOf(ends: boolean, contentLength: number | undefined): Framing {
-  if (ends) return noBody;
+  if (ends) return emptyBody;
   return contentLength === undefined ? untilClose : { kind: 'length', bytes: contentLength };
 }

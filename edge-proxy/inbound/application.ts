@@ -45,11 +45,15 @@ export class LocalApplication {
     }
     let settled = false;
     const socket = connect({ host: place.host, port: place.port, allowHalfOpen: true, noDelay: true });
-    const fail = (reason: string): void => {
+    const giveUp = (): void => {
       if (settled) return;
       settled = true;
       clearTimeout(timer);
       socket.destroy();
+    };
+    const fail = (reason: string): void => {
+      if (settled) return;
+      giveUp();
       onFailure(reason);
     };
     const timer = setTimeout(() => fail(`no connection within ${this.#connectTimeoutMs} ms`), this.#connectTimeoutMs);
@@ -61,7 +65,7 @@ export class LocalApplication {
       socket.removeAllListeners('error');
       onConnected(socketStream(socket));
     });
-    return () => fail('given up');
+    return giveUp;
   }
 
   /** A kept-alive connection, or a stream of one, that is ready for this request now. */

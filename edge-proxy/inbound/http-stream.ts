@@ -3,6 +3,7 @@ import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
 import type { RequestFacts, Verdict } from '#policies/intention-decision.ts';
 import type { SourceCalls } from '../calls/recent-calls.ts';
 import type { AnswerSink, BreakPoint, ClientStream, OutgoingRequest } from '../client-stream.ts';
+import { traitsTowards, untranslatable } from '../http-translation.ts';
 import type { Refusal } from '../http1/fault.ts';
 import { forwardableHeaders, headerValues } from '../http1/forwardable-headers.ts';
 import { pushHost } from '../http1/head-encoder.ts';
@@ -93,16 +94,16 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     }
     this.#path = target.path;
     const { view, nothingKnown } = this.#context;
-    if (this.#server.version === 2) {
-      // A stream for HTTP/1.1 was told so when it was opened; a request of HTTP/2 is a stream.
-      if (view.inbound === undefined) {
-        this.#refuse('SLV-4008', nothingKnown.rule, nothingKnown.reason, notReached);
-        return;
-      }
-      if (wireOf(view.inbound.protocol) !== 'HTTP/2') {
-        this.#refuse('SLV-4014', 'protocol', `${view.service} is of protocol ${view.inbound.protocol}`, notReached);
-        return;
-      }
+    // A stream for HTTP/1.1 was told so when it was opened; a request of HTTP/2 is a stream.
+    if (view.inbound === undefined && this.#server.version === 2) {
+      this.#refuse('SLV-4008', nothingKnown.rule, nothingKnown.reason, notReached);
+      return;
+    }
+    const protocol = view.inbound?.protocol ?? 'tcp';
+    const misfit = untranslatable(view.service, protocol, head);
+    if (misfit !== undefined) {
+      this.#refuse('SLV-4014', 'protocol', misfit, notReached);
+      return;
     }
     const tokens =
       view.inbound === undefined || view.inbound.tokens.size === 0
@@ -140,7 +141,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
       headers,
       framing: head.framing,
       upgrade: head.upgrade,
-      http2: head.http2,
+      http2: traitsTowards(protocol, head),
     };
     if (head.expectContinue) this.#server.sendContinue();
     const free = this.#context.application.takeFree(this.#request);

@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
-import { errorCatalogue } from '#policies/errors/catalogue.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { SpiffeId } from '#policies/spiffe-id.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
@@ -10,6 +9,7 @@ import type { TrustSource } from '#runtime/svid/trust.ts';
 import { secureContextOptions, serverTlsOptions } from '#runtime/tls-identity.ts';
 import { TlsPeers } from '#runtime/tls-peers.ts';
 import { type ByteStream, socketStream, tunnelByteStream } from '../byte-stream.ts';
+import { serveHttpVersion } from '../http-beginning.ts';
 import { HttpServerStream } from '../http-server-stream.ts';
 import { Http2ServerConnection } from '../http2-connection.ts';
 import { Http2ServerStream } from '../http2-server-stream.ts';
@@ -172,10 +172,8 @@ export class InboundListener {
     const bytes = socketStream(socket);
     switch (wireOf(this.#context.view.inbound?.protocol ?? 'tcp')) {
       case 'HTTP/1.1':
-        this.#serveHttp(bytes, caller);
-        return;
       case 'HTTP/2':
-        this.#serveHttp2(bytes, caller);
+        this.#serveHttp(bytes, caller);
         return;
       case 'bytes':
         bytes.pause();
@@ -183,14 +181,26 @@ export class InboundListener {
     }
   }
 
+  /** HTTP of either version that does not come by ALPN: from a plain peer, or within a CONNECT stream. */
   #serveHttp(bytes: ByteStream, caller: Caller): void {
     const context = this.#context;
-    new HttpServerStream(
-      bytes,
-      context,
-      context.idleTimeoutMs,
-      (server) => new InboundHttpStream(server, caller, context),
-    );
+    const { idleTimeoutMs } = context;
+    serveHttpVersion(bytes, context, idleTimeoutMs, {
+      http1(stream) {
+        new HttpServerStream(
+          stream,
+          context,
+          idleTimeoutMs,
+          (server) => new InboundHttpStream(server, caller, context),
+        );
+      },
+      http2: (stream) => {
+        new Http2ServerConnection(stream, context, {
+          onRequest: (opened, request) => this.#onRequest(opened, request, caller),
+          onClosed() {},
+        });
+      },
+    });
   }
 
   /** Proxies of ours offer h2 alone. Who offers both gets HTTP/1.1 where the application speaks that. Undefined ends the handshake (RFC 7301 3.2). */
@@ -198,28 +208,6 @@ export class InboundListener {
     const inHttp1 = wireOf(this.#context.view.inbound?.protocol ?? 'tcp') === 'HTTP/1.1';
     const wanted = inHttp1 ? ['http/1.1', 'h2'] : ['h2', 'http/1.1'];
     return wanted.find((protocol) => offered.includes(protocol));
-  }
-
-  /** HTTP/2 that does not come by ALPN: from a plain peer with prior knowledge, or within a CONNECT stream. */
-  #serveHttp2(bytes: ByteStream, caller: Caller): void {
-    const { view, traffic } = this.#context;
-    new Http2ServerConnection(bytes, this.#context, {
-      onRequest: (stream, request) => this.#onRequest(stream, request, caller),
-      onOther: () => {
-        const code = 'SLV-4014';
-        const reason = `${view.service} is of protocol ${view.inbound?.protocol}: it is spoken to in HTTP/2`;
-        const { id } = traffic.refuse({
-          direction: 'inbound',
-          source: caller.peer.spiffeId,
-          destination: view.service,
-          code,
-          rule: 'protocol',
-          reason,
-        });
-        return { refusal: { status: errorCatalogue[code].status, code, reason }, decision: id };
-      },
-      onClosed() {},
-    });
   }
 
   /** A request of HTTP/2: of another proxy of ours, or of any other client that proved who it is. */
@@ -259,8 +247,7 @@ export class InboundListener {
       const decision = recordDenial(policy.connection, caller, this.#context);
       stream.refuse(403, denialFields(decision, policy.connection.reason));
     } else {
-      if (wire === 'HTTP/1.1') this.#serveHttp(bytes, caller);
-      else this.#serveHttp2(bytes, caller);
+      this.#serveHttp(bytes, caller);
       accept();
     }
   }

@@ -2,6 +2,7 @@ import { canonicaliseTarget } from '#policies/canonical-request.ts';
 import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
 import type { ResiliencePolicy } from '#policies/resilience.ts';
 import { rewritePrefix } from '#policies/routing/prefix-rewrite.ts';
+import { traitsTowards, untranslatable } from '../http-translation.ts';
 import type { Refusal } from '../http1/fault.ts';
 import { forwardableHeaders, headerValues } from '../http1/forwardable-headers.ts';
 import { pushHost } from '../http1/head-encoder.ts';
@@ -10,7 +11,6 @@ import type { IdleGuard } from '../idle-sweep.ts';
 import type { RequestSink, ServerStream, ServingContext } from '../server-stream.ts';
 import type { EdgeTraffic, Traffic } from '../traffic.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
-import { wireOf } from '../wire-protocol.ts';
 import type { Destination } from './destination.ts';
 import type { ExchangeFailure, ExchangeOwner } from './exchange-owner.ts';
 import { HttpExchange } from './http-exchange.ts';
@@ -65,8 +65,9 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
       return;
     }
     this.#path = target.path;
-    if ((wireOf(upstream.protocol) === 'HTTP/2') !== (this.#server.version === 2)) {
-      this.#refuse('SLV-4014', 'protocol', `${upstream.name} is of protocol ${upstream.protocol}`);
+    const misfit = untranslatable(upstream.name, upstream.protocol, head);
+    if (misfit !== undefined) {
+      this.#refuse('SLV-4014', 'protocol', misfit);
       return;
     }
     const headers = forwardableHeaders(head);
@@ -248,7 +249,8 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
     this.#exchangeWith(destination, policy, head, sentPath + sentQuery, headers, hash);
     const { mirror } = destination;
     if (mirror === undefined || head.upgrade !== undefined || !this.#context.upstream.isMirrored(mirror.share)) return;
-    const { method, framing, http2 } = head;
+    const { method, framing } = head;
+    const http2 = traitsTowards(this.#context.upstream.protocol, head);
     const copy = { method, target: sentPath + sentQuery, headers, framing, upgrade: undefined, http2 };
     this.#copy = new MirroredRequest(mirror.to, copy, this.#context.sweep);
   }
@@ -261,7 +263,8 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
     headers: readonly string[],
     hash: number | undefined,
   ): void {
-    const { method, framing, upgrade, http2 } = head;
+    const { method, framing, upgrade } = head;
+    const http2 = traitsTowards(this.#context.upstream.protocol, head);
     const request = { method, target, headers, framing, upgrade, http2 };
     const exchange = new HttpExchange(destination, policy, request, this, hash);
     this.#exchange = exchange;

@@ -3,6 +3,7 @@ import { connect as connectHttp2, createServer as createHttp2Server } from 'node
 import { createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
+import { ask, session } from '#test/http2-session.ts';
 import { RawPeer } from '#test/raw-client.ts';
 import { endpoint, type Mesh, startMesh, webMayNot } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
@@ -147,6 +148,47 @@ describe('one port for all services', () => {
   });
 });
 
+describe('one port for all services, in HTTP/2', () => {
+  const path = { ':path': '/' };
+
+  test('by :authority, each stream for itself; what is no service of the mesh is refused in its own form', async (t) => {
+    const application = createHttp2Server((request, response) => {
+      request.pipe(response.writeHead(200, { 'x-authority': request.authority }));
+    });
+    const mesh = await startMesh(t, { applications: [application], protocol: 'http2', httpProxy: true });
+    const client = session(mesh, portOf(mesh));
+    const [ours, other, grpc] = await Promise.all([
+      ask(client, { ...path, ':method': 'POST', ':authority': 'DB.mesh:80' }, 'body'),
+      ask(client, { ...path, ':authority': 'example.com' }),
+      ask(client, { ...path, ':authority': 'example.com', 'content-type': 'application/grpc', te: 'trailers' }),
+    ]);
+    assert.deepEqual([ours.status, ours.body, ours.headers['x-authority']], [200, 'body', 'DB.mesh:80']);
+    assert.equal(other.status, 421);
+    assert.match(other.body, /SLV-4012/);
+    assert.deepEqual([grpc.status, grpc.headers['grpc-status']], [200, '3']);
+    assert.match(String(grpc.headers['grpc-message']), /SLV-4012/);
+    for (const { headers } of [other, grpc])
+      assert.equal(mesh.traffic.decisions.find(String(headers['selvedge-decision']))?.destination, 'example.com');
+    const connect = ask(client, { ':method': 'CONNECT', ':authority': 'db:80' });
+    assert.equal((await connect).status, 501, 'CONNECT is for HTTP/1.1');
+  });
+
+  test('a service never called before waits for the catalog with its body; its neighbours do not', async (t) => {
+    const application = createHttp2Server((request, response) => void request.pipe(response));
+    const mesh = await startMesh(t, { applications: [application], protocol: 'http2', httpProxy: true });
+    mesh.web.feed.renew = () => {};
+    mesh.web.view.keepUpstreams(new Set());
+    const client = session(mesh, portOf(mesh));
+    const waiting = ask(client, { ...path, ':method': 'POST' }, 'late');
+    assert.equal((await ask(client, { ...path, ':authority': 'example.com' })).status, 421);
+    mesh.feedUpstream();
+    assert.equal((await waiting).body, 'late');
+    mesh.web.feed.state = { kind: 'lost', reason: 'it is down' };
+    const lost = { ...path, ':authority': 'unheard.mesh', 'content-type': 'application/grpc' };
+    assert.equal((await ask(client, lost)).headers['grpc-status'], '14');
+  });
+});
+
 describe('CONNECT', () => {
   const connect = (host: string, more = '') => `CONNECT ${host} HTTP/1.1\r\nHost: ${host}\r\n\r\n${more}`;
 
@@ -205,11 +247,9 @@ describe('CONNECT', () => {
     assert.match(peer.text, /Connection: close/i);
   });
 
-  test('to a service of HTTP/2: HTTP/2 by prior knowledge; in HTTP/1.1 it is refused', async (t) => {
+  test('to a service of HTTP/2: HTTP/2 by prior knowledge', async (t) => {
     const application = createHttp2Server((_, response) => response.end('by HTTP/2'));
     const mesh = await startMesh(t, { applications: [application], protocol: 'http2', httpProxy: true });
-    const plain = await mesh.ask(get('db', '/', closing), portOf(mesh));
-    assert.deepEqual([plain.status, code(plain)], [400, 'SLV-4014']);
     const peer = mesh.dial(portOf(mesh)).send(connect('db:80'));
     await peer.until('200 OK');
     peer.socket.removeAllListeners('data');

@@ -2,16 +2,18 @@ import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
 import { serviceOfHost } from '#policies/mesh-host.ts';
 import { defaultResiliencePolicy } from '#policies/resilience.ts';
 import type { ByteStream } from '../byte-stream.ts';
+import { endWithFarewell } from '../farewell.ts';
+import { serveHttpVersion } from '../http-beginning.ts';
 import { HttpServerStream } from '../http-server-stream.ts';
 import { encodeError } from '../http1/error-response.ts';
 import type { Refusal } from '../http1/fault.ts';
 import { encodeResponseHead } from '../http1/head-encoder.ts';
 import type { RequestHead } from '../http1/message.ts';
-import type { RequestSink, ServingContext } from '../server-stream.ts';
+import type { RequestSink, ServerStream, ServingContext } from '../server-stream.ts';
 import type { Traffic } from '../traffic.ts';
-import { wireOf } from '../wire-protocol.ts';
-import type { ExchangeFailure } from './exchange-owner.ts';
+import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
 import { type OutboundContext, OutboundHttpConnection } from './http-connection.ts';
+import { serveHttp2 } from './http2-connection.ts';
 import { serveConnection } from './serve-connection.ts';
 import { OutboundTcpConnection } from './tcp-connection.ts';
 import type { Upstream } from './upstream.ts';
@@ -27,16 +29,40 @@ export interface NamedContext extends ServingContext {
   contextOf(upstream: Upstream): OutboundContext;
 }
 
-/** How long the answer to a refused CONNECT may take to leave. */
-const farewellMs = 2_000;
+/**
+ * Serves a connection of the local application that names, in each request, the service that it wants: by Host, by an absolute target as to a proxy, or by CONNECT;
+ * in HTTP/2 by `:authority`.
+ */
+export function serveNamed(client: ByteStream, context: NamedContext): void {
+  const { idleTimeoutMs } = defaultResiliencePolicy;
+  serveHttpVersion(client, context, idleTimeoutMs, {
+    http1(stream) {
+      const server: HttpServerStream = new HttpServerStream(
+        stream,
+        context,
+        idleTimeoutMs,
+        (requests) => new NamedRequests(requests, context, () => server.handOver()),
+        { allowConnect: true },
+      );
+    },
+    http2(stream) {
+      serveHttp2(stream, context, {
+        idleTimeoutMs: () => idleTimeoutMs,
+        serve: (server) => new NamedRequests(server, context),
+        onClosed() {},
+      });
+    },
+  });
+}
 
 /**
- * One connection of the local application that names, in each request, the service that it wants: by Host, by an absolute target as to a proxy, or by CONNECT.
- * Services of the mesh and nothing else. Where it is not known yet the request waits, unread, until the catalog has told of it.
+ * The requests of one connection of HTTP/1.1, or one of HTTP/2, each to the service that it names: services of the mesh and nothing else. Where one is not known
+ * yet the request waits, unread, until the catalog has told of it.
  */
-export class NamedConnection implements RequestSink {
-  readonly #server: HttpServerStream;
+class NamedRequests implements RequestSink {
+  readonly #server: ServerStream;
   readonly #context: NamedContext;
+  readonly #handOver: (() => ByteStream) | undefined;
   /** Whose the requests are, until one names another. */
   #current: { readonly upstream: Upstream; readonly connection: OutboundHttpConnection } | undefined;
   #stopWaiting: (() => void) | undefined;
@@ -45,10 +71,11 @@ export class NamedConnection implements RequestSink {
   /** What CONNECT asked for. */
   #connectTo: Upstream | undefined;
 
-  constructor(client: ByteStream, context: NamedContext) {
+  /** @param handOver gives away the connection, behind CONNECT; absent: it can't be asked for */
+  constructor(server: ServerStream, context: NamedContext, handOver?: () => ByteStream) {
+    this.#server = server;
     this.#context = context;
-    const { idleTimeoutMs } = defaultResiliencePolicy;
-    this.#server = new HttpServerStream(client, context, idleTimeoutMs, () => this, { allowConnect: true });
+    this.#handOver = handOver;
   }
 
   onRequest(head: RequestHead): void {
@@ -75,16 +102,16 @@ export class NamedConnection implements RequestSink {
     if (this.#handed) this.#current?.connection.onRequestBody(chunk);
   }
 
-  onRequestWhole(): void {
+  onRequestWhole(trailers?: HeaderFields): void {
     const upstream = this.#connectTo;
     if (upstream !== undefined) this.#connect(upstream);
-    else if (this.#handed) this.#current?.connection.onRequestWhole();
+    else if (this.#handed) this.#current?.connection.onRequestWhole(trailers);
   }
 
   onRequestRefused(refusal: Refusal): string {
     this.#waitNoMore();
     if (this.#handed && this.#current !== undefined) return this.#current.connection.onRequestRefused(refusal);
-    return this.#record(refusal.code, 'HTTP/1.1', '', refusal.reason);
+    return this.#record(refusal.code, `HTTP/${this.#server.version}`, '', refusal.reason);
   }
 
   onUpgradedEnd(): void {
@@ -111,13 +138,6 @@ export class NamedConnection implements RequestSink {
       this.#refuse(found.code, name, found.reason);
     } else if (head.method === 'CONNECT') {
       this.#connectTo = found.upstream;
-    } else if (wireOf(found.upstream.protocol) === 'HTTP/2') {
-      const { protocol } = found.upstream;
-      this.#refuse(
-        'SLV-4014',
-        name,
-        `${name} is of protocol ${protocol}: reach it by CONNECT, or at a port of its own`,
-      );
     } else {
       const { upstream } = found;
       if (this.#current?.upstream !== upstream) {
@@ -133,9 +153,10 @@ export class NamedConnection implements RequestSink {
 
   /** From here on as a connection to the upstream's own port. */
   #connect(upstream: Upstream): void {
+    const stream = this.#handOver?.();
+    if (stream === undefined) return;
     this.#leave();
     const context = this.#context.contextOf(upstream);
-    const stream = this.#server.handOver();
     const open = encodeResponseHead(200, 'OK', [], { kind: 'none' });
     if (upstream.protocol !== 'tcp') {
       stream.write(open);
@@ -146,7 +167,10 @@ export class NamedConnection implements RequestSink {
       joined: () => {
         stream.write(open);
       },
-      refused: (failure, decision) => refuseConnect(stream, context, failure, decision),
+      refused: ({ code, reason }, decision) => {
+        const refusal = { status: errorCatalogue[code].status, code, reason };
+        endWithFarewell(stream, context.sweep, encodeError(refusal, decision));
+      },
     });
   }
 
@@ -178,18 +202,4 @@ export class NamedConnection implements RequestSink {
       ...(method === undefined ? {} : { method }),
     }).id;
   }
-}
-
-/** Answers, and ends the connection once that has left; what still comes is dropped. */
-function refuseConnect(
-  stream: ByteStream,
-  { sweep }: ServingContext,
-  { code, reason }: ExchangeFailure,
-  decision: string,
-): void {
-  const guard = sweep.guard(farewellMs, () => stream.destroy());
-  stream.handlers = { onData() {}, onEnd() {}, onDrain() {}, onClose: () => sweep.release(guard) };
-  stream.write(encodeError({ status: errorCatalogue[code].status, code, reason }, decision));
-  stream.end();
-  stream.resume();
 }

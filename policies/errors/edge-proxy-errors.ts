@@ -58,7 +58,7 @@ export const edgeProxyErrors = {
   'SLV-4014': {
     status: 400,
     title: 'Wrong protocol',
-    fix: 'Speak the protocol that the service has: HTTP/2 by prior knowledge (no TLS, no upgrade) to one of http2 or grpc, HTTP/1.1 to one of http. Or set another Protocol in its service-defaults.',
+    fix: 'Set the Protocol that the application speaks in its service-defaults: grpc for gRPC, http2 for HTTP/2, http for HTTP/1.1 and upgrades (WebSocket). Other requests are brought from one version of HTTP to the other; these can not be, and a service of protocol tcp is asked for nothing but bytes.',
   },
   'SLV-4015': {
     status: 429,

@@ -62,8 +62,9 @@ export async function searchWayIn(
       mesh.log.length = 0; // of long runs it would be all memory
     });
     // In batches: a run that is interrupted would go on behind our back.
-    for (let round = 0; performance.now() < untilMs; round++)
-      await fc.assert(property, { seed: seed + round, numRuns: 10 });
+    let round = 0;
+    do await fc.assert(property, { seed: seed + round++, numRuns: 10 });
+    while (performance.now() < untilMs);
   } finally {
     asker.close();
     await mesh.close();

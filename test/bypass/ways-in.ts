@@ -28,6 +28,7 @@ export interface Asker {
 }
 
 const patienceMs = 10_000;
+const grpcCall = { 'content-type': 'application/grpc', te: 'trailers' };
 
 /** All ways: as an application does it, behind both proxies, and as a hostile client does it that has an SVID and comes to the inbound port itself. */
 export const waysIn: readonly WayIn[] = [
@@ -68,29 +69,55 @@ export const waysIn: readonly WayIn[] = [
     open: async (mesh) => http2(() => connect(`http://127.0.0.1:${mesh.port}`)),
   },
   {
+    name: 'HTTP/2, port for all services',
+    protocol: 'http2',
+    httpProxy: true,
+    open: async (mesh) =>
+      http2(() => connect(`http://127.0.0.1:${mesh.web.httpProxyPort}`), undefined, { ':authority': 'db' }),
+  },
+  {
     name: 'gRPC, both proxies',
     protocol: 'grpc',
-    open: async (mesh) =>
-      http2(() => connect(`http://127.0.0.1:${mesh.port}`), undefined, {
-        'content-type': 'application/grpc',
-        te: 'trailers',
-      }),
+    open: async (mesh) => http2(() => connect(`http://127.0.0.1:${mesh.port}`), undefined, grpcCall),
   },
   {
     name: 'HTTP/2, inbound port',
     protocol: 'http2',
-    open: async (mesh) => {
-      const tls = () => dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current, { ALPNProtocols: ['h2'] });
-      let { socket } = await tls();
-      return http2(
-        () => connect('https://db', { createConnection: () => socket }),
-        async () => {
-          socket = (await tls()).socket;
-        },
-      );
-    },
+    open: tunnelled,
+  },
+  {
+    name: 'HTTP/2 to an application of HTTP/1.1, both proxies',
+    protocol: 'http',
+    open: async (mesh) => http2(() => connect(`http://127.0.0.1:${mesh.port}`)),
+  },
+  {
+    name: 'HTTP/2 to an application of HTTP/1.1, inbound port',
+    protocol: 'http',
+    open: tunnelled,
+  },
+  {
+    name: 'HTTP/1.1 to an application of HTTP/2, both proxies',
+    protocol: 'http2',
+    open: async (mesh) => http1(() => Promise.resolve(dial(mesh.port))),
+  },
+  {
+    name: 'HTTP/1.1 to an application of HTTP/2, inbound port',
+    protocol: 'http2',
+    open: async (mesh) => http1(async () => (await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current)).peer),
   },
 ];
+
+/** Requests of HTTP/2 as a client of mTLS sends them. */
+async function tunnelled(mesh: Mesh): Promise<Asker> {
+  const tls = () => dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current, { ALPNProtocols: ['h2'] });
+  let { socket } = await tls();
+  return http2(
+    () => connect('https://db', { createConnection: () => socket }),
+    async () => {
+      socket = (await tls()).socket;
+    },
+  );
+}
 
 /** Applications that say of every request that they got it. */
 export const applications: Readonly<Record<WayIn['protocol'], () => Server>> = {
