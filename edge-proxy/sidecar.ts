@@ -16,6 +16,7 @@ import { type InboundContext, identityHeaders } from './inbound/inbound-context.
 import { InboundListener } from './inbound/listener.ts';
 import { LiveStreams } from './inbound/live-streams.ts';
 import { serveAddressed } from './outbound/addressed-connection.ts';
+import { CallsOfDestinations } from './outbound/calls-of-destination.ts';
 import type { OutboundContext } from './outbound/http-connection.ts';
 import { OutboundListener } from './outbound/listener.ts';
 import { MeshListeners } from './outbound/mesh-listeners.ts';
@@ -80,6 +81,7 @@ export class Sidecar {
   readonly forcedBreakers: ForcedBreakers;
   readonly #world: SidecarWorld;
   readonly #cache: ViewCache | undefined;
+  readonly #callsOut: CallsOfDestinations;
   readonly #upstreams: UpstreamSet;
   #inbound: InboundListener | undefined;
   readonly #outbound: OutboundListener[] = [];
@@ -101,6 +103,7 @@ export class Sidecar {
     this.config = config;
     this.view = view;
     this.forcedBreakers = forced;
+    this.#callsOut = new CallsOfDestinations(world.process.clock);
     this.#world = world;
     this.#cache = cache;
     this.svid = world.identity.svid(config.service);
@@ -277,6 +280,7 @@ export class Sidecar {
       locality: this.#world.locality,
       rerouted: this.#world.rerouted !== false,
       edgeTo: (other) => traffic.edge('outbound', service, other),
+      calls: this.#callsOut,
       forced: (upstream, endpoint) => this.forcedBreakers.of(upstream, endpoint),
       onBreakerChange: (upstream, endpoint, state) =>
         process.log.warn({ service, upstream, endpoint, state }, 'breaker'),

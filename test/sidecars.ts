@@ -67,6 +67,8 @@ export interface MeshOptions {
   readonly locality?: Locality;
   /** Partial policy of the upstream. */
   readonly resilience?: object;
+  /** Names by which `web` calls besides `db`; the test feeds them. */
+  readonly upstreams?: readonly string[];
   /** `web` has `db` not configured, but a port for all services (`httpProxyPort`). */
   readonly httpProxy?: true;
 }
@@ -87,6 +89,7 @@ export class Mesh {
   readonly log: Record<string, unknown>[] = [];
   readonly sweep: IdleSweep;
   readonly context: ProcessContext;
+  readonly metrics = createMetrics();
   readonly traffic: Traffic;
   readonly instances: Instance[] = [];
   readonly webTrust = staticTrust(this.ca.bundle);
@@ -109,7 +112,7 @@ export class Mesh {
     this.context = { ...systemContext(logger), clock: () => Date.now() + this.#offsetMs };
     this.sweep = new IdleSweep(this.context.clock);
     const decisions = new DecisionLog(this.context.clock, this.context.randomBytes);
-    this.traffic = new Traffic({ metrics: createMetrics(), log: logger, accessLog: 'all', decisions });
+    this.traffic = new Traffic({ metrics: this.metrics, log: logger, accessLog: 'all', decisions });
     this.webSvid = svidHolder(this.issue('web'));
   }
 
@@ -296,7 +299,12 @@ export class Mesh {
           ? { upstreams: [] }
           : this.#options.httpProxy
             ? { upstreams: [], httpProxyAddr: loopback(0) }
-            : { upstreams: [{ service: 'db', address: loopback(0) }] }),
+            : {
+                upstreams: ['db', ...(this.#options.upstreams ?? [])].map((name) => ({
+                  service: name,
+                  address: loopback(0),
+                })),
+              }),
       },
       {
         identity,

@@ -1,12 +1,12 @@
 import { defaultResiliencePolicy, type ResiliencePolicy, type RetryPolicy } from '#policies/resilience.ts';
+import type { ShareSequence } from '#policies/routing/split-sequence.ts';
 import type { FeedHashPolicy } from '#policies/wire/feed-routing.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { backoffMs } from '../resilience/backoff.ts';
-import { Bulkhead } from '../resilience/bulkhead.ts';
-import { RetryBudget } from '../resilience/retry-budget.ts';
 import { decideRetry, type RetryQuestion } from '../resilience/retry-decision.ts';
 import type { EdgeTraffic } from '../traffic.ts';
 import type { DestinationView, TargetView } from '../view/service-view.ts';
+import type { CallBounds } from './calls-of-destination.ts';
 import type { Endpoint } from './endpoint.ts';
 import { type ChosenEndpoint, Target } from './target.ts';
 
@@ -25,7 +25,7 @@ export interface DestinationShown {
 }
 
 /**
- * Where calls go: one target, and those that it fails over to, under the policy of the first. Bulkhead and retry budget are of the whole. An upstream that is
+ * Where calls go: one target, and those that it fails over to, under the policy of the first. Bulkhead and retry budget are of the whole, and of all upstreams that lead here. An upstream that is
  * neither routed nor split has one destination.
  */
 export class Destination {
@@ -36,22 +36,22 @@ export class Destination {
   /** What of a request decides on its instance; undefined: nothing. */
   hashPolicies: readonly FeedHashPolicy[] | undefined;
   /** Who gets a copy of a share of the requests; undefined: nobody. Set by the upstream, which knows all destinations. */
-  mirror: { readonly to: Destination; readonly share: number } | undefined;
+  mirror: { readonly to: Destination; readonly share: number; readonly which: ShareSequence } | undefined;
   readonly #process: ProcessContext;
   #targets: readonly Target[] = [];
   /** When there is one, as mostly: spares each call a loop. */
   #only: Target | undefined;
   readonly #byName = new Map<string, Target>();
-  readonly #budget: RetryBudget;
-  readonly #bulkhead: Bulkhead;
+  readonly #bounds: CallBounds;
+  #inFlight = 0;
   readonly #failureStatuses = new Uint8Array(600);
 
-  constructor(name: string, edge: EdgeTraffic, process: ProcessContext) {
+  /** @param bounds of all calls to a destination of this name */
+  constructor(name: string, edge: EdgeTraffic, process: ProcessContext, bounds: CallBounds) {
     this.name = name;
     this.edge = edge;
     this.#process = process;
-    this.#budget = new RetryBudget(this.policy.retries, process.clock);
-    this.#bulkhead = new Bulkhead(this.policy.maxConcurrent);
+    this.#bounds = bounds;
     this.#setFailureStatuses();
   }
 
@@ -68,8 +68,8 @@ export class Destination {
     this.#only = this.#targets.length === 1 ? this.#targets[0] : undefined;
     this.hashPolicies = loadBalancer !== undefined && 'hash' in loadBalancer ? loadBalancer.hash : undefined;
     this.policy = targets[0]?.resilience ?? this.policy;
-    this.#budget.update(this.policy.retries);
-    this.#bulkhead.update(this.policy.maxConcurrent);
+    this.#bounds.budget.update(this.policy.retries);
+    this.#bounds.bulkhead.update(this.policy.maxConcurrent);
     this.#setFailureStatuses();
   }
 
@@ -93,18 +93,20 @@ export class Destination {
 
   /** Begins a call. @returns false: the bulkhead is full; true: `leave` must follow, once */
   enter(): boolean {
-    if (!this.#bulkhead.enter()) return false;
-    this.#budget.noteRequest();
+    if (!this.#bounds.bulkhead.enter()) return false;
+    this.#bounds.budget.noteRequest();
+    this.#inFlight += 1;
     return true;
   }
 
   leave(): void {
-    this.#bulkhead.leave();
+    this.#inFlight -= 1;
+    this.#bounds.bulkhead.leave();
   }
 
-  /** Calls, or TCP connections, under way. */
+  /** Calls, or TCP connections, of this upstream under way. */
   get inFlight(): number {
-    return this.#bulkhead.inFlight;
+    return this.#inFlight;
   }
 
   /**
@@ -124,7 +126,7 @@ export class Destination {
   /** Whether a failed try may go again; a yes is paid for out of the retry budget. */
   mayRetry(policy: RetryPolicy, question: RetryQuestion): boolean {
     if (decideRetry(policy, question) !== 'retry') return false;
-    if (!this.#budget.take()) return false;
+    if (!this.#bounds.budget.take()) return false;
     this.edge.retries.value += 1;
     return true;
   }

@@ -248,7 +248,7 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
     if (idleTimeoutMs < destination.policy.idleTimeoutMs) this.#watch(idleTimeoutMs);
     this.#exchangeWith(destination, policy, head, sentPath + sentQuery, headers, hash);
     const { mirror } = destination;
-    if (mirror === undefined || head.upgrade !== undefined || !this.#context.upstream.isMirrored(mirror.share)) return;
+    if (mirror === undefined || head.upgrade !== undefined || !mirror.which.next()) return;
     const { method, framing } = head;
     const http2 = traitsTowards(this.#context.upstream.protocol, head);
     const copy = { method, target: sentPath + sentQuery, headers, framing, upgrade: undefined, http2 };

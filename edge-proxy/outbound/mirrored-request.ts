@@ -1,10 +1,11 @@
+import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
 import type { ResiliencePolicy } from '#policies/resilience.ts';
 import type { OutgoingRequest } from '../client-stream.ts';
 import type { ResponseHead } from '../http1/message.ts';
 import type { IdleGuard, IdleSweep } from '../idle-sweep.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
 import type { Destination } from './destination.ts';
-import type { ExchangeOwner } from './exchange-owner.ts';
+import type { ExchangeFailure, ExchangeOwner } from './exchange-owner.ts';
 import { HttpExchange } from './http-exchange.ts';
 
 /**
@@ -52,11 +53,14 @@ export class MirroredRequest implements ExchangeOwner {
     this.#end();
   }
 
-  answerFailed(): void {
+  answerFailed({ code }: ExchangeFailure): void {
+    this.#status = errorCatalogue[code].status;
     this.#end();
   }
 
-  answerCut(): void {
+  /** Its head was an answer; the rest is missed by nobody, but that it is missing is a failure. */
+  answerCut(code: ErrorCode): void {
+    this.#status = errorCatalogue[code].status;
     this.#end();
   }
 
@@ -75,7 +79,7 @@ export class MirroredRequest implements ExchangeOwner {
     this.#exchange.cancel();
   }
 
-  /** Counted as a call of whom it went to, 499 where it did not get so far. */
+  /** Counted as a call of whom it went to: by its answer, by what came in the place of one, or 499 where it was given up. */
   #end(): void {
     if (this.#over) return;
     this.#over = true;

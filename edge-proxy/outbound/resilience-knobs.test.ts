@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import { test } from 'node:test';
 import { endpoint, type Mesh, startMesh } from '#test/sidecars.ts';
+import { waitFor } from '#test/wait-for.ts';
 
 /** Knobs of /v1/mesh/resilience as the instances see them. */
 
@@ -51,4 +52,42 @@ test('below the panic threshold those that are critical are called, too', async 
     for (let sent = 0; sent < 6; sent++) assert.equal(await ask(mesh), 200);
     assert.deepEqual([well.counted.seen, ill.counted.seen], seen, JSON.stringify(resilience));
   }
+});
+
+test('a service that is called by two names is not asked for twice as much: bulkhead and retry budget are of the destination', async (t) => {
+  const waiting: ServerResponse[] = [];
+  let seen = 0;
+  const server = createServer((incoming, outgoing) => {
+    seen += 1;
+    if (incoming.url === '/wait') waiting.push(outgoing);
+    else outgoing.writeHead(503).end();
+  });
+  const mesh = await startMesh(t, { applications: [server], upstreams: ['alias'] });
+  const resilience = {
+    maxConcurrent: 2,
+    retries: { attempts: 1, budgetRatio: 0, budgetMinPerSecond: 1, backoffBaseMs: 1, backoffMaxMs: 1 },
+    breaker: { enabled: false },
+    outlier: { enabled: false },
+  };
+  mesh.feedUpstream({ resilience });
+  const target = { service: 'db', endpoints: [endpoint(0, mesh.db.inboundPort)], resilience };
+  const routing = {
+    routes: [{ next: 'db' }],
+    splitters: {},
+    destinations: { db: { targets: ['db'] } },
+    targets: { db: target },
+  };
+  mesh.feed(mesh.web, [{ kind: 'upstream', name: 'alias', protocol: 'http', endpoints: [], resilience: {}, routing }]);
+  const ports = [mesh.port, mesh.web.outboundPorts.get('alias') ?? 0];
+  const get = (path: string, port: number | undefined) =>
+    mesh.ask(`GET ${path} HTTP/1.1\r\nHost: db\r\nConnection: close\r\n\r\n`, port);
+  const within = ports.map((port) => get('/wait', port));
+  await waitFor('one by each name', () => waiting.length === 2, 3_000);
+  for (const port of ports) assert.match((await get('/wait', port)).text, /SLV-4006/);
+  for (const outgoing of waiting) outgoing.end('well');
+  for (const one of await Promise.all(within)) assert.equal(one.status, 200);
+  seen = 0;
+  // Within one second or over the edge of it.
+  for (const port of [...ports, ...ports]) assert.equal((await get('/', port)).status, 503);
+  assert.ok(seen === 5 || seen === 6, `${seen - 4} retries`);
 });

@@ -342,7 +342,32 @@ describe('a mirror', () => {
     two.answers(() => {});
     for (let sent = 0; sent < 5; sent++) assert.equal(await ask(), 'one');
     assert.equal(two.seen.length, 2, 'no more of them under way than the bulkhead allows');
+    assert.deepEqual([await counted(mesh, '2xx'), await counted(mesh, '5xx')], [5, 3], 'the others are failures');
     mesh.pass(5_001);
+  });
+
+  /** Requests of web to db, copies among them, that came to a status of this class. */
+  const counted = async (mesh: Mesh, codeClass: string): Promise<number> => {
+    const { text } = await mesh.metrics.exposition();
+    const line = text
+      .split('\n')
+      .find((one) => /^selvedge_requests_total.*outbound/.test(one) && one.includes(codeClass));
+    return Number(line?.split(' ').at(-1) ?? 0);
+  };
+
+  test('gets exactly its share, and its failures are counted', async (t) => {
+    const { mesh, one, two } = await routed(t, mirrored(0.2) as never);
+    two.answers((outgoing) => void outgoing.writeHead(503).end());
+    const peer = mesh.dial();
+    for (let sent = 1; sent <= 50; sent++) {
+      peer.send('GET / HTTP/1.1\r\nHost: db\r\n\r\n');
+      await peer.untilTrue('an answer', () => peer.text.split('HTTP/1.1 200').length === sent + 1);
+    }
+    peer.end();
+    await waitFor('the copies to be counted', async () => (await counted(mesh, '5xx')) === two.seen.length, 3_000);
+    assert.equal(one.seen.length, 50);
+    assert.ok(Math.abs(two.seen.length - 10) <= 1, `${two.seen.length} copies`);
+    assert.equal(await counted(mesh, '2xx'), 50);
   });
 
   test('of none gets none', async (t) => {

@@ -1,13 +1,14 @@
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { ServiceProtocol } from '#policies/intention.ts';
-import type { ResiliencePolicy } from '#policies/resilience.ts';
+import { defaultResiliencePolicy, type ResiliencePolicy } from '#policies/resilience.ts';
 import type { RoutedRequest } from '#policies/routing/route-match.ts';
 import type { CompiledRoute, RouteEnd } from '#policies/routing/route-table.ts';
 import { routedPolicy } from '#policies/routing/routed-policy.ts';
-import { SplitSequence } from '#policies/routing/split-sequence.ts';
+import { ShareSequence, SplitSequence } from '#policies/routing/split-sequence.ts';
 import type { Locality } from '#policies/wire/feed-routing.ts';
 import type { EdgeTraffic } from '../traffic.ts';
 import type { DestinationView, UpstreamView } from '../view/service-view.ts';
+import type { CallsOfDestinations } from './calls-of-destination.ts';
 import { Destination, type DestinationShown } from './destination.ts';
 import type { Endpoint } from './endpoint.ts';
 import { EndpointPool, type EndpointPoolOptions } from './endpoint-pool.ts';
@@ -20,6 +21,8 @@ export interface UpstreamOptions extends EndpointPoolOptions {
   readonly edge: EdgeTraffic;
   /** Where this proxy runs; undefined: nobody said. */
   readonly locality: Locality | undefined;
+  /** What bounds the calls of the local service, by destination. */
+  readonly calls: CallsOfDestinations;
   /** What is counted of calls to another service. */
   edgeTo(service: string): EdgeTraffic;
 }
@@ -80,14 +83,16 @@ export class Upstream {
     if (view === undefined) {
       for (const destination of this.#destinations.values()) destination.forget();
     } else {
+      const before = this.#destinations;
       this.#destinations = new Map(
         [...view.destinations].map(([name, its]) => {
-          const destination = this.#destinations.get(name) ?? this.#destination(name, its);
+          const destination = before.get(name) ?? this.#destination(name, its);
           const targets = its.targets.flatMap((target) => nearestFirst(target, this.#options.locality));
           destination.update({ ...its, targets }, (target) => this.#pool.of(target));
           return [name, destination];
         }),
       );
+      for (const name of before.keys()) if (!this.#destinations.has(name)) this.#options.calls.release(name);
       for (const [name, { mirror }] of view.destinations) this.#mirror(name, mirror);
       this.#take(view.routes);
     }
@@ -135,11 +140,6 @@ export class Upstream {
   /** A value for a cookie that is to hold a caller to one instance. */
   readonly newKey = (): string => Buffer.from(this.#options.process.randomBytes(16)).toString('hex');
 
-  /** Whether the next request is one of the share of which a copy is sent. */
-  isMirrored(share: number): boolean {
-    return this.#options.process.random() < share;
-  }
-
   /** Lets go of breakers that hold nothing: made again at the next call. */
   shedIdleBreakers(): void {
     for (const { breaker } of this.endpoints) if (breaker.idle) breaker.dispose();
@@ -147,7 +147,10 @@ export class Upstream {
 
   close(): void {
     this.closed = true;
-    for (const destination of this.#destinations.values()) destination.forget();
+    for (const [name, destination] of this.#destinations) {
+      destination.forget();
+      this.#options.calls.release(name);
+    }
     this.#pool.close();
   }
 
@@ -191,15 +194,23 @@ export class Upstream {
   #mirror(name: string, mirror: DestinationView['mirror']): void {
     const destination = this.#destinations.get(name);
     const to = this.#destinations.get(mirror?.destination ?? '');
-    if (destination !== undefined)
-      destination.mirror = mirror === undefined || to === undefined ? undefined : { to, share: mirror.share };
+    if (destination === undefined) return;
+    if (mirror === undefined || to === undefined) destination.mirror = undefined;
+    else {
+      const { share } = mirror;
+      const before = destination.mirror;
+      // A share that stays as it is goes on where it was, as a split does.
+      const which = before?.share === share ? before.which : new ShareSequence(share, this.#options.process.random());
+      destination.mirror = { to, share, which };
+    }
   }
 
   /** Copies are counted for themselves, as calls of whom they go to. */
   #destination(name: string, view?: DestinationView): Destination {
-    const { process, edgeTo } = this.#options;
+    const { process, edgeTo, calls } = this.#options;
     const service = view?.targets[0]?.service ?? this.name;
-    return new Destination(name, name.startsWith('mirror:') ? edgeTo(service) : this.edge, process);
+    const edge = name.startsWith('mirror:') ? edgeTo(service) : this.edge;
+    return new Destination(name, edge, process, calls.retain(name, defaultResiliencePolicy));
   }
 }
 

@@ -33,3 +33,34 @@ export class SplitSequence {
     return low;
   }
 }
+
+/**
+ * Says of which requests a share is made, as SplitSequence does: of any 10,000 in a row as many as the share's hundredths of a percent say, to the request. What a
+ * share has beyond hundredths has one place of the 10,000, which is taken every so often: exact in the long run.
+ */
+export class ShareSequence {
+  readonly #places: number;
+  readonly #part: number;
+  #place: number;
+  #owed = 0;
+
+  /** @param share 0..1 @param chance where it begins, 0 ≤ chance < 1 */
+  constructor(share: number, chance: number) {
+    const places = share * whole;
+    // What binary fractions have too little of hundredths, or too much, is no part.
+    const nearest = Math.round(places);
+    this.#places = Math.abs(places - nearest) < 1e-6 ? nearest : Math.floor(places);
+    this.#part = Math.max(0, places - this.#places);
+    this.#place = Math.floor(chance * whole);
+  }
+
+  /** Whether the next request is one of them. */
+  next(): boolean {
+    this.#place = (this.#place + stride) % whole;
+    if (this.#place !== this.#places) return this.#place < this.#places;
+    this.#owed += this.#part;
+    if (this.#owed < 1) return false;
+    this.#owed -= 1;
+    return true;
+  }
+}
