@@ -21,6 +21,7 @@ export class Http2ServerStream implements ServerStream, TunnelStreamHandlers {
   readonly version = 2;
   request: RequestHead | undefined;
   requestWhole = false;
+  readonly peerAddress: string | undefined;
   readonly #stream: InboundTunnelStream;
   readonly #context: ServingContext;
   readonly #sink: RequestSink;
@@ -39,14 +40,19 @@ export class Http2ServerStream implements ServerStream, TunnelStreamHandlers {
   #left: number | undefined;
   #trailers: HeaderFields | undefined;
 
-  /** @param serve who serves it */
+  /**
+   * @param serve who serves it
+   * @param peerAddress IP address of the caller, where its connection is one of its own
+   */
   constructor(
     stream: InboundTunnelStream,
     offered: TunnelRequest,
     context: ServingContext,
     idleTimeoutMs: number,
     serve: (server: ServerStream) => RequestSink,
+    peerAddress?: string,
   ) {
+    this.peerAddress = peerAddress;
     this.#stream = stream;
     this.#context = context;
     this.#grpc = looksLikeGrpc(offered.headers);

@@ -28,7 +28,7 @@ export interface RequestSink {
 export interface ServerStream {
   /** Of HTTP: with 1 a stream is a connection that carries one request after the other, with 2 a stream is one request. */
   readonly version: 1 | 2;
-  /** IP address of the caller, where the stream is a connection of its own. */
+  /** IP address of the caller, where its connection is one of its own. */
   readonly peerAddress?: string | undefined;
   /** The request that is not wholly answered. */
   readonly request: RequestHead | undefined;

@@ -13,10 +13,12 @@ export interface Http2Serving {
 
 /** Serves a connection of the local application that speaks HTTP/2: each of its requests is exchanged for itself. */
 export function serveHttp2(stream: ByteStream, context: ServingContext, serving: Http2Serving): void {
+  const { peerAddress } = stream;
   const connection = new Http2ServerConnection(stream, context, {
     onRequest(opened, request) {
       if (context.draining()) connection.drain();
-      new Http2ServerStream(opened, request, context, serving.idleTimeoutMs(), (server) => serving.serve(server));
+      const serve: Http2Serving['serve'] = (server) => serving.serve(server);
+      new Http2ServerStream(opened, request, context, serving.idleTimeoutMs(), serve, peerAddress);
     },
     onClosed: () => serving.onClosed(),
   });

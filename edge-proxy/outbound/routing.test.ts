@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { connect as connectHttp2 } from 'node:http2';
+import { connect as connectSocket } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import type { FeedEndpoint, FeedRoute, FeedRouting } from '#policies/wire/feed-routing.ts';
 import { svidHolder } from '#runtime/svid/svid.ts';
+import { ask as askHttp2 } from '#test/http2-session.ts';
 import { staticTrust } from '#test/mini-ca.ts';
+import { RawPeer } from '#test/raw-client.ts';
 import { endpoint, intention, listening, type Mesh, spiffeIdOf, startMesh } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
 
@@ -394,6 +398,28 @@ describe('hashing', () => {
       assert.deepEqual([...places].sort(), ['one', 'two']);
     });
   }
+
+  test('by source IP, over HTTP/1.1 and HTTP/2 alike', async (t) => {
+    const { mesh } = await routed(t, { routes: [{ next: 'db' }], destinations: by('maglev', { on: 'source-ip' }) });
+    const places = new Set<string>();
+    for (let host = 1; host <= 8; host++) {
+      const from = () => connectSocket({ port: mesh.port, host: '127.0.0.1', localAddress: `127.0.0.${host}` });
+      const peer = mesh.keep(new RawPeer(from())).send('GET / HTTP/1.1\r\nHost: db\r\nConnection: close\r\n\r\n');
+      await peer.untilEnded();
+      peer.end();
+      const client = connectHttp2('http://db', { createConnection: from });
+      mesh.defer(() => client.destroy());
+      const answers = [await askHttp2(client, {}), await askHttp2(client, {})];
+      const place = peer.text.slice(-3);
+      assert.deepEqual(
+        answers.map(({ body }) => body),
+        [place, place],
+      );
+      client.close();
+      places.add(place);
+    }
+    assert.deepEqual([...places].sort(), ['one', 'two']);
+  });
 
   test('a cookie that is not there is made, and brings the caller back', async (t) => {
     const destinations = by('ring-hash', { on: 'cookie', name: 'stick', cookie: { ttlMs: 60_000, path: '/' } });
