@@ -76,6 +76,12 @@ test('a JWT key that can verify nothing is no authority; private members are lef
   assert.deepEqual(parseSpiffeBundle(trustDomain, { keys }).jwtAuthorities, [{ kid: 'k', jwk: good?.jwk }]);
 });
 
+test('a sequence of 64 bits and a hint of years are whole numbers, and count as the largest that is kept', () => {
+  const document = JSON.parse('{"keys":[],"spiffe_sequence":16238269036752183483,"spiffe_refresh_hint":40000000}');
+  const { sequence, refreshHintSeconds } = parseSpiffeBundle(trustDomain, document);
+  assert.deepEqual([sequence, refreshHintSeconds], [Number.MAX_SAFE_INTEGER, 31_536_000]);
+});
+
 const rootX5c = () => Buffer.from(roots.get('P-256') ?? []).toString('base64');
 
 test('what SPIFFE says to ignore is ignored', () => {
@@ -111,6 +117,7 @@ test('what is no bundle is refused by name', () => {
     [{ keys: {} }, /keys/],
     [{ keys: [], spiffe_sequence: '1' }, /spiffe_sequence/],
     [{ keys: [], spiffe_sequence: -1 }, /spiffe_sequence/],
+    [{ keys: [], spiffe_sequence: 1.5 }, /spiffe_sequence/],
     [{ keys: [], spiffe_refresh_hint: 1.5 }, /spiffe_refresh_hint/],
     [{ keys: new Array(257).fill({}) }, /keys/],
     [key(undefined), /keys\.0\.x5c must hold exactly one/],

@@ -23,10 +23,18 @@ export const defaultRefreshHintSeconds = 300;
 const maxKeys = 256;
 const x5c = z.tuple([z.base64().min(1).max(65_536)]);
 const keySchema = z.looseObject({ kty: z.string().min(1), use: z.string().optional(), x5c: z.unknown().optional() });
+/** Larger ones count as the bound: sequences have 64 bits (SPIFFE bundle 4.1.1), and a number here keeps the digits of 53. */
+function wholeNumberUpTo(bound: number) {
+  return z
+    .number()
+    .refine((value) => Number.isInteger(value) && value >= 0, 'a whole number from 0 on is expected')
+    .transform((value) => Math.min(value, bound));
+}
+
 const bundleSchema = z.looseObject({
   keys: z.array(z.unknown()).max(maxKeys),
-  spiffe_sequence: z.int().min(0).optional(),
-  spiffe_refresh_hint: z.int().min(0).max(31_536_000).optional(),
+  spiffe_sequence: wholeNumberUpTo(Number.MAX_SAFE_INTEGER).optional(),
+  spiffe_refresh_hint: wholeNumberUpTo(31_536_000).optional(),
 });
 /** Key types that a certificate may be described by; a JWK of another type is ignored (SPIFFE bundle 4.2.1). */
 const knownKeyTypes: ReadonlySet<string> = new Set(['EC', 'RSA', 'OKP']);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:https';
 import { tmpdir } from 'node:os';
@@ -90,6 +91,17 @@ describe('two identity services', () => {
     const webUrl = b.identity.federationUrl?.replace('127.0.0.1', 'localhost') ?? '';
     const web = await federate(a, { trustDomain: 'b.test', url: webUrl, profile: 'https_web' });
     assert.deepEqual([web.bundle, web.roots, web.jwtKeys, web.failure], ['fetched', 1, 1, undefined]);
+    const port = Number(new URL(webUrl).port);
+    const shake = async (ciphers: string): Promise<unknown> => {
+      const tls = { port, rejectUnauthorized: false, maxVersion: 'TLSv1.2', ciphers } as const;
+      return (await once(connect(tls).unref(), 'secureConnect').catch((error: unknown) => [error]))[0];
+    };
+    assert.equal(await shake('ECDHE-ECDSA-AES128-GCM-SHA256'), undefined);
+    assert.match(
+      String(await shake('ECDHE-ECDSA-AES128-SHA')),
+      /handshake failure/,
+      'nothing that Web PKI has left behind',
+    );
     const spiffe = await federate(b, await spiffeOf(a, 'a.test'));
     assert.deepEqual([spiffe.bundle, spiffe.roots, spiffe.failure], ['fetched', 1, undefined]);
     assert.match(await judge(b, a), /^spiffe:\/\/b\.test\//);
