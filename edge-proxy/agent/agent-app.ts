@@ -1,7 +1,8 @@
+import { randomUUID } from 'node:crypto';
 import { Hono } from 'hono';
 import { ConsulError } from '#policies/consul/consul-error.ts';
+import { isMeshError } from '#policies/errors/mesh-error.ts';
 import type { PeerEnv } from '#runtime/http-service.ts';
-import { problemResponse } from '#runtime/problem.ts';
 import { isAskedAsLoopback } from '#runtime/socket-address.ts';
 import type { AgentAccess } from './agent-options.ts';
 import { type AgentParts, type AgentRequest, plainText, requireToken } from './agent-route.ts';
@@ -48,7 +49,12 @@ export function agentApp(parts: AgentParts): Hono<{ Bindings: PeerEnv }> {
   );
   app.onError((error, c) => {
     if (error instanceof ConsulError) return plainText(error.status, error.message);
-    return problemResponse(error, parts.context.log, c.req.path);
+    // 500 whatever of 5xx it is, as Consul's clients try that again.
+    if (isMeshError(error))
+      return plainText(Math.min(500, error.entry.status), `${error.message} (${error.code}: ${error.entry.fix})`);
+    const id = randomUUID();
+    parts.context.log.error({ err: error, id, path: c.req.path }, 'internal error');
+    return plainText(500, `Internal error; the log of the agent has its cause under ${id}`);
   });
   return app;
 }

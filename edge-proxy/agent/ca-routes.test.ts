@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
+import { MeshError } from '#policies/errors/mesh-error.ts';
 import { svidHolder } from '#runtime/svid/svid.ts';
 import { makeCa } from '#test/mini-ca.ts';
 import { SignedBundles } from '#test/signed-bundles.ts';
@@ -30,7 +31,8 @@ test('the leaf of a service of this host, with its key; blocking until it is ren
   const { ca, web, leaf } = await scene(t);
   const first = await leaf();
   assert.equal(first.status, 200);
-  assert.equal(first.headers.get('cache-control'), 'no-store');
+  const kept = ['cache-control', 'x-cache', 'age', 'x-consul-lastcontact'].map((name) => first.headers.get(name));
+  assert.deepEqual(kept, ['no-store', 'HIT', '0', '0']);
   const index = Number(first.headers.get('x-consul-index'));
   assert.ok(index >= 1);
   assert.deepEqual([first.json.Service, first.json.ServiceURI, first.json.ModifyIndex], ['web', spiffeId, index]);
@@ -65,6 +67,28 @@ test('roots for everybody who reaches the agent; blocking', async (t) => {
   await bundle.publish(ca, [makeCa('mesh.test')], 2);
   assert.equal((await waiting).json.Roots.length, 2);
   assert.equal((await send('GET', `${path}/roots?index=-1`)).status, 400);
+});
+
+test('what identity says no to is a line of text, as at Consul: 400 for a name that can not be, 500 for what may be tried again', async (t) => {
+  const { send } = await startAgent(t, {
+    ca: {
+      bundle: new SignedBundles(),
+      async svid(service) {
+        if (service === 'a b') throw new MeshError('SLV-5002', '"a b" is not a valid name.');
+        throw service === 'db' ? new MeshError('SLV-2014', 'The identity service refused.') : new TypeError('a fault');
+      },
+      leafAccess: { kind: 'open' },
+    },
+  });
+  for (const [service, status, says] of [
+    ['a%20b', 400, /^"a b" is not a valid name\. \(SLV-5002: /],
+    ['db', 500, /^The identity service refused\. \(SLV-2014: /],
+    ['web', 500, /^Internal error; the log of the agent has its cause under [0-9a-f-]{36}$/],
+  ] as const) {
+    const answer = await send('GET', `${path}/leaf/${service}`);
+    assert.match(answer.text, says);
+    assert.deepEqual([answer.status, answer.headers.get('content-type')], [status, 'text/plain; charset=utf-8']);
+  }
 });
 
 test('an agent without identity says that Connect is not enabled', async (t) => {
