@@ -5,6 +5,7 @@ import { describe, test } from 'node:test';
 import { startTestCatalog } from '#catalog/testing/running-catalog.ts';
 import * as commandOptions from '#cli/command-options.ts';
 import { edgeProxyClientOptions } from '#cli/edge-proxy-client-options.ts';
+import { buildProgram } from '#cli/program.ts';
 import { startAgent } from '#edge-proxy/agent/testing/running-agent.ts';
 import { canonicaliseTarget } from '#policies/canonical-request.ts';
 import { errorCatalogue } from '#policies/errors/catalogue.ts';
@@ -184,6 +185,34 @@ describe('what the documents name', () => {
       ].map((name) => `${page}: ${name}`);
     });
     assert.deepEqual(unknown, []);
+  });
+
+  test('each command takes the options that it is shown with', () => {
+    const program = buildProgram();
+    const wrong = pages.flatMap((page) => {
+      const lines = textOf(page).replaceAll('\\\n', ' ').split('\n');
+      const typed = lines.flatMap(
+        (line) => /^\s*(?:[A-Z_]+=\S+ )*(?:\$ )?(?:\.\/bin\/)?selvedge (.*)$/.exec(line)?.[1] ?? [],
+      );
+      return typed.flatMap((text) => {
+        const words = (text.split(/ [|&;<>#]|; /, 1)[0] ?? '').split(/\s+/);
+        let command = program;
+        let depth = 0;
+        for (const word of words) {
+          const next = command.commands.find((child) => child.name() === word);
+          if (next === undefined) break;
+          command = next;
+          depth += 1;
+        }
+        const known = new Set(['--help', '--version', ...command.options.map(({ long }) => long)]);
+        const flags = words.slice(depth).filter((word) => /^--[a-z]/.test(word));
+        return [
+          ...(depth === 0 ? ['no command'] : []),
+          ...flags.map((flag) => flag.split('=')[0] ?? '').filter((flag) => !known.has(flag)),
+        ].map((what) => `${page}: ${what}: selvedge ${text}`);
+      });
+    });
+    assert.deepEqual(wrong, []);
   });
 
   test('metrics exist, and all are in docs/operations.md', () => {
