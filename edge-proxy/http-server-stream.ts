@@ -75,7 +75,8 @@ export class HttpServerStream implements ServerStream {
       onComplete: () => this.#onWhole(),
       onRefusal: (refusal) => this.#onRefusal(refusal),
     };
-    this.#decoder = new RequestDecoder(handlers, limits);
+    // Of underscores its sink judges, by what the service says of them.
+    this.#decoder = new RequestDecoder(handlers, { ...limits, allowUnderscores: true });
     this.#guard = context.sweep.guard(idleTimeoutMs, () => stream.destroy());
     context.serving.add(this);
     stream.handlers = {
@@ -184,6 +185,8 @@ export class HttpServerStream implements ServerStream {
   /** An answer of our own. The stream goes on when the request has come whole. */
   error(refusal: Refusal, decision: string | undefined, headers: readonly string[] = []): void {
     const request = this.#request;
+    // What breaks the rules of heads is the last of its connection, whoever noticed.
+    if (refusal.code === 'SLV-4201') this.#last = true;
     const keepAlive =
       !this.#last &&
       request !== undefined &&

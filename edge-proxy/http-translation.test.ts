@@ -3,7 +3,7 @@ import { createServer as createHttp2Server, type IncomingHttpHeaders, type Serve
 import { createServer, type Socket } from 'node:net';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { canonicaliseTarget } from '#policies/canonical-request.ts';
+import { strictNormalization } from '#policies/request-normalization.ts';
 import { ask, plainSession, session } from '#test/http2-session.ts';
 import { dialTlsPeer, RawPeer } from '#test/raw-client.ts';
 import { type Mesh, startMesh } from '#test/sidecars.ts';
@@ -14,13 +14,14 @@ import type { RequestHead } from './http1/message.ts';
 import { cut, recordRequests } from './http1/recorder.ts';
 import { readRequest } from './http2/request-rules.ts';
 import { requestFields } from './http2/wire-fields.ts';
+import { normalise } from './normalised-request.ts';
 import { parseRequestHead } from './tunnel/request-head.ts';
 import type { HeaderFields } from './tunnel/tunnel-stream.ts';
 
 /** A request as it goes on from a proxy. */
 function onward(head: RequestHead, protocol: 'http' | 'http2') {
   const { method, framing } = head;
-  const target = canonicaliseTarget(head.target);
+  const target = normalise(head, strictNormalization);
   if (!target.ok) return undefined;
   const headers = forwardableHeaders(head);
   const http2 = traitsTowards(protocol, head);

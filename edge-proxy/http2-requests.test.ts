@@ -247,9 +247,21 @@ describe('other clients with an SVID', () => {
       const id = String(answer.headers['selvedge-decision']);
       assert.equal(mesh.traffic.decisions.find(id)?.code, code, what);
     }
+    mesh.feedNormalization({ escapedSlashes: 'KEEP_UNCHANGED', underscores: 'ALLOW' });
+    for (const one of [client, session(mesh)]) {
+      assert.equal((await ask(one, { ':path': '/orders%2fadmin', x_role: 'a', selvedge_source: 'me' })).status, 200);
+      assert.equal((await ask(one, { ':path': '/%61%2fb', x_role: 'a' })).status, 403);
+    }
+    mesh.feedNormalization({ escapedSlashes: 'UNESCAPE_AND_REDIRECT' });
+    for (const one of [client, session(mesh)]) {
+      const { status, headers } = await ask(one, { ':path': '/orders%2fadmin?q' });
+      assert.deepEqual([status, headers.location], [307, '/orders/admin?q']);
+      const call = await ask(one, { ':path': '/orders%2fadmin', 'content-type': 'application/grpc', te: 'trailers' });
+      assert.deepEqual([call.status, call.headers['grpc-status']], [200, '3']);
+    }
     const short = ask(client, { ':method': 'POST', ':path': '/orders', 'content-length': '9' }, 'short');
     await assert.rejects(short, /PROTOCOL_ERROR/);
-    assert.equal(mesh.traffic.edge('inbound', 'web', 'db').denied.value, 2);
+    assert.equal(mesh.traffic.edge('inbound', 'web', 'db').denied.value, 4);
   });
 
   test('who can speak both gets HTTP/1.1 where the application speaks that', async (t) => {

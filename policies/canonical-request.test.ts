@@ -117,6 +117,58 @@ test('what could be read in two ways is refused', () => {
   }
 });
 
+/** Target, its path where encoded slashes stay, and where they are decoded; a pattern: why it is refused. */
+const slashed: readonly (readonly [string, string | RegExp, string | RegExp])[] = [
+  ['/repos/group%2fproject', '/repos/group%2Fproject', '/repos/group/project'],
+  ['/users/DOMAIN%5cme', '/users/DOMAIN%5Cme', '/users/DOMAIN/me'],
+  ['/proxy/http%3a%2F%2Fhost%2Fp%3Fq', '/proxy/http%3A%2F%2Fhost%2Fp%3Fq', '/proxy/http%3A/host/p%3Fq'],
+  ['/a%2F', '/a%2F', '/a/'],
+  ['/a//b%2F/./c', '/a/b%2F/c', '/a/b/c'],
+  ['/%61%2f%41', '/a%2FA', '/a/A'],
+  ['http://db/a%2Fb', '/a%2Fb', '/a/b'],
+  ['/%2Fadmin', /begins with an encoded slash/, '/admin'],
+  ['/a%2Fb%5Cc', /an encoded \/ and an encoded \\/, '/a/b/c'],
+  ['/a%2F..%2Fadmin', /dot segment beside/, '/admin'],
+  ['/a%2F%2e%2E/admin', /dot segment beside/, '/admin'],
+  ['/a/..%2Fadmin', /dot segment beside/, '/admin'],
+  ['/a/.%5Cadmin', /dot segment beside/, '/a/admin'],
+  ['/x%2Fa/../admin', /dot segment beside/, '/x/admin'],
+  ['/a%2F../../admin', /dot segment beside/, /climb/],
+  ['/a%2F%2F../b', /dot segment beside/, /after an empty/],
+  ['/a;v%2Fb', /parameters/, '/a;v/b'],
+  ['/a%2Fb%3Bc', /parameters/, '/a/b%3Bc'],
+  ['/a%2F..;/b', /parameters/, /with parameters/],
+  ['/a%2Fb%EF%BC%8Fc', /separator/, '/a/b%EF%BC%8Fc'],
+  ['/a%2Fb%EF%BC%9Bc', /separator/, '/a/b%EF%BC%9Bc'],
+  ['/a%2Fcaf%c3%a9', '/a%2Fcaf%C3%A9', '/a/caf%C3%A9'],
+  ['/a%252Fb', /twice/, /twice/],
+  ['/a\\b', /it has a \\/, /it has a \\/],
+];
+
+test('encoded slashes: refused, kept or decoded, as a service says', () => {
+  for (const [target, kept, decoded] of slashed) {
+    assert.ok(!canonicaliseTarget(target).ok, target);
+    for (const [action, expected] of [
+      ['KEEP_UNCHANGED', kept],
+      ['UNESCAPE_AND_FORWARD', decoded],
+      ['UNESCAPE_AND_REDIRECT', decoded],
+    ] as const) {
+      const result = canonicaliseTarget(`${target}?q=%2f`, action);
+      const shown = `${target} ${action} ${JSON.stringify(result)}`;
+      if (typeof expected !== 'string') assert.ok(!result.ok && expected.test(result.reason), shown);
+      else {
+        assert.ok(result.ok && result.path === expected && result.query === '?q=%2f', shown);
+        assert.equal(result.unescaped, action === 'KEEP_UNCHANGED' ? undefined : true, shown);
+        assert.deepEqual(canonicaliseTarget(result.path + result.query, action), {
+          ok: true,
+          path: result.path,
+          query: result.query,
+        });
+      }
+    }
+  }
+});
+
 test('the limit itself is within', () => {
   assert.ok(canonicaliseTarget(`/${'a'.repeat(maxTargetBytes - 1)}`).ok);
 });
@@ -189,7 +241,27 @@ test('property: canonical is canonical', () => {
       assert.deepEqual(canonicaliseTarget(once.path + once.query), once);
       assert.match(once.path, /^\/(?!\/)[!-~]*$/);
       assert.doesNotMatch(once.path, /\/\/|\/\.{1,2}(?:\/|$)|%(?:2F|5C|00)|%[0-9A-Fa-f]?[a-f]|[\\#]/);
+      for (const action of ['KEEP_UNCHANGED', 'UNESCAPE_AND_FORWARD', 'UNESCAPE_AND_REDIRECT'] as const)
+        assert.deepEqual(canonicaliseTarget(target, action), once);
     }),
+    { numRuns: 3_000 },
+  );
+});
+
+test('property: encoded slashes that stay or are decoded leave a canonical path, too', () => {
+  fc.assert(
+    fc.property(
+      targets,
+      fc.constantFrom('KEEP_UNCHANGED' as const, 'UNESCAPE_AND_FORWARD' as const),
+      (target, action) => {
+        const once = canonicaliseTarget(target, action);
+        if (!once.ok) return;
+        const { path, query } = once;
+        assert.deepEqual(canonicaliseTarget(path + query, action), { ok: true, path, query });
+        assert.doesNotMatch(path, /\/\/|\/\.{1,2}(?:\/|$)|%00|%[0-9A-Fa-f]?[a-f]|[\\#]/);
+        assert.equal(/%2F|%5C/.test(path) && action === 'UNESCAPE_AND_FORWARD', false);
+      },
+    ),
     { numRuns: 3_000 },
   );
 });

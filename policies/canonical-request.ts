@@ -1,11 +1,13 @@
+import type { EscapedSlashesAction } from './request-normalization.ts';
+
 /**
  * The one canonicaliser of request targets (invariant 3). What it returns is what rules are compared with *and* what is forwarded, so nobody behind
  * a proxy reads another path than the one that was judged. What two servers could read differently is refused, never repaired.
  */
 
-/** A canonical target, or why there is none. `query` is '' or begins with `?`, as it came. */
+/** A canonical target, or why there is none. `query` is '' or begins with `?`, as it came. `unescaped`: encoded slashes were decoded. */
 export type CanonicalTarget =
-  | { readonly ok: true; readonly path: string; readonly query: string }
+  | { readonly ok: true; readonly path: string; readonly query: string; readonly unescaped?: true }
   | { readonly ok: false; readonly reason: string };
 
 /** Longest target in bytes. */
@@ -39,11 +41,16 @@ for (const [character, kind] of [
  * 0x80, encoded `/` and `\`, `\`, `#`, doubly encoded escapes, invalid UTF-8, dot segments above the root or with parameters, and what is over 8 KiB.
  *
  * Idempotent. `;` parameters stay; how rules see them: path-readings.ts. A target that is already canonical comes back as the same string.
- * @param target one character a byte, as the codec read it
+ * @param target         one character a byte, as the codec read it
+ * @param escapedSlashes what a service says of encoded `/` and `\`. Both become `/` where they are decoded, before dot segments are removed. Where they stay, what would
+ *                       be read differently by those who decode before and behind other steps is refused.
  */
-export function canonicaliseTarget(target: string): CanonicalTarget {
+export function canonicaliseTarget(
+  target: string,
+  escapedSlashes: EscapedSlashesAction = 'REJECT_REQUEST',
+): CanonicalTarget {
   if (target.length > maxTargetBytes) return refuse(`the target is longer than ${maxTargetBytes} bytes`);
-  if (target.charCodeAt(0) !== 0x2f) return absoluteForm(target);
+  if (target.charCodeAt(0) !== 0x2f) return absoluteForm(target, escapedSlashes);
   let kindBefore = plain;
   for (let at = 0; at < target.length; at++) {
     const kind = kinds[target.charCodeAt(at)] ?? refused;
@@ -54,7 +61,7 @@ export function canonicaliseTarget(target: string): CanonicalTarget {
     if (kind === refused) return refuse(rawFlaw(target.charCodeAt(at)));
     if (kind === question) return withQuery(target.slice(0, at), target, at);
     if (kind === escaped || (kindBefore === separator && (kind === separator || mayBeDotSegment(target, at)))) {
-      return rewrite(target);
+      return rewrite(target, escapedSlashes);
     }
     kindBefore = kind;
   }
@@ -69,21 +76,50 @@ function mayBeDotSegment(target: string, at: number): boolean {
 }
 
 /** `http://authority/path`: who the authority is, is the caller's to compare with Host. */
-function absoluteForm(target: string): CanonicalTarget {
+function absoluteForm(target: string, escapedSlashes: EscapedSlashesAction): CanonicalTarget {
   const authority = /^https?:\/\/[^/?#\\@\s]+(?=[/?]|$)/i.exec(target)?.[0];
   if (authority === undefined) return refuse('the target does not begin with /');
   const rest = target.slice(authority.length);
-  return canonicaliseTarget(rest.startsWith('/') ? rest : `/${rest}`);
+  return canonicaliseTarget(rest.startsWith('/') ? rest : `/${rest}`, escapedSlashes);
 }
 
-function rewrite(target: string): CanonicalTarget {
+function rewrite(target: string, escapedSlashes: EscapedSlashesAction): CanonicalTarget {
   const questionAt = target.indexOf('?');
   const end = questionAt < 0 ? target.length : questionAt;
-  const decoded = decodeUnreserved(target, end);
+  const decoded = decodeUnreserved(target, end, escapedSlashes);
   if (!decoded.ok) return decoded;
   const resolved = resolveSegments(decoded.path);
   if (!resolved.ok) return resolved;
-  return questionAt < 0 ? resolved : withQuery(resolved.path, target, questionAt);
+  const flaw = hasEncodedSlash(resolved.path) ? flawBesideSlash(resolved.path) : undefined;
+  if (flaw !== undefined) return refuse(flaw);
+  const whole = questionAt < 0 ? resolved : withQuery(resolved.path, target, questionAt);
+  return decoded.unescaped === true && whole.ok ? { ...whole, unescaped: true } : whole;
+}
+
+/** Whether a path, its escapes in upper case, holds an encoded `/` or `\`. */
+export function hasEncodedSlash(path: string): boolean {
+  return path.includes('%2F') || path.includes('%5C');
+}
+
+/** What of a path with encoded slashes that stay would be another path to those who decode first than to those who decode last. */
+function flawBesideSlash(path: string): string | undefined {
+  if (/^\/(?:%2F|%5C)/.test(path)) return 'it begins with an encoded slash'; // decoded, a host (CVE-2026-26205)
+  if (path.includes('%2F') && path.includes('%5C')) return 'it has an encoded / and an encoded \\';
+  if (path.includes(';') || path.includes('%3B')) return 'it has parameters beside an encoded slash';
+  for (const segment of path.split('/')) {
+    if (hasEncodedSlash(segment) && segment.split(/%2F|%5C/).some(isDotSegment)) return dotBesideSlash;
+  }
+  for (const character of decodeURIComponent(path)) {
+    if (character > '\x7f' && /[/\\;?#%.]/.test(character.normalize('NFKC')))
+      return 'it has a character that may be taken for a separator beside an encoded slash';
+  }
+  return undefined;
+}
+
+const dotBesideSlash = 'it has a dot segment beside an encoded slash';
+
+function isDotSegment(segment: string): boolean {
+  return segment === '.' || segment === '..';
 }
 
 /** Judges the query, which is passed on as it is: no rule looks at it. */
@@ -95,9 +131,10 @@ function withQuery(path: string, target: string, at: number): CanonicalTarget {
   return { ok: true, path, query: target.slice(at) };
 }
 
-/** One pass over the path: judges raw characters and escapes, decodes what is unreserved. */
-function decodeUnreserved(target: string, end: number): CanonicalTarget {
+/** One pass over the path: judges raw characters and escapes, decodes what is unreserved, and slashes where that is said. */
+function decodeUnreserved(target: string, end: number, escapedSlashes: EscapedSlashesAction): CanonicalTarget {
   let out = '';
+  let unescaped = false;
   let at = 0;
   while (at < end) {
     const code = target.charCodeAt(at);
@@ -111,8 +148,13 @@ function decodeUnreserved(target: string, end: number): CanonicalTarget {
     const octet = escapedOctet(target, at, end);
     if (octet < 0) return refuse('it has a % that begins no escape');
     if (octet < 0x20 || octet === 0x7f) return refuse('it has an encoded control character');
-    if (octet === 0x2f) return refuse('it has an encoded /');
-    if (octet === 0x5c) return refuse('it has an encoded \\');
+    if (octet === 0x2f || octet === 0x5c) {
+      if (escapedSlashes === 'REJECT_REQUEST') return refuse(`it has an encoded ${octet === 0x2f ? '/' : '\\'}`);
+      unescaped = escapedSlashes !== 'KEEP_UNCHANGED';
+      out += unescaped ? '/' : target.slice(at, at + 3).toUpperCase();
+      at += 3;
+      continue;
+    }
     if (octet >= 0x80) {
       const length = utf8Length(target, at, end);
       if (length === 0) return refuse('it has escapes that are not UTF-8');
@@ -125,7 +167,7 @@ function decodeUnreserved(target: string, end: number): CanonicalTarget {
   }
   // After decoding, because %25%32%66 is %252f is an encoded slash to whoever decodes twice.
   if (/%25[0-9A-Fa-f]{2}/.test(out)) return refuse('it is encoded twice');
-  return { ok: true, path: out, query: '' };
+  return unescaped ? { ok: true, path: out, query: '', unescaped } : { ok: true, path: out, query: '' };
 }
 
 /** Octet of the escape at `at`, or -1. */
@@ -188,7 +230,9 @@ function resolveSegments(path: string): CanonicalTarget {
     if (/^\.\.?(?:;|%3B)/.test(segment)) return refuse('it has a dot segment with parameters');
     if (segment === '..') {
       if (at > 1 && segments[at - 1] === '') return refuse('it has a dot segment after an empty segment');
-      if (kept.pop() === undefined) return refuse('its dot segments climb above the root');
+      const left = kept.pop();
+      if (left === undefined) return refuse('its dot segments climb above the root');
+      if (hasEncodedSlash(left)) return refuse(dotBesideSlash);
     } else if (segment !== '.' && segment !== '') {
       kept.push(segment);
     }

@@ -1,4 +1,5 @@
 import type { Intention } from './intention.ts';
+import { strictNormalization } from './request-normalization.ts';
 import type { Line, Request } from './requests.fixture.ts';
 
 /** reliability.md 2d: what can be done to a request on its way, without the application behind noticing. */
@@ -11,6 +12,17 @@ export const disguises: Readonly<Record<string, (request: Request) => Request>> 
   'encoded dot segments': onTarget((path) => `/x/%2E%2e${path}`),
   'encoded slash': onTarget((path) => path.replace(/(.)\//, '$1%2f')),
   'encoded backslash': onTarget((path) => path.replace(/(.)\//, '$1%5c')),
+  'encoded slashes': onTarget((path) => path.replaceAll(/(.)\//g, '$1%2F%2f')),
+  'encoded slash in front': onTarget((path) => `/%2f${path.slice(1)}`),
+  'encoded slash behind': onTarget((path) => `${path}%2F`),
+  'encoded slash beside a slash': onTarget((path) => path.replace(/(.)\//, '$1%2F/')),
+  'encoded slash and a letter': onTarget((path) => path.replace(/(.)\//, '$1%2f').replace(/[a-z]/, escapeOf)),
+  'encoded slash and a query': onTarget((path) => `${path.replace(/(.)\//, '$1%2f')}%3fa`),
+  'encoded slash and dot segments': onTarget((path) => `/public%2F..${path}`),
+  'dot segments and an encoded slash': onTarget((path) => `/public/..%2f${path.slice(1)}`),
+  'encoded slash under dot segments': onTarget((path) => `/public%2Fx/../..${path}`),
+  'encoded backslash and dot segments': onTarget((path) => `/public%5C..${path}`),
+  'encoded slash and overlong dots': onTarget((path) => `/public%2F%E2%80%A5${path}`),
   backslash: onTarget((path) => path.replace(/(.)\//, '$1\\')),
   'encoded twice': onTarget((path) => path.replace(/(.)\//, '$1%252f')),
   'one character encoded': onTarget((path) => path.replace(/[a-z0-9]/, escapeOf)),
@@ -69,6 +81,20 @@ export const disguises: Readonly<Record<string, (request: Request) => Request>> 
         ] as const,
     ),
   }),
+  'header only with underscore': (request) => ({
+    ...request,
+    lines: request.lines.map(([name, value]) => [name.replaceAll('-', '_'), value] as const),
+  }),
+  'header another with underscore': (request) => ({
+    ...request,
+    lines: request.lines.flatMap(
+      ([name, value]) =>
+        [
+          [name.replaceAll('-', '_'), 'zzz'],
+          [name, value],
+        ] as const,
+    ),
+  }),
   'header value with obs-text': (request) => ({
     ...request,
     lines: request.lines.map(([name, value]) => [name, `${value}\u00ff`] as const),
@@ -80,7 +106,14 @@ export const disguises: Readonly<Record<string, (request: Request) => Request>> 
  * Whether a disguise must not win anything: where it changes header values, and a rule asks for the absence of one or the request has others than the rules,
  * what is changed may be what a rule asks for.
  */
-export function hidesOnly(name: string, policy: readonly Intention[], request: Request): boolean {
+export function hidesOnly(
+  name: string,
+  policy: readonly Intention[],
+  request: Request,
+  { underscores } = strictNormalization,
+): boolean {
+  // What is dropped hides nothing: it is a request without that header.
+  if (name === 'header only with underscore' && underscores === 'DROP_HEADER') return false;
   return !name.startsWith('header') || !(usesInvert(policy) || request.lines.some(([, value]) => value !== 'admin'));
 }
 

@@ -1,14 +1,17 @@
 import fc from 'fast-check';
 import type { HeaderMatch, HttpMatch, Intention, IntentionAction, Permission } from './intention.ts';
+import type { RequestNormalization } from './request-normalization.ts';
 import { intention, type Request } from './requests.fixture.ts';
 
 /** What policies and requests of property tests are made of. */
 
 /** Paths that are their own folded reading, so that the disguises below lead to them and to nothing else. */
 export const plainPaths = ['/', '/admin', '/admin/x', '/orders', '/orders/12', '/public', '/public/a'];
-const regexes = ['/orders/[0-9]+', '/.*', '/admin(/x)?', '/[a-z]+'];
+const regexes = ['/orders/[0-9]+', '/.*', '/admin(/x)?', '/[a-z]+', '/[^/]+', '/[^/]+/[^/]+'];
 /** Paths of which there are several readings. */
 export const oddPaths = ['/Admin', '/a;v=1/b', '/a%40b', '/caf%C3%A9', '/admin/', '/.x', '/a%EF%BC%8Fb', '/a/;x'];
+/** And those that only some services take. */
+export const slashedPaths = ['/admin%2Fx', '/a%40%2Fb', '/a%5CB', '/public%2F%2fA%3Fb', '/orders%2F12%2f', '/a%2Fb/c'];
 const action = fc.constantFrom<IntentionAction>('allow', 'deny');
 
 const headerOf = (values: readonly string[]): fc.Arbitrary<HeaderMatch> =>
@@ -105,5 +108,11 @@ export const allPaths = [
   '/A;V=2/b',
   '/a%2540',
 ];
+/** All that a service may say of requests. */
+export const allNormalizations: readonly RequestNormalization[] = (
+  ['REJECT_REQUEST', 'KEEP_UNCHANGED', 'UNESCAPE_AND_REDIRECT', 'UNESCAPE_AND_FORWARD'] as const
+).flatMap((escapedSlashes) =>
+  (['REJECT_REQUEST', 'DROP_HEADER', 'ALLOW'] as const).map((underscores) => ({ escapedSlashes, underscores })),
+);
 /** What is done without an intention. */
 export const defaults = fc.constantFrom<IntentionAction>('allow', 'deny');

@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { compileHeaderRule, type HeaderSource } from './header-rule.ts';
+import { compileHeaderRule, type HeaderSource, lookalikesAmong } from './header-rule.ts';
 import type { HeaderMatch } from './intention.ts';
 
 /** `name: value` lines. */
 function request(...lines: readonly string[]): HeaderSource {
   const parsed = lines.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)] as const);
-  return { headerValues: (name) => parsed.filter(([of]) => of === name).map(([, value]) => value) };
+  return {
+    headerValues: (name) => parsed.filter(([of]) => of === name).map(([, value]) => value),
+    headerLookalikes: (name) => lookalikesAmong(parsed, name),
+  };
 }
 
 const admin: HeaderMatch = { name: 'X-Role', exact: 'admin' };
@@ -24,7 +27,16 @@ const cases: readonly (readonly [HeaderMatch, readonly string[], boolean, boolea
   [admin, ['x-role:ADMIN'], false, true],
   [admin, ['x_role:admin'], false, true],
   [admin, ['x-role:admin', 'x_role:user'], false, true],
-  [admin, ['x-role:admin', 'x_role:admin'], true, true],
+  [admin, ['x-role:admin', 'x_role:admin'], false, true],
+  [{ name: 'x_role', exact: 'admin' }, ['x-role:admin'], false, true],
+  [{ name: 'x_role', exact: 'admin' }, ['X_Role:admin'.toLowerCase()], true, true],
+  // However many separators, and however they are mixed.
+  [{ name: 'a-b-c-d-e-f', exact: 'q' }, ['a-b_c-d_e-f:q'], false, true],
+  [{ name: 'a-b-c-d-e-f', exact: 'q' }, ['a-b-c-d-e-f:q', 'a_b-c_d-e_f:z'], false, true],
+  [{ name: 'a-b-c-d-e-f', exact: 'q' }, ['a-b-c-d-ef:q'], false, false],
+  // Lines of one name joined, and of all names that look alike.
+  [{ name: 'x-y', exact: 'a,b' }, ['x_y:a', 'x-y:c', 'x_y:b'], false, true],
+  [{ name: 'x-y', exact: 'a,b' }, ['x_y:a', 'x-y:b'], false, true],
   // CVE-2026-73552: bytes that no rule interprets.
   [admin, ['x-role:admin\u00ff'], false, true],
   [admin, ['x-role:us\u00e9r'], false, true],

@@ -1,9 +1,27 @@
 import type { HeaderMatch } from './intention.ts';
 import { compileRegularExpression } from './regular-expression.ts';
 
-/** How rules look up headers: the value of each line of that name, in order, as the codec read them; [] where there is none. */
+/** How rules look up headers. */
 export interface HeaderSource {
+  /** The value of each line of that name, in order, as the codec read them; [] where there is none. */
   headerValues(lowerCaseName: string): readonly string[];
+  /**
+   * Each line whose name is that one but for `-` and `_`, which gateways of CGI's kind take for the same, in order, with its name in lower case. [] where none but those of
+   * that very name are.
+   */
+  headerLookalikes(lowerCaseName: string): readonly HeaderLine[];
+}
+
+/** A line of a header. */
+export type HeaderLine = readonly [name: string, value: string];
+
+/** The lines of a list that a rule of that name has to look at besides its own: see HeaderSource. */
+export function lookalikesAmong(lines: readonly HeaderLine[], lowerCaseName: string): readonly HeaderLine[] {
+  const dashed = lowerCaseName.replaceAll('_', '-');
+  const alike = lines
+    .map(([name, value]): HeaderLine => [name.toLowerCase(), value])
+    .filter(([name]) => name.replaceAll('_', '-') === dashed);
+  return alike.every(([name]) => name === lowerCaseName) ? [] : alike;
 }
 
 /** One header condition of a permission. */
@@ -45,16 +63,15 @@ const known: ReadonlySet<string> = new Set([
 export function compileHeaderRule(match: HeaderMatch): HeaderRule {
   for (const key of Object.keys(match)) if (!known.has(key)) throw new SyntaxError(`unknown field ${key}`);
   if (!token.test(match.name)) throw new SyntaxError('the name of the header is not one');
-  const names = nameVariants(match.name.toLowerCase());
+  const name = match.name.toLowerCase();
   const invert = match.invert === true;
   const tests = compileTests(match);
-  return tests === undefined ? presenceRule(names, invert) : valueRule(names, invert, tests);
+  return tests === undefined ? presenceRule(name, invert) : valueRule(name, invert, tests);
 }
 
-function presenceRule(names: readonly string[], invert: boolean): HeaderRule {
-  const [name = ''] = names;
+function presenceRule(name: string, invert: boolean): HeaderRule {
   const isNamed = (request: HeaderSource) => request.headerValues(name).length > 0;
-  const isThere = (request: HeaderSource) => names.some((variant) => request.headerValues(variant).length > 0);
+  const isThere = (request: HeaderSource) => isNamed(request) || request.headerLookalikes(name).length > 0;
   return invert
     ? { permits: (request) => !isThere(request), forbids: (request) => !isNamed(request) }
     : { permits: isNamed, forbids: isThere };
@@ -67,8 +84,7 @@ interface RuleTests {
   readonly parts: boolean;
 }
 
-function valueRule(names: readonly string[], invert: boolean, { line, joined, parts }: RuleTests): HeaderRule {
-  const [name = ''] = names;
+function valueRule(name: string, invert: boolean, { line, joined, parts }: RuleTests): HeaderRule {
   const forbidsLine = (value: string) =>
     isUnreadable(value) || line.strict(value) !== invert || line.folded(value) !== invert;
   const forbidsJoined = (value: string) => joined.strict(value) !== invert || joined.folded(value) !== invert;
@@ -78,10 +94,10 @@ function valueRule(names: readonly string[], invert: boolean, { line, joined, pa
   return {
     permits: (request) =>
       request.headerValues(name).length > 0 &&
-      !names.some((variant) => someReading(request.headerValues(variant), parts, failsLine, failsJoined)),
+      !readingsOf(request, name).some((lines) => someReading(lines, parts, failsLine, failsJoined)),
     forbids: (request) =>
       (invert && request.headerValues(name).length === 0) ||
-      names.some((variant) => someReading(request.headerValues(variant), parts, forbidsLine, forbidsJoined)),
+      readingsOf(request, name).some((lines) => someReading(lines, parts, forbidsLine, forbidsJoined)),
   };
 }
 
@@ -145,26 +161,13 @@ function textTest(rule: string, ignoreCase: boolean, compare: (value: string, ru
   return { strict: ignoreCase ? folded : (value) => compare(value, rule), folded };
 }
 
-/**
- * The name and those that gateways of CGI's kind take for it. All combinations up to three separators; beyond, all dashes, all underscores and each
- * single one exchanged (the codec refuses underscores anyway).
- */
-function nameVariants(name: string): readonly string[] {
-  const pieces = name.split(/[-_]/);
-  const separators = pieces.length - 1;
-  const variants = new Set([name]);
-  if (separators <= 3) {
-    for (let bits = 0; bits < 1 << separators; bits++) {
-      variants.add(pieces.reduce((text, piece, at) => `${text}${(bits >> (at - 1)) & 1 ? '_' : '-'}${piece}`));
-    }
-  } else {
-    variants.add(pieces.join('-')).add(pieces.join('_'));
-    for (let at = 0; at < name.length; at++) {
-      const other = name[at] === '-' ? '_' : name[at] === '_' ? '-' : undefined;
-      if (other !== undefined) variants.add(name.slice(0, at) + other + name.slice(at + 1));
-    }
-  }
-  return [...variants];
+/** What may be taken for the lines of that name: its own; those of each name that looks alike; all of these together. */
+function readingsOf(request: HeaderSource, name: string): readonly (readonly string[])[] {
+  const own = request.headerValues(name);
+  const alike = request.headerLookalikes(name);
+  if (alike.length === 0) return [own];
+  const byName = Map.groupBy(alike, ([spelling]) => spelling);
+  return [...byName.values(), alike].map((lines) => lines.map(([, value]) => value));
 }
 
 function isUnreadable(value: string): boolean {

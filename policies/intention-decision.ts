@@ -1,3 +1,4 @@
+import type { HeaderSource } from './header-rule.ts';
 import type { Intention, IntentionAction, ServiceProtocol } from './intention.ts';
 import { inForce } from './intention-expiry.ts';
 import { appliesTo, compareIntentions, consultedIntention, isGuard } from './intention-precedence.ts';
@@ -24,13 +25,11 @@ export interface Verdict {
 export type ObservedDenial = Pick<Verdict, 'rule' | 'reason' | 'reading'>;
 
 /** What rules may look at. */
-export interface RequestFacts extends TokenSource {
+export interface RequestFacts extends HeaderSource, TokenSource {
   /** As sent; methods are case-sensitive. */
   readonly method: string;
   /** Canonical (canonical-request.ts), without query. */
   readonly path: string;
-  /** The value of each line of that name, in order; [] where there is none. */
-  headerValues(lowerCaseName: string): readonly string[];
 }
 
 /** What one source may do at one destination. */

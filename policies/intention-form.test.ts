@@ -158,7 +158,7 @@ const refusals: readonly (readonly [object | null, string])[] = [
     permitting({ PathExact: '/a', PathRegex: 'b' }),
     'HTTP should only contain at most one of PathExact, PathPrefix, or PathRegex',
   ],
-  [permitting({ PathExact: '/a%2fb' }), 'HTTP.PathExact: can never match'],
+  [permitting({ PathExact: '/a%2f../b' }), 'HTTP.PathExact: can never match'],
   [permitting({ PathExact: '/a?b' }), 'HTTP.PathExact: can never match'],
   [permitting({ PathPrefix: '/a/../../b' }), 'HTTP.PathPrefix: can never match'],
   [permitting({ PathPrefix: '/a%2' }), 'HTTP.PathPrefix: can never match'],

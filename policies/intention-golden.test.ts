@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { canonicaliseTarget } from './canonical-request.ts';
+import { type HeaderLine, lookalikesAmong } from './header-rule.ts';
 import type { ServiceProtocol } from './intention.ts';
 import { type CompiledIntentions, compileIntentions, type Verdict } from './intention-decision.ts';
 import { completeIntention, parseIntention } from './intention-form.ts';
@@ -72,12 +73,16 @@ function request(policy: CompiledIntentions, line: string): string {
   const [source, method = '', target = ''] = start.split(' ');
   const canonical = canonicaliseTarget(target);
   if (!canonical.ok) return `refused: ${canonical.reason}`;
-  const lines = headers.map((header) => header.split(': '));
+  const lines = headers.map((header): HeaderLine => {
+    const [name = '', value = ''] = header.split(': ');
+    return [name, value];
+  });
   return show(
     policy.forSource(source).request({
       method,
       path: canonical.path,
-      headerValues: (name) => lines.filter(([of]) => of === name).map(([, value = '']) => value),
+      headerValues: (name) => lines.filter(([of]) => of === name).map(([, value]) => value),
+      headerLookalikes: (name) => lookalikesAmong(lines, name),
     }),
   );
 }

@@ -159,7 +159,7 @@ function isUnder(path: string, prefix: string, folded: boolean): boolean {
 
 function matchesPath({ action, http: { headers, methods, ...path } }: Permission, canonical: string): boolean {
   const rule = compilePermission({ action, http: path });
-  const facts = { method: 'GET', headerValues: () => [] };
+  const facts = { method: 'GET', headerValues: () => [], headerLookalikes: () => [] };
   const readings = new PathReadings(canonical);
   return action === 'allow' ? rule.permits(facts, readings) : rule.forbids(facts, readings) !== undefined;
 }

@@ -76,6 +76,7 @@ function supposing({ jwt, ...intention }: Intention, holds: Permission | undefin
 }
 
 function allows(policy: SourcePolicy, method: string, path: string | undefined): boolean | undefined {
-  if (path !== undefined) return policy.request({ method, path, headerValues: () => [] }).allowed;
+  if (path !== undefined)
+    return policy.request({ method, path, headerValues: () => [], headerLookalikes: () => [] }).allowed;
   return policy.connection === 'per-request' ? undefined : policy.connection.allowed;
 }

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { canonicaliseTarget } from './canonical-request.ts';
 import { disguises, hidesOnly } from './disguises.fixture.ts';
 import {
+  allNormalizations,
   allPaths,
   defaults,
   intentionOf,
@@ -14,26 +15,30 @@ import {
   plainValues,
   policyOf,
   requestOf,
+  slashedPaths,
 } from './generated-policies.fixture.ts';
 import type { HttpMatch, Intention, Permission } from './intention.ts';
 import { allows, intention, type Request } from './requests.fixture.ts';
 import { slowDecision } from './slow-evaluator.fixture.ts';
+
+/** Of a service that takes encoded slashes. */
+const keeping = { escapedSlashes: 'KEEP_UNCHANGED', underscores: 'REJECT_REQUEST' } as const;
 
 // ---- properties ------------------------------------------------------------------------------------------------------------------------------------
 
 test('property: the evaluator equals a slow one that enumerates every reading', () => {
   fc.assert(
     fc.property(
-      policyOf([...plainPaths, ...oddPaths], [...plainValues, 'Admin', 'user, admin']),
-      requestOf(allPaths, oddValues),
+      policyOf([...plainPaths, ...oddPaths, ...slashedPaths], [...plainValues, 'Admin', 'user, admin']),
+      requestOf([...allPaths, ...slashedPaths], oddValues),
       defaults,
       (policy, request, defaultAction) => {
-        const canonical = canonicaliseTarget(request.target);
+        const canonical = canonicaliseTarget(request.target, 'KEEP_UNCHANGED');
         const slow = canonical.ok && slowDecision(policy, defaultAction, request, canonical.path);
-        assert.equal(allows(policy, defaultAction, request), slow);
+        assert.equal(allows(policy, defaultAction, request, 'web', keeping), slow);
       },
     ),
-    { numRuns: 1_500 },
+    { numRuns: 2_000 },
   );
 });
 
@@ -75,7 +80,7 @@ test('property: under default deny, one deny more never widens, wherever it is p
   );
 });
 
-test('property: no disguise of a request is allowed more than the request itself', async (t) => {
+test('property: no disguise of a request is allowed more than the request itself, whatever its service lets pass', async (t) => {
   const policies = fc.uniqueArray(intentionOf(plainPaths, plainValues), {
     maxLength: 4,
     selector: ({ source, destination }) => `${source} ${destination}`,
@@ -87,9 +92,13 @@ test('property: no disguise of a request is allowed more than the request itself
           policies,
           requestOf(plainPaths, plainValues),
           fc.constantFrom('deny' as const, 'allow' as const),
-          (policy, request, defaultAction) => {
-            if (!hidesOnly(name, policy, request)) return;
-            assert.ok(allows(policy, defaultAction, request) || !allows(policy, defaultAction, disguise(request)));
+          fc.constantFrom(...allNormalizations),
+          (policy, request, defaultAction, words) => {
+            if (!hidesOnly(name, policy, request, words)) return;
+            const disguised = disguise(request);
+            assert.ok(
+              allows(policy, defaultAction, request) || !allows(policy, defaultAction, disguised, 'web', words),
+            );
           },
         ),
         { numRuns: 200 },
@@ -98,15 +107,93 @@ test('property: no disguise of a request is allowed more than the request itself
   }
 });
 
+/** What servers do to a path before they look at it. */
+const steps: readonly ((path: string) => string)[] = [
+  (path) => path.replaceAll(/%[0-9A-F]{2}/g, (octet) => String.fromCharCode(Number.parseInt(octet.slice(1), 16))),
+  (path) => path.replaceAll('%2F', '/').replaceAll('%5C', '\\'),
+  (path) => path.replaceAll('\\', '/'),
+  (path) => path.replaceAll(/;[^/]*/g, ''),
+  (path) => path.replaceAll(/\/+/g, '/'),
+  (path) => new URL(`http://host${path.replaceAll(/[?#]/g, '_')}`).pathname, // dot segments
+  (path) => path.replace(/[?#].*/, ''),
+  (path) => path.toLowerCase(),
+];
+
+test('property: whatever an application makes of a path with encoded slashes, it was allowed as that, too', () => {
+  const piece = fc.constantFrom(
+    'admin',
+    'x',
+    'orders',
+    '12',
+    'public',
+    'a',
+    '',
+    '',
+    '.',
+    '..',
+    'a;v',
+    ';v',
+    'x%3Fa',
+    'X',
+    '%3Bv',
+  );
+  const glue = fc.constantFrom('/', '%2F', '%2f', '%5C');
+  const targets = fc
+    .array(fc.tuple(glue, piece), { minLength: 1, maxLength: 6 })
+    .map((parts) => `/public${parts.flat().join('')}`);
+  const pattern = fc.constantFrom(
+    '/(?:[^/]|%)+',
+    '/[^/]+%2F.*',
+    '/public/.*',
+    '/public(?:%2F|/)[a-z]+',
+    '/[^%]+',
+    '/[a-z]+/[^/]+',
+    '/public/[^/]+/x',
+  );
+  const rule = fc.oneof(
+    permissionOf([...plainPaths, '/public/admin', '/public/orders/12'], plainValues),
+    fc.record({ action: fc.constantFrom('allow' as const, 'deny' as const), http: fc.record({ pathRegex: pattern }) }),
+  );
+  fc.assert(
+    fc.property(
+      fc.array(rule, { minLength: 1, maxLength: 3 }),
+      targets,
+      fc.shuffledSubarray([...steps]),
+      defaults,
+      (permissions, target, taken, defaultAction) => {
+        const policy = [intention('web', 'db', { permissions })];
+        const sent = canonicaliseTarget(target, 'KEEP_UNCHANGED');
+        if (!sent.ok || !/%2F|%5C/.test(sent.path)) return;
+        const read = taken.reduce((path, step) => step(path), sent.path);
+        const asked = (path: string) => ({ method: 'GET', target: path, lines: [] });
+        if (!allows(policy, defaultAction, asked(target), 'web', keeping)) return;
+        const canonical = canonicaliseTarget(read, 'KEEP_UNCHANGED');
+        if (canonical.ok && canonical.path === read)
+          assert.ok(allows(policy, defaultAction, asked(read), 'web', keeping), `${sent.path} read as ${read}`);
+      },
+    ),
+    { numRuns: 5_000 },
+  );
+});
+
 test('property: a rule always matches its own spelling', () => {
-  const exact = fc.constantFrom(...plainPaths, ...oddPaths, '/a//b', '/%61', '/x/../y', '/A/%3B;q/', '/caf%c3%89');
+  const exact = fc.constantFrom(
+    ...plainPaths,
+    ...oddPaths,
+    ...slashedPaths,
+    '/a//b',
+    '/%61',
+    '/x/../y',
+    '/A/%3B;q/',
+    '/caf%c3%89',
+  );
   fc.assert(
     fc.property(exact, fc.boolean(), (path, isPrefix) => {
       const http: HttpMatch = isPrefix ? { pathPrefix: path } : { pathExact: path };
       const request: Request = { method: 'GET', target: path, lines: [] };
       for (const said of ['allow', 'deny'] as const) {
         const policy = [intention('web', 'db', { permissions: [{ action: said, http }] })];
-        assert.equal(allows(policy, said === 'allow' ? 'deny' : 'allow', request), said === 'allow');
+        assert.equal(allows(policy, said === 'allow' ? 'deny' : 'allow', request, 'web', keeping), said === 'allow');
       }
     }),
   );

@@ -1,10 +1,23 @@
+import { hasEncodedSlash } from './canonical-request.ts';
+
 /**
  * What applications behind the mesh may read in one canonical path. A deny matches if any reading does, an allow only if all do; each reading is
  * compared with the rule folded the same way, so that a rule always matches its own spelling.
  */
 
 /** Names of readings, as verdicts show them. */
-export type ReadingName = 'canonical' | 'without parameters' | 'decoded' | 'folded';
+export type ReadingName = 'canonical' | 'without parameters' | 'decoded' | 'folded' | SlashReadingName;
+
+/** Further readings of a path with encoded slashes: which escapes were decoded, and whether a backslash was taken for a slash and runs of slashes were merged. */
+export type SlashReadingName =
+  | 'slashes decoded'
+  | 'slashes decoded to /'
+  | 'slashes decoded and merged'
+  | 'all but slashes decoded'
+  | 'decoded to /'
+  | 'decoded and merged';
+
+const noReadings: ReadonlyMap<SlashReadingName, string> = new Map();
 
 /** The readings of one path, each made when first asked for. */
 export class PathReadings {
@@ -15,6 +28,7 @@ export class PathReadings {
   #decoded: string | undefined;
   #combined: string | undefined;
   #folded: string | undefined;
+  #slashed: ReadonlyMap<SlashReadingName, string> | undefined;
 
   /** @param path canonical (canonical-request.ts) */
   constructor(path: string) {
@@ -54,6 +68,15 @@ export class PathReadings {
     return this.#folded;
   }
 
+  /**
+   * What else may be read in a path with encoded slashes; empty for any other. For patterns only: of exact and prefix rules, which are folded like the path, `folded`
+   * matches wherever one of these does, as the canonicaliser refuses such paths with parameters or dot segments.
+   */
+  get slashed(): ReadonlyMap<SlashReadingName, string> {
+    this.#slashed ??= !this.plain && hasEncodedSlash(this.canonical) ? readSlashes(this.canonical) : noReadings;
+    return this.#slashed;
+  }
+
   /** The reading of that name. */
   named(name: ReadingName): string {
     switch (name) {
@@ -65,6 +88,8 @@ export class PathReadings {
         return this.decoded;
       case 'folded':
         return this.folded;
+      default:
+        return this.slashed.get(name) ?? this.decoded;
     }
   }
 }
@@ -98,6 +123,24 @@ export function foldPrefix(prefix: string): FoldedRule {
   };
 }
 
+function readSlashes(canonical: string): ReadonlyMap<SlashReadingName, string> {
+  const slashes = canonical.replaceAll('%2F', '/').replaceAll('%5C', '\\');
+  const decoded = decodeURIComponent(canonical);
+  return new Map([
+    ['slashes decoded', slashes],
+    ['slashes decoded to /', withSlashes(slashes)],
+    ['slashes decoded and merged', stripParameters(withSlashes(slashes), false)],
+    ['all but slashes decoded', decodeURIComponent(canonical.replaceAll(/%(?=2F|5C)/g, '%25'))],
+    ['decoded to /', withSlashes(decoded)],
+    ['decoded and merged', stripParameters(withSlashes(decoded), false)],
+  ]);
+}
+
+/** As those read it to whom a backslash is a slash. */
+function withSlashes(path: string): string {
+  return path.replaceAll('\\', '/');
+}
+
 /** `/` stays. */
 function withoutTrailingSlash(path: string): string {
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
@@ -105,7 +148,7 @@ function withoutTrailingSlash(path: string): string {
 
 function combine(path: string, isOpen: boolean): string {
   const decoded = decodeURIComponent(path);
-  const compatible = /[^\x00-\x7f]/.test(decoded) ? decoded.normalize('NFKC').replaceAll('\\', '/') : decoded;
+  const compatible = withSlashes(/[^\x00-\x7f]/.test(decoded) ? decoded.normalize('NFKC') : decoded);
   // Whoever parses a decoded path again takes what follows for query or fragment.
   const end = compatible.search(/[?#]/);
   return stripParameters(end < 0 ? compatible : compatible.slice(0, end), isOpen);

@@ -23,9 +23,12 @@ export function compilePathRule(http: HttpMatch): PathRule | undefined {
   return http.pathRegex === undefined ? undefined : regexRule(http.pathRegex);
 }
 
-/** The canonical form of a rule's path. @throws SyntaxError when requests for it are always refused, so that it would never match */
+/**
+ * The canonical form of a rule's path. Encoded slashes stay: some services take them.
+ * @throws SyntaxError when requests for it are always refused, so that it would never match
+ */
 export function canonicalRulePath(path: string): string {
-  const canonical = canonicaliseTarget(path);
+  const canonical = canonicaliseTarget(path, 'KEEP_UNCHANGED');
   if (!canonical.ok)
     throw new SyntaxError(`can never match, because requests like it are refused: ${canonical.reason}`);
   if (canonical.query !== '') throw new SyntaxError('can never match: rules look at the path without the query');
@@ -84,7 +87,8 @@ function isFoldedPrefix(prefix: string, folded: string): boolean {
 
 /**
  * A pattern cannot be folded, so the readings are tried with and without trailing slash, and without regard to case. A pattern that itself speaks of
- * `;` or `%` is spared the readings that have lost them: an allow would otherwise never match its own spelling.
+ * `;` or `%` is spared the readings that have lost them: an allow would otherwise never match its own spelling. Not so of a path with encoded slashes, which
+ * are the reason for asking: an allow of it has to match all readings, `%2F` and `/`, each with the end that it has.
  */
 function regexRule(source: string): PathRule {
   const pattern = compileRegularExpression(source);
@@ -92,22 +96,27 @@ function regexRule(source: string): PathRule {
   const speaksOfEscapes = source.includes('%');
   const matchesEitherWay = (path: string) =>
     pattern.matchesFolded(path) || pattern.matchesFolded(withOtherTrailingSlash(path));
+  const matchesAsItIs = (path: string) => pattern.matches(path) && pattern.matchesFolded(path);
   return {
     permits: (readings) =>
       pattern.matches(readings.canonical) &&
       // Not implied: [^a] matches A, and does not without regard to case.
       matchesEitherWay(readings.canonical) &&
       (readings.plain ||
-        ((speaksOfParameters || matchesEitherWay(readings.stripped)) &&
-          (speaksOfEscapes || matchesEitherWay(readings.decoded)) &&
-          (speaksOfParameters || speaksOfEscapes || matchesEitherWay(readings.combined)))),
+        (readings.slashed.size > 0
+          ? [readings.decoded, readings.combined, ...readings.slashed.values()].every(matchesAsItIs)
+          : (speaksOfParameters || matchesEitherWay(readings.stripped)) &&
+            (speaksOfEscapes || matchesEitherWay(readings.decoded)) &&
+            (speaksOfParameters || speaksOfEscapes || matchesEitherWay(readings.combined)))),
     forbids(readings) {
       if (pattern.matches(readings.canonical)) return 'canonical';
       if (matchesEitherWay(readings.canonical)) return 'folded';
       if (readings.plain) return undefined;
       if (matchesEitherWay(readings.stripped)) return 'without parameters';
       if (matchesEitherWay(readings.decoded)) return 'decoded';
-      return matchesEitherWay(readings.combined) ? 'folded' : undefined;
+      if (matchesEitherWay(readings.combined)) return 'folded';
+      for (const [name, reading] of readings.slashed) if (matchesEitherWay(reading)) return name;
+      return undefined;
     },
   };
 }

@@ -1,7 +1,9 @@
 import { canonicaliseTarget } from './canonical-request.ts';
+import { lookalikesAmong } from './header-rule.ts';
 import type { Intention, IntentionAction } from './intention.ts';
 import { compileIntentions, type RequestFacts } from './intention-decision.ts';
 import { precedenceOf } from './intention-precedence.ts';
+import { type RequestNormalization, strictNormalization } from './request-normalization.ts';
 
 /** A header as a codec reads it. */
 export type Line = readonly [name: string, value: string];
@@ -24,17 +26,32 @@ export function intention(
 
 /** What the evaluator sees of a request. */
 export function facts({ method, lines }: Request, path: string): RequestFacts {
-  return { method, path, headerValues: (name) => lines.filter(([of]) => of === name).map(([, value]) => value) };
+  return {
+    method,
+    path,
+    headerValues: (name) => lines.filter(([of]) => of === name).map(([, value]) => value),
+    headerLookalikes: (name) => lookalikesAmong(lines, name),
+  };
 }
 
-/** The whole way of a request: canonicaliser, then evaluator. */
+/** What a service says of underscores, done to a request; undefined: it is refused. */
+function passed(request: Request, { underscores }: RequestNormalization): Request | undefined {
+  const plain = request.lines.filter(([name]) => !name.includes('_'));
+  if (underscores === 'ALLOW' || plain.length === request.lines.length) return request;
+  return underscores === 'DROP_HEADER' ? { ...request, lines: plain } : undefined;
+}
+
+/** The whole way of a request: what the service says of it, canonicaliser, then evaluator. A redirect is none, but who follows it asks as `UNESCAPE_AND_FORWARD` does. */
 export function allows(
   intentions: readonly Intention[],
   defaultAction: IntentionAction,
-  request: Request,
+  sent: Request,
   source = 'web',
+  words = strictNormalization,
 ) {
-  const canonical = canonicaliseTarget(request.target);
+  const request = passed(sent, words);
+  if (request === undefined) return false;
+  const canonical = canonicaliseTarget(request.target, words.escapedSlashes);
   if (!canonical.ok) return false;
   const policy = compileIntentions({
     destination: 'db',

@@ -45,7 +45,21 @@ function hasPath({ pathExact, pathPrefix, pathRegex }: HttpMatch): boolean {
 type Fold = (path: string, open: boolean) => string;
 const identity: Fold = (path) => path;
 const decode: Fold = (path) => decodeURIComponent(path);
-const combine: Fold = (path, open) => cut(decodeURIComponent(path).normalize('NFKC').split(/[?#]/)[0] ?? '', open);
+const withSlashes: Fold = (path) => path.replaceAll('\\', '/');
+const combine: Fold = (path, open) =>
+  cut(withSlashes(decodeURIComponent(path).normalize('NFKC'), open).split(/[?#]/)[0] ?? '', open);
+const slashes: Fold = (path) => path.split('%2F').join('/').split('%5C').join('\\');
+const allButSlashes: Fold = (path) =>
+  path.split(/(%2F|%5C)/).reduce((out, part, at) => out + (at % 2 === 1 ? part : decodeURIComponent(part)), '');
+/** Further spellings of paths with encoded slashes. */
+const slashed: readonly Fold[] = [
+  slashes,
+  (path, open) => withSlashes(slashes(path, open), open),
+  (path, open) => cut(withSlashes(slashes(path, open), open), open),
+  allButSlashes,
+  (path, open) => withSlashes(decode(path, open), open),
+  (path, open) => cut(withSlashes(decode(path, open), open), open),
+];
 const lower: Fold = (path) => path.toLowerCase();
 
 function cut(path: string, open: boolean): string {
@@ -64,11 +78,12 @@ function cut(path: string, open: boolean): string {
   return `/${out.join('/')}`;
 }
 
-/** Outcome for every reading: four spellings, each as written and in lower case, each with either end. */
+/** Outcome for every reading: four spellings, or ten where slashes are encoded, each as written and in lower case, each with either end. */
 function slowPath(http: HttpMatch, path: string): readonly boolean[] {
   const { pathExact, pathPrefix, pathRegex } = http;
   const outcomes: boolean[] = [];
-  for (const spelling of [identity, cut, decode, combine]) {
+  const spellings = [identity, cut, decode, combine, ...(/%2F|%5C/.test(path) ? slashed : [])];
+  for (const spelling of spellings) {
     for (const casing of [identity, lower]) {
       for (const slash of [false, true]) {
         const reading = casing(spelling(path, false), false);
@@ -91,7 +106,7 @@ function slowPath(http: HttpMatch, path: string): readonly boolean[] {
 }
 
 function canonicalOf(rule: string, open: boolean): string {
-  const canonical = canonicaliseTarget(open ? `${rule}x` : rule);
+  const canonical = canonicaliseTarget(open ? `${rule}x` : rule, 'KEEP_UNCHANGED');
   assert.ok(canonical.ok);
   return open ? canonical.path.slice(0, -1) : canonical.path;
 }

@@ -312,7 +312,9 @@ describe('what the documents say', () => {
       revision: 1,
       nowMs: 0,
     });
-    const verdict = compiled.forSource('web').request({ method, path: canonical.path, headerValues: () => [] });
+    const verdict = compiled
+      .forSource('web')
+      .request({ method, path: canonical.path, headerValues: () => [], headerLookalikes: () => [] });
     return { answer: verdict.allowed ? 'allow' : 'deny', reading: verdict.reading?.split(':')[0] ?? '' };
   }
 

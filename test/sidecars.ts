@@ -10,7 +10,7 @@ import { Sidecar } from '#edge-proxy/sidecar.ts';
 import { Traffic } from '#edge-proxy/traffic.ts';
 import type { Intention, ServiceProtocol } from '#policies/intention.ts';
 import { type SpiffeId, serviceSpiffeId } from '#policies/spiffe-id.ts';
-import type { FeedEndpoint, FeedJwtProvider } from '#policies/wire/feed.ts';
+import type { FeedEndpoint, FeedJwtProvider, FeedNormalization } from '#policies/wire/feed.ts';
 import type { FeedRouting, Locality } from '#policies/wire/feed-routing.ts';
 import { createMetrics } from '#runtime/metrics.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
@@ -200,11 +200,24 @@ export class Mesh {
 
   /** Hands `web` its upstream, as the feed would. */
   feedUpstream(
-    change: { endpoints?: readonly FeedEndpoint[]; resilience?: object; protocol?: ServiceProtocol } = {},
+    change: {
+      endpoints?: readonly FeedEndpoint[];
+      resilience?: object;
+      protocol?: ServiceProtocol;
+      normalization?: FeedNormalization;
+    } = {},
   ): void {
+    const { normalization } = change;
     const { protocol = this.#options.protocol ?? 'http', resilience = this.#options.resilience ?? {} } = change;
     const endpoints = change.endpoints ?? this.instances.map(({ inboundPort }, index) => endpoint(index, inboundPort));
-    this.feed(this.web, [{ kind: 'upstream', name: 'db', protocol, endpoints: [...endpoints], resilience }]);
+    const said = normalization === undefined ? {} : { normalization };
+    this.feed(this.web, [{ kind: 'upstream', name: 'db', protocol, endpoints: [...endpoints], resilience, ...said }]);
+  }
+
+  /** Hands both proxies what `db` lets pass of requests, as the feed would. */
+  feedNormalization(normalization: FeedNormalization): void {
+    this.feedUpstream({ normalization });
+    for (const { sidecar } of this.instances) this.feed(sidecar, [{ kind: 'limits', name: 'db', normalization }]);
   }
 
   /** Hands `web` its upstream with routes, as the feed would. */

@@ -149,7 +149,7 @@ test('permissions: a service that is tcp denies them all and the writer is told;
       await send(catalog, 'POST', '/v1/mesh/intentions/check', {
         body: { source: 'web', destination: 'db', ...question },
       })
-    ).json as { allowed: boolean; rule: string; reason: string; reading?: string; warning?: string };
+    ).json as { allowed: boolean; rule: string; reason: string; reading?: string; path?: string; warning?: string };
   const body = {
     Permissions: [
       { Action: 'deny', HTTP: { PathPrefix: '/orders/admin' } },
@@ -172,7 +172,25 @@ test('permissions: a service that is tcp denies them all and the writer is told;
   const admin = await ask({ path: '/orders/x/../%61dmin' });
   assert.equal(admin.allowed, false);
   assert.match(admin.rule, /permission 1 \(deny\)/);
-  assert.match((await ask({ path: '/a%2fb' })).rule, /request target/);
+  const slash = { path: '/orders%2Fa%64min', method: 'GET' };
+  assert.match((await ask(slash)).rule, /request target/);
+  assert.match((await ask(slash)).reason, /PathWithEscapedSlashesAction of db/);
+  const underscored = { path: '/orders', headers: { x_a: 'b' } };
+  assert.match((await ask(underscored)).rule, /HeadersWithUnderscoresAction/);
+  for (const [action, expected] of [
+    ['KEEP_UNCHANGED', { allowed: false, path: '/orders%2Fadmin', reading: 'decoded: /orders/admin' }],
+    ['UNESCAPE_AND_FORWARD', { allowed: false, path: '/orders/admin', reading: 'canonical: /orders/admin' }],
+    ['UNESCAPE_AND_REDIRECT', { allowed: false, path: '/orders/admin', reading: 'canonical: /orders/admin' }],
+  ] as const) {
+    const words = { PathWithEscapedSlashesAction: action, HeadersWithUnderscoresAction: 'DROP_HEADER' };
+    const HTTP = { Incoming: { RequestNormalization: words } };
+    await send(catalog, 'PUT', '/v1/config', { body: { ...defaults, HTTP } });
+    const { allowed, path, reading, reason } = await ask(slash);
+    assert.deepEqual({ allowed, path, reading }, expected);
+    assert.equal(/sent there first/.test(reason), action === 'UNESCAPE_AND_REDIRECT');
+    assert.equal((await ask(underscored)).allowed, true);
+    if (action === 'KEEP_UNCHANGED') assert.equal((await ask({ path: '/orders/a%2Fb' })).allowed, true);
+  }
   const back = await send(catalog, 'PUT', '/v1/config', { body: { ...defaults, Protocol: 'tcp' } });
   assert.match(back.headers.get('x-selvedge-warning') ?? '', /Protocol is http/);
 });

@@ -1,5 +1,12 @@
 import type { Intention } from '#policies/intention.ts';
-import type { FeedIntentions, FeedLimits, FeedMeshNames, FeedUpstream } from '#policies/wire/feed.ts';
+import type { RequestNormalization } from '#policies/request-normalization.ts';
+import type {
+  FeedIntentions,
+  FeedLimits,
+  FeedMeshNames,
+  FeedNormalization,
+  FeedUpstream,
+} from '#policies/wire/feed.ts';
 import { jwtProvidersOf } from '../jwt/providers.ts';
 import type { CatalogParts } from '../parts.ts';
 import type { Topic } from '../state/topics.ts';
@@ -95,7 +102,10 @@ export class FeedResources {
   #render(key: ResourceKey): { json: string; topics: readonly Topic[] } {
     if (key === meshNamesKey) return { json: JSON.stringify(this.meshNames()), topics: ['instances'] };
     const [kind, name] = split(key);
-    if (kind === 'limits') return { json: JSON.stringify(this.limits(name)), topics: [`resilience/${name}`] };
+    if (kind === 'limits') {
+      const topics: Topic[] = [`resilience/${name}`, `entry/service-defaults/${name}`, 'entry/mesh/mesh'];
+      return { json: JSON.stringify(this.limits(name)), topics };
+    }
     // An intention for `*` concerns everyone's intentions, proxy-defaults everyone's protocol.
     if (kind === 'intentions') {
       return { json: JSON.stringify(this.intentions(name)), topics: [`destination/${name}`, 'destination/*'] };
@@ -120,7 +130,12 @@ export class FeedResources {
 
   limits(name: string): FeedLimits {
     const { requestLimit } = resilienceOf(this.#parts, name);
-    return { kind: 'limits', name, ...(requestLimit === undefined ? {} : { requestLimit }) };
+    return {
+      kind: 'limits',
+      name,
+      ...(requestLimit === undefined ? {} : { requestLimit }),
+      ...this.#normalization(name),
+    };
   }
 
   /** Services with an instance in the mesh and a port at which an application could be called. */
@@ -137,16 +152,35 @@ export class FeedResources {
     return { kind: 'mesh-names', name: 'mesh', services: named };
   }
 
+  /** Left out where it says nothing, so that older proxies understand the rest. */
+  #normalization(name: string): { readonly normalization?: FeedNormalization } {
+    const normalization = saying(this.#parts.state.normalizationOf(name));
+    return Object.keys(normalization).length === 0 ? {} : { normalization };
+  }
+
   /** With entries that can't be compiled nobody is called: the instances at hand may not be those that were meant. */
   #upstream(name: string, routing: UpstreamRouting['routing']): FeedUpstream {
     const { state, context } = this.#parts;
     if (routing === 'flawed')
       context.log.error({ upstream: name }, 'discovery chain not compiled: its callers are told of no instance');
-    const common = { kind: 'upstream', name, protocol: state.protocolOf(name) } as const;
+    const common = {
+      kind: 'upstream',
+      name,
+      protocol: state.protocolOf(name),
+      ...this.#normalization(name),
+    } as const;
     const resilience = callersPolicy(this.#parts, name);
     if (routing === undefined) return { ...common, endpoints: endpointsOf(state, name, this.#parts), resilience };
     return { ...common, endpoints: [], resilience, ...(routing === 'flawed' ? {} : { routing }) };
   }
+}
+
+/** Only what is not as strict as it is anyway. */
+function saying({ escapedSlashes, underscores }: RequestNormalization): FeedNormalization {
+  return {
+    ...(escapedSlashes === 'REJECT_REQUEST' ? {} : { escapedSlashes }),
+    ...(underscores === 'REJECT_REQUEST' ? {} : { underscores }),
+  };
 }
 
 function split(key: Exclude<ResourceKey, typeof meshNamesKey>): ['intentions' | 'upstream' | 'limits', string] {

@@ -151,6 +151,43 @@ test('limits are told to who asks for them, also when they end', async (t) => {
   silent.close();
 });
 
+test('what a service lets pass is told to its proxies and to its callers, when it changes, for it and for all', async (t) => {
+  const catalog = await startTestCatalog(t);
+  const feed = await follow(catalog, 'proxy=p&service=web&upstream=db&limits=1');
+  /** What is said of `web`, which answers, and of `db`, which is called; undefined: nothing changed. */
+  const told = async () => {
+    const { resources } = await feed.update();
+    const of = (kind: string) => {
+      const found = resources.find((resource) => resource.kind === kind);
+      return found !== undefined && 'normalization' in found ? found.normalization : undefined;
+    };
+    return [of('limits'), of('upstream')];
+  };
+  const words = (escapedSlashes: string, underscores: string) => ({
+    HTTP: {
+      Incoming: {
+        RequestNormalization: {
+          PathWithEscapedSlashesAction: escapedSlashes,
+          HeadersWithUnderscoresAction: underscores,
+        },
+      },
+    },
+  });
+  assert.deepEqual(await told(), [undefined, undefined]);
+  await entry(catalog, 'service-defaults', 'web', words('KEEP_UNCHANGED', ''));
+  assert.deepEqual(await told(), [{ escapedSlashes: 'KEEP_UNCHANGED' }, undefined]);
+  await entry(catalog, 'mesh', 'mesh', words('UNESCAPE_AND_FORWARD', 'ALLOW'));
+  assert.deepEqual(await told(), [
+    { escapedSlashes: 'KEEP_UNCHANGED', underscores: 'ALLOW' },
+    { escapedSlashes: 'UNESCAPE_AND_FORWARD', underscores: 'ALLOW' },
+  ]);
+  await entry(catalog, 'service-defaults', 'db', words('REJECT_REQUEST', 'DROP_HEADER'));
+  assert.deepEqual(await told(), [undefined, { underscores: 'DROP_HEADER' }]);
+  assert.equal((await send(catalog, 'DELETE', '/v1/config/mesh/mesh')).status, 200);
+  assert.deepEqual(await told(), [{ escapedSlashes: 'KEEP_UNCHANGED' }, undefined]);
+  feed.close();
+});
+
 function upstreamIn({ resources }: { readonly resources: readonly FeedResource[] }): FeedUpstream {
   const upstream = resources.find((resource) => resource.kind === 'upstream');
   assert.ok(upstream?.kind === 'upstream');

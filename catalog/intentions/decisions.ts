@@ -1,4 +1,5 @@
 import { canonicaliseTarget } from '#policies/canonical-request.ts';
+import { type HeaderLine, lookalikesAmong } from '#policies/header-rule.ts';
 import { type CompiledIntentions, compileIntentions, type Verdict } from '#policies/intention-decision.ts';
 import { type SpiffeId, serviceIdentityOf } from '#policies/spiffe-id.ts';
 import type { CatalogParts } from '../parts.ts';
@@ -39,26 +40,41 @@ export class Decisions {
   /** The verdict on one request, and its path in the form that the proxies judge; a target that has none is refused. */
   request(source: string, destination: string, request: HypotheticalRequest): Verdict & { readonly path?: string } {
     const compiled = this.#compile(destination);
-    const target = canonicaliseTarget(request.path);
+    const { escapedSlashes, underscores } = this.#parts.state.normalizationOf(destination);
+    const refused = (rule: string, reason: string): Verdict => ({
+      allowed: false,
+      rule: `${rule} (deny)`,
+      reason,
+      revision: compiled.revision,
+    });
+    const target = canonicaliseTarget(request.path, escapedSlashes);
     if (!target.ok) {
-      const reason = `The target of the request has no canonical form: ${target.reason}.`;
-      return { allowed: false, rule: 'request target (deny)', reason, revision: compiled.revision };
+      const hint = canonicaliseTarget(request.path, 'KEEP_UNCHANGED').ok
+        ? ` What becomes of encoded slashes says PathWithEscapedSlashesAction of ${destination}.`
+        : '';
+      return refused('request target', `The target of the request has no canonical form: ${target.reason}.${hint}`);
     }
-    const headers = new Map<string, readonly string[]>();
-    for (const [name, value] of Object.entries(request.headers)) {
-      const lines = typeof value === 'string' ? [value] : value;
-      headers.set(name.toLowerCase(), [...(headers.get(name.toLowerCase()) ?? []), ...lines]);
-    }
+    const sent = Object.entries(request.headers).flatMap(([name, value]) =>
+      (typeof value === 'string' ? [value] : value).map((line): HeaderLine => [name.toLowerCase(), line]),
+    );
+    const plain = sent.filter(([name]) => !name.includes('_'));
+    if (underscores === 'REJECT_REQUEST' && plain.length < sent.length)
+      return refused('HeadersWithUnderscoresAction', `${destination} takes no header with an underscore in its name.`);
+    const lines = underscores === 'ALLOW' ? sent : plain;
     const verdict = compiled.forSource(source).request({
       method: request.method,
       path: target.path,
-      headerValues: (name) => headers.get(name) ?? [],
+      headerValues: (name) => lines.filter(([of]) => of === name).map(([, value]) => value),
+      headerLookalikes: (name) => lookalikesAmong(lines, name),
       token: (provider) => {
         const claims = new Map(Object.entries(request.tokens ?? {})).get(provider);
         return claims === undefined ? { valid: false, flaw: 'the request carries no token' } : { valid: true, claims };
       },
     });
-    return { ...verdict, path: target.path };
+    if (target.unescaped !== true || escapedSlashes !== 'UNESCAPE_AND_REDIRECT')
+      return { ...verdict, path: target.path };
+    const reason = `${verdict.reason} The caller is sent there first: its path has encoded slashes.`;
+    return { ...verdict, reason, path: target.path };
   }
 
   /** The service that an identity is in intentions: of the own trust domain, as the proxies read it. */

@@ -105,7 +105,7 @@ test('one wrong intention and nothing of the file is written', async (t) => {
     [
       fileOf([
         good,
-        { source: 'api', destination: 'db', permissions: [{ action: 'deny', http: { pathPrefix: '/a/%2f' } }] },
+        { source: 'api', destination: 'db', permissions: [{ action: 'deny', http: { pathPrefix: '/a/%00' } }] },
       ]),
       'SLV-5004',
     ],

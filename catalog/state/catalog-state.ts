@@ -1,6 +1,8 @@
 import { protocolOfAll } from '#policies/config-entries/proxy-defaults.ts';
+import { normalizationSaid } from '#policies/config-entries/request-normalization.ts';
 import { protocolSaid } from '#policies/config-entries/service-defaults.ts';
 import type { ServiceProtocol } from '#policies/intention.ts';
+import type { RequestNormalization } from '#policies/request-normalization.ts';
 import type { KeyValue, RangeResult, WatchBatch, WatchEvent } from '#store/contract.ts';
 import { type CheckRecord, Checks } from './checks.ts';
 import { ConfigEntries } from './config-entries.ts';
@@ -53,6 +55,12 @@ export class CatalogState {
     const own = this.config.get('service-defaults', service)?.record.Protocol;
     const ofAll = this.config.get('proxy-defaults', 'global')?.record;
     return protocolSaid(own) ?? protocolSaid(protocolOfAll(ofAll)) ?? 'tcp';
+  }
+
+  /** What a service lets pass of requests: of its service-defaults, else of mesh. */
+  normalizationOf(service: string): RequestNormalization {
+    const own = this.config.get('service-defaults', service)?.record;
+    return normalizationSaid(own, this.config.get('mesh', 'mesh')?.record);
   }
 
   /** Takes over one revision of the store. */

@@ -92,6 +92,7 @@ export class ConfigEntries {
     touch(`entry/${Kind}/${Name}`);
     if (Kind === 'service-intentions') touch(`destination/${Name}`);
     if (Kind === 'jwt-provider') touch('destination/*'); // whoever asks for its tokens
+    if (Kind === 'mesh') touch('upstream/*'); // what all services let pass
     if (Kind !== 'service-defaults' && Kind !== 'proxy-defaults') return;
     const services = Kind === 'service-defaults' ? Name : '*';
     touch(`upstream/${services}`);

@@ -19,7 +19,7 @@ export function defineConfigEntryCommands(program: Command): void {
     async run(options, [file = '']) {
       const body = readEntry(file);
       await catalogClient(options).send('PUT', '/v1/config', body);
-      say(`${body.Kind} ${body.Name} stored`);
+      say(`${[body.Kind, body.Name].join(' ').trim()} stored`);
     },
   });
   defineCommand(entry, {
@@ -48,7 +48,11 @@ function path(kind: string, name: string): string {
   return `/v1/config/${encodeURIComponent(kind)}/${encodeURIComponent(name)}`;
 }
 
-const entrySchema = z.looseObject({ Kind: z.string(), Name: z.string() });
+/** Of `mesh` there is one, which Consul does not name. */
+const entrySchema = z.union([
+  z.looseObject({ Kind: z.literal('mesh'), Name: z.string().exactOptional() }),
+  z.looseObject({ Kind: z.string(), Name: z.string() }),
+]);
 
 function readEntry(file: string): z.infer<typeof entrySchema> {
   let value: unknown;

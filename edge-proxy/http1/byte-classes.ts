@@ -21,6 +21,7 @@ export const CR = 0x0d;
 export const SP = 0x20;
 export const COLON = 0x3a;
 export const SEMICOLON = 0x3b;
+export const UNDERSCORE = 0x5f;
 export const DEL = 0x7f;
 
 const table = new Uint8Array(256);

@@ -1,3 +1,4 @@
+import type { HeaderLine } from '#policies/header-rule.ts';
 import { HOST, headerKind, OTHER, sameName } from './header-kind.ts';
 
 /** What forwardableHeaders reads of a head: RequestHead and ResponseHead both have it. */
@@ -38,6 +39,29 @@ export function headerValues(headers: readonly string[], lowerCaseName: string):
     if (name.length === lowerCaseName.length && sameName(name, lowerCaseName)) values.push(headers[at + 1] as string);
   }
   return values;
+}
+
+const noLines: readonly HeaderLine[] = [];
+
+/** The lines whose names differ from that one in `-` and `_` only, with those of that name; [] where there are but those: policies/header-rule.ts. */
+export function headerLookalikes(headers: readonly string[], lowerCaseName: string): readonly HeaderLine[] {
+  const dashed = lowerCaseName.replaceAll('_', '-');
+  let others = false;
+  for (let at = 0; at < headers.length && !others; at += 2) {
+    const name = headers[at] as string;
+    others = looksLike(name, dashed) && !sameName(name, lowerCaseName);
+  }
+  if (!others) return noLines;
+  const lines: HeaderLine[] = [];
+  for (let at = 0; at < headers.length; at += 2) {
+    const name = headers[at] as string;
+    if (looksLike(name, dashed)) lines.push([name.toLowerCase(), headers[at + 1] as string]);
+  }
+  return lines;
+}
+
+function looksLike(name: string, dashed: string): boolean {
+  return name.length === dashed.length && (sameName(name, dashed) || sameName(name.replaceAll('_', '-'), dashed));
 }
 
 function isListed(name: string, lowerCaseNames: readonly string[]): boolean {

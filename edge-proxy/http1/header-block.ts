@@ -1,4 +1,17 @@
-import { allOf, byteClass, COLON, CR, DIGIT, FIELD, HTAB, LF, SP, TOKEN, TOKEN_NO_UNDERSCORE } from './byte-classes.ts';
+import {
+  allOf,
+  byteClass,
+  COLON,
+  CR,
+  DIGIT,
+  FIELD,
+  HTAB,
+  LF,
+  SP,
+  TOKEN,
+  TOKEN_NO_UNDERSCORE,
+  UNDERSCORE,
+} from './byte-classes.ts';
 import type { Fault } from './fault.ts';
 import {
   CONNECTION,
@@ -25,6 +38,8 @@ const maxConnectionOptions = 16;
 export class HeaderBlock {
   /** name, value, … as sent. A fresh array for each head. */
   headers: string[] = [];
+  /** A name holds an underscore. */
+  underscored = false;
   /** Where the head ends in the text: behind the empty line. */
   end = 0;
   host: string | undefined;
@@ -45,7 +60,6 @@ export class HeaderBlock {
   /** Reads from `at` (behind the start line) to the empty line. Returns what is wrong, or nothing. */
   read(text: string, start: number, limits: Http1Limits): Fault | undefined {
     this.#reset();
-    const nameFlags = limits.allowUnderscores ? TOKEN : TOKEN_NO_UNDERSCORE;
     const maxEntries = limits.maxHeaders * 2;
     const headers = this.headers;
     let at = start;
@@ -57,7 +71,11 @@ export class HeaderBlock {
         return undefined;
       }
       const nameStart = at;
-      while ((byteClass(code) & nameFlags) !== 0) code = text.charCodeAt(++at);
+      while ((byteClass(code) & TOKEN_NO_UNDERSCORE) !== 0) code = text.charCodeAt(++at);
+      if (code === UNDERSCORE && limits.allowUnderscores) {
+        this.underscored = true;
+        while ((byteClass(code) & TOKEN) !== 0) code = text.charCodeAt(++at);
+      }
       if (code !== COLON || at === nameStart) return nameFault(code, at === nameStart);
       const name = text.slice(nameStart, at);
       code = text.charCodeAt(++at);
@@ -81,6 +99,7 @@ export class HeaderBlock {
 
   #reset(): void {
     this.headers = [];
+    this.underscored = false;
     this.host = undefined;
     this.contentLength = -1;
     this.chunked = false;

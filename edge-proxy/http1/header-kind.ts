@@ -14,12 +14,14 @@ export const HOP_BY_HOP = 7;
 export const IDENTITY = 8;
 
 /**
- * True when `text` reads `lower` from `start` on, letters compared without case. Both must be of token characters: `|0x20` maps
+ * True when `text` reads `lower` from `start` on, letters compared without case. Both must be of token characters: up to `z`, `|0x20` maps
  * nothing but A-Z onto a-z there.
  */
 export function sameName(text: string, lower: string, start = 0): boolean {
   for (let at = 0; at < lower.length; at++) {
-    if ((text.charCodeAt(start + at) | 0x20) !== lower.charCodeAt(at)) return false;
+    const code = text.charCodeAt(start + at);
+    const wanted = lower.charCodeAt(at);
+    if (code !== wanted && ((code | 0x20) !== wanted || wanted > 0x7a)) return false;
   }
   return true;
 }

@@ -11,7 +11,10 @@ export interface Http1Limits {
   readonly maxTrailerBytes: number;
   /** Interim answers (1xx) before the final one. */
   readonly maxInformational: number;
-  /** Take header names with `_`. Off for requests: CGI-like applications read `_` and `-` alike (CVE-2024-10006). */
+  /**
+   * Take header names with `_`. Off for requests, as CGI-like applications read `_` and `-` alike (CVE-2024-10006), but where somebody behind the decoder judges them
+   * (edge-proxy/normalised-request.ts).
+   */
   readonly allowUnderscores: boolean;
   /** Take TRACE, which hands headers back that scripts may not read. */
   readonly allowTrace: boolean;

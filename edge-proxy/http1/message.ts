@@ -29,6 +29,8 @@ export interface RequestHead {
   readonly minorVersion: 0 | 1;
   /** name, value, name, value: names in original case, values without blanks around, in the order sent. Latin1. */
   readonly headers: readonly string[];
+  /** The name of a header holds an underscore: what becomes of it is its service's to say (edge-proxy/normalised-request.ts). */
+  readonly underscored: boolean;
   /** Host, or the authority of an absolute target (they agree). As sent. Undefined only in HTTP/1.0. */
   readonly host: string | undefined;
   readonly framing: Framing;

@@ -43,6 +43,7 @@ export function readRequestHead(
     target,
     minorVersion,
     headers: block.headers,
+    underscored: block.underscored,
     host,
     framing,
     keepAlive: !block.close && (minorVersion === 1 || block.keepAlive),

@@ -28,9 +28,10 @@ export function readRequest(request: TunnelRequest): RequestHead | Fault {
   let takesTrailers = false;
   let cookie: string | undefined;
   let grpc = false;
+  let underscored = false;
   const headers = ['host', ''];
   for (const [name, value] of request.headers) {
-    if (name.includes('_')) return underscore;
+    underscored ||= name.includes('_');
     switch (headerKind(name)) {
       case HOST:
         if (host !== undefined && host !== value) return otherHost;
@@ -64,6 +65,7 @@ export function readRequest(request: TunnelRequest): RequestHead | Fault {
     target: path,
     minorVersion: 1,
     headers,
+    underscored,
     host,
     framing: framingOf(request.whole, length),
     keepAlive: true,
@@ -95,7 +97,6 @@ const connectMethod: Fault = { kind: 'method', reason: 'CONNECT is not offered' 
 const traceMethod: Fault = { kind: 'method', reason: 'TRACE is not offered' };
 const longTarget: Fault = { kind: 'target-size', reason: 'the path is too long' };
 const badPath: Fault = { kind: 'start-line', reason: ':path is neither a path nor `*` with OPTIONS' };
-const underscore: Fault = { kind: 'header', reason: 'a header name holds an underscore' };
 const missingHost: Fault = { kind: 'host', reason: 'neither :authority nor Host' };
 const badHost: Fault = { kind: 'host', reason: ':authority is not a host name or address with an optional port' };
 const otherHost: Fault = { kind: 'host', reason: 'Host is not :authority, or there is more than one' };

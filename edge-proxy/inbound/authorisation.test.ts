@@ -71,6 +71,77 @@ describe('requests', () => {
     }
   });
 
+  test('odd requests: as the service says, from one request to the next, at both proxies and at the inbound port', async (t) => {
+    const rules = permissions(
+      { action: 'deny', http: { pathPrefix: '/repos/group/secret' } },
+      { action: 'deny', http: { pathPrefix: '/', headers: [{ name: 'x-role', exact: 'guest' }] } },
+      { action: 'allow', http: { pathPrefix: '/repos/' } },
+      { action: 'allow', http: { pathExact: '/files/a%2Fb' } },
+    );
+    const echo = createServer((request, response) =>
+      response.end(`${request.url} ${request.rawHeaders.filter((word) => /_/.test(word))}.`),
+    );
+    const mesh = await startMesh(t, { applications: [echo], intentions: rules });
+    const straight = async (path: string, more: string) => {
+      const { peer } = await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current);
+      await mesh.keep(peer).send(`GET ${path} HTTP/1.1\r\nHost: db\r\n${closing}${more}\r\n`).untilEnded();
+      return peer.text;
+    };
+    const both = async (path: string, more: string) => (await ask(mesh, 'GET', path, more)).text;
+    const disguised = 'Content_Length: 7\r\nSelvedge_Source: spiffe://evil/x\r\nX_Forwarded-Client_Cert: x\r\n';
+    for (const [normalization, rows] of [
+      [
+        {},
+        [
+          ['/repos/a%2fb', '', /^HTTP\/1\.1 400 .*SLV-4011.*it has an encoded \//s],
+          ['/repos/a', 'x_a: b\r\n', /^HTTP\/1\.1 400 .*SLV-4201.*underscore/s],
+        ],
+      ],
+      [
+        { escapedSlashes: 'KEEP_UNCHANGED', underscores: 'ALLOW' },
+        [
+          ['/repos/a%2fb?c', '', /^HTTP\/1\.1 200 .*\r\n\/repos\/a%2Fb\?c \.$/s],
+          ['/files/a%2Fb', '', /^HTTP\/1\.1 200 /],
+          ['/repos/group%2Fsecret', '', /^HTTP\/1\.1 403 .*SLV-4001/s],
+          ['/repos/group%2fSecre%74', '', /^HTTP\/1\.1 403 /],
+          ['/repos%2Fa', '', /^HTTP\/1\.1 403 /],
+          ['/repos/a%2F..%2Fb', '', /^HTTP\/1\.1 400 .*dot segment beside an encoded slash/s],
+          ['/repos/a', 'X_A: b\r\n', /\/repos\/a X_A\.$/],
+          ['/repos/a', `X_A: b\r\n${disguised}`, /\/repos\/a X_A\.$/],
+          ['/repos/a', 'X_Role: guest\r\n', /^HTTP\/1\.1 403 /],
+          ['/repos/a', 'X-Role: user\r\nx_role: guest\r\n', /^HTTP\/1\.1 403 /],
+        ],
+      ],
+      [
+        { escapedSlashes: 'UNESCAPE_AND_FORWARD', underscores: 'DROP_HEADER' },
+        [
+          ['/repos/a%2F..%5cb', '', /\r\n\/repos\/b \.$/],
+          ['/repos/group%2Fsecret', '', /^HTTP\/1\.1 403 /],
+          ['/repos%2F%2Fgroup/x%2F..%2Fsecret', '', /^HTTP\/1\.1 403 /],
+          ['/repos/a', 'X_Role: guest\r\nX_A: b\r\n', /\/repos\/a \.$/],
+        ],
+      ],
+      [
+        { escapedSlashes: 'UNESCAPE_AND_REDIRECT' },
+        [
+          ['/%2F/repos/a%2Fb?c=%2f', '', /^HTTP\/1\.1 307 .*\r\nLocation: \/repos\/a\/b\?c=%2f\r\n.*SLV-4017/s],
+          ['/repos/a', 'x_a: b\r\n', /^HTTP\/1\.1 400 .*SLV-4201/s],
+        ],
+      ],
+    ] as const) {
+      mesh.feedNormalization(normalization);
+      for (const [path, more, expected] of rows) {
+        assert.match(await both(path, more), expected, `${path} ${more}`);
+        assert.match(await straight(path, more), expected, `${path} ${more} at the inbound port`);
+      }
+    }
+    const { reading } = mesh.decisions.find(({ rule }) => rule === 'web -> db permission 1 (deny)') ?? {};
+    assert.match(reading ?? '', /^(?:decoded|canonical): \/repos\/group\/secret/);
+    // What only one of the two lets pass does not pass.
+    mesh.feedUpstream({ normalization: { escapedSlashes: 'KEEP_UNCHANGED' } });
+    assert.match(await both('/repos/a%2Fb', ''), /^HTTP\/1\.1 307 /);
+  });
+
   for (const when of ['before its answer', 'within its answer'] as const) {
     test(`a request under way is cut ${when} within a second`, async (t) => {
       let applicationLeft = false;

@@ -1,13 +1,13 @@
-import { canonicaliseTarget } from '#policies/canonical-request.ts';
 import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
 import type { RequestFacts, Verdict } from '#policies/intention-decision.ts';
 import type { SourceCalls } from '../calls/recent-calls.ts';
 import type { AnswerSink, BreakPoint, ClientStream, OutgoingRequest } from '../client-stream.ts';
 import { traitsTowards, untranslatable } from '../http-translation.ts';
 import type { Refusal } from '../http1/fault.ts';
-import { forwardableHeaders, headerValues } from '../http1/forwardable-headers.ts';
+import { forwardableHeaders, headerLookalikes, headerValues } from '../http1/forwardable-headers.ts';
 import { pushHost } from '../http1/head-encoder.ts';
 import type { RequestHead, ResponseHead } from '../http1/message.ts';
+import { normalise } from '../normalised-request.ts';
 import { isIdempotent } from '../resilience/idempotency.ts';
 import type { RequestSink, ServerStream } from '../server-stream.ts';
 import { RequestTokens } from '../tokens/request-tokens.ts';
@@ -85,15 +85,16 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
 
   // RequestSink: what the caller sends.
 
-  onRequest(head: RequestHead): void {
-    const target = head.target === '*' ? { ok: true as const, path: '*', query: '' } : canonicaliseTarget(head.target);
+  onRequest(sent: RequestHead): void {
+    const { view, nothingKnown } = this.#context;
+    const target = normalise(sent, view.normalization);
     if (!target.ok) {
       this.#path = '';
-      this.#refuse('SLV-4011', 'canonical path', target.reason);
+      this.#refuse(target.code, target.rule, target.reason, target.headers);
       return;
     }
+    const { head } = target;
     this.#path = target.path;
-    const { view, nothingKnown } = this.#context;
     // A stream for HTTP/1.1 was told so when it was opened; a request of HTTP/2 is a stream.
     if (view.inbound === undefined && this.#server.version === 2) {
       this.#refuse('SLV-4008', nothingKnown.rule, nothingKnown.reason, notReached);
@@ -113,6 +114,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
       method: head.method,
       path: target.path,
       headerValues: (name) => headerValues(head.headers, name),
+      headerLookalikes: (name) => headerLookalikes(head.headers, name),
       token: tokens?.token,
     };
     const verdict = this.#caller.policy?.request(facts) ?? this.#context.nothingKnown;

@@ -1,4 +1,3 @@
-import { canonicaliseTarget } from '#policies/canonical-request.ts';
 import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
 import type { ResiliencePolicy } from '#policies/resilience.ts';
 import { rewritePrefix } from '#policies/routing/prefix-rewrite.ts';
@@ -8,6 +7,7 @@ import { forwardableHeaders, headerValues } from '../http1/forwardable-headers.t
 import { pushHost } from '../http1/head-encoder.ts';
 import type { RequestHead, ResponseHead } from '../http1/message.ts';
 import type { IdleGuard } from '../idle-sweep.ts';
+import { normalise } from '../normalised-request.ts';
 import type { RequestSink, ServerStream, ServingContext } from '../server-stream.ts';
 import type { EdgeTraffic, Traffic } from '../traffic.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
@@ -56,14 +56,15 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
 
   // RequestSink: what the local application sends.
 
-  onRequest(head: RequestHead): void {
+  onRequest(sent: RequestHead): void {
     const { upstream } = this.#context;
-    const target = head.target === '*' ? { ok: true as const, path: '*', query: '' } : canonicaliseTarget(head.target);
+    const target = normalise(sent, upstream.normalization);
     if (!target.ok) {
       this.#path = '';
-      this.#refuse('SLV-4011', 'canonical path', target.reason);
+      this.#refuse(target.code, target.rule, target.reason, undefined, target.headers);
       return;
     }
+    const { head } = target;
     this.#path = target.path;
     const misfit = untranslatable(upstream.name, upstream.protocol, head);
     if (misfit !== undefined) {
@@ -227,7 +228,10 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
       headerValues: (name) => headerValues(head.headers, name),
     });
     const { match = {}, prefixRewrite } = course.route.says;
-    const rewritten = prefixRewrite === undefined ? undefined : rewritePrefix(path, query, match, prefixRewrite);
+    const rewritten =
+      prefixRewrite === undefined
+        ? undefined
+        : rewritePrefix(path, query, match, prefixRewrite, this.#context.upstream.normalization);
     if (rewritten?.ok === false) {
       this.#refuse('SLV-4011', 'canonical path', `as the route rewrites it: ${rewritten.reason}`);
       return;
@@ -273,10 +277,13 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
     exchange.start();
   }
 
-  /** @param known the decision of the proxy that refused, where it was another one */
-  #refuse(code: ErrorCode, rule: string, reason: string, known?: string): void {
+  /**
+   * @param known   the decision of the proxy that refused, where it was another one
+   * @param headers of the answer, flat
+   */
+  #refuse(code: ErrorCode, rule: string, reason: string, known?: string, headers?: readonly string[]): void {
     const decision = known ?? this.#record(code, rule, reason);
-    this.#server.error({ status: errorCatalogue[code].status, code, reason }, decision);
+    this.#server.error({ status: errorCatalogue[code].status, code, reason }, decision, headers);
   }
 
   #record(code: ErrorCode, rule: string, reason: string): string {

@@ -136,6 +136,8 @@ class NamedRequests implements RequestSink {
     this.#stopWaiting = undefined;
     if (found.kind === 'refused') {
       this.#refuse(found.code, name, found.reason);
+    } else if (head.method === 'CONNECT' && head.underscored) {
+      this.#refuse('SLV-4201', name, 'a header name holds an underscore');
     } else if (head.method === 'CONNECT') {
       this.#connectTo = found.upstream;
     } else {

@@ -1,5 +1,6 @@
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { ServiceProtocol } from '#policies/intention.ts';
+import { strictNormalization } from '#policies/request-normalization.ts';
 import { defaultResiliencePolicy, type ResiliencePolicy } from '#policies/resilience.ts';
 import type { RoutedRequest } from '#policies/routing/route-match.ts';
 import type { CompiledRoute, RouteEnd } from '#policies/routing/route-table.ts';
@@ -57,6 +58,8 @@ export class Upstream {
   readonly edge: EdgeTraffic;
   /** tcp until the catalog says otherwise: bytes pass, nothing is read into them. */
   protocol: ServiceProtocol = 'tcp';
+  /** What its callers may ask of it. */
+  normalization = strictNormalization;
   /** It made room for another: connections that were opened for it have to end. */
   closed = false;
   /** Where every call goes. Undefined: `course` says where. Almost always there, and then a request costs nothing for routing. */
@@ -79,6 +82,7 @@ export class Upstream {
   /** The catalog's newest word; undefined: the upstream is not known any more, so it has no endpoints. */
   update(view: UpstreamView | undefined): void {
     this.protocol = view?.protocol ?? this.protocol;
+    this.normalization = view?.normalization ?? strictNormalization;
     this.#pool.begin();
     if (view === undefined) {
       for (const destination of this.#destinations.values()) destination.forget();

@@ -1,5 +1,5 @@
 import type { TokenLocation } from '#policies/wire/feed.ts';
-import { headerValues } from '../http1/forwardable-headers.ts';
+import { headerLookalikes, headerValues } from '../http1/forwardable-headers.ts';
 
 /** What of a request tokens may stand in. */
 export interface TokenBearer {
@@ -13,7 +13,8 @@ export interface TokenBearer {
 const maxFound = 2;
 
 /**
- * The one token that a request carries at some places. A second that is different is refused: which of the two the application reads, nobody knows.
+ * The one token that a request carries at some places. A second that is different is refused, and one under a name that looks like that of the header (`_` for `-`):
+ * which of the two the application reads, nobody knows.
  * @returns undefined for none, a flaw for more than one
  */
 export function findToken(
@@ -22,6 +23,8 @@ export function findToken(
 ): { readonly token: string } | { readonly flaw: string } | undefined {
   const found = new Set<string>();
   for (const location of locations) {
+    if ('header' in location && headerLookalikes(bearer.headers, location.header.name).length > 0)
+      return { flaw: 'the request carries a header that looks like that of the token' };
     for (const token of tokensAt(location, bearer)) {
       found.add(token);
       if (found.size >= maxFound) return { flaw: 'the request carries more than one token' };

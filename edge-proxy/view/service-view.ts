@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { Intention, ServiceProtocol } from '#policies/intention.ts';
 import { type CompiledIntentions, compileIntentions } from '#policies/intention-decision.ts';
+import { type RequestNormalization, strictNormalization } from '#policies/request-normalization.ts';
 import type { RequestLimitPolicy, ResiliencePolicy } from '#policies/resilience.ts';
 import { parseResiliencePolicy } from '#policies/resilience-form.ts';
 import { type CompiledRoute, compileRouteTable } from '#policies/routing/route-table.ts';
@@ -9,6 +10,7 @@ import { parseSpiffeId } from '#policies/spiffe-id.ts';
 import {
   type FeedEndpoint,
   type FeedIntentions,
+  type FeedLimits,
   type FeedResource,
   type FeedUpstream,
   feedIntentionsSchema,
@@ -25,6 +27,8 @@ import { listenable, type MeshName } from './mesh-names.ts';
 export interface UpstreamView {
   readonly name: string;
   readonly protocol: ServiceProtocol;
+  /** What it lets pass of requests. */
+  readonly normalization: RequestNormalization;
   /** Where its calls go, by name. Without routes there is one destination with one target, both named after the upstream. */
   readonly destinations: ReadonlyMap<string, DestinationView>;
   /** Undefined: all calls go to the one destination. */
@@ -87,6 +91,8 @@ export class ServiceView {
   readonly upstreams = new Map<string, UpstreamView>();
   /** What each caller may ask of the local service; undefined: as much as it likes. */
   requestLimit: RequestLimitPolicy | undefined;
+  /** What the local service lets pass of requests. */
+  normalization: RequestNormalization = strictNormalization;
   /** Where names of the mesh lead, if the feed was asked for it. */
   meshNames: readonly MeshName[] = [];
   /** Catalog revision up to which this view is current. */
@@ -174,7 +180,7 @@ export class ServiceView {
         if (resource.kind === 'intentions')
           this.#applyIntentions(checked(feedIntentionsSchema, resource), update.revision);
         else if (resource.kind === 'upstream') this.#applyUpstream(checked(feedUpstreamSchema, resource));
-        else if (resource.kind === 'limits') this.#setLimit(checked(feedLimitsSchema, resource).requestLimit);
+        else if (resource.kind === 'limits') this.#applyLimits(checked(feedLimitsSchema, resource));
         else this.#setMeshNames(listenable(checked(feedMeshNamesSchema, resource)));
         this.#resources.set(`${resource.kind}/${resource.name}`, resource);
       } catch (error) {
@@ -236,6 +242,11 @@ export class ServiceView {
     for (const listener of this.#upstreamListeners.get(view.name) ?? []) listener(view);
   }
 
+  #applyLimits({ requestLimit, normalization }: FeedLimits): void {
+    this.normalization = { ...strictNormalization, ...normalization };
+    this.#setLimit(requestLimit);
+  }
+
   #setLimit(limit: RequestLimitPolicy | undefined): void {
     this.requestLimit = limit;
     for (const listener of this.#limitListeners) listener();
@@ -258,7 +269,7 @@ export class ServiceView {
         this.upstreams.delete(resource.name);
         for (const listener of this.#upstreamListeners.get(resource.name) ?? []) listener(undefined);
       } else if (resource.kind === 'limits') {
-        this.#setLimit(undefined);
+        this.#applyLimits({ kind: 'limits', name: resource.name });
       } else if (resource.kind === 'mesh-names') {
         this.#setMeshNames([]);
       }
@@ -269,11 +280,13 @@ export class ServiceView {
 /** @throws MeshError SLV-5001, SLV-5005 or SLV-5006 */
 function upstreamView(resource: FeedUpstream): UpstreamView {
   const { name, protocol, routing, endpoints, resilience } = resource;
+  const normalization = { ...strictNormalization, ...resource.normalization };
   if (routing === undefined) {
     const target = targetView(name, { service: name, endpoints, resilience });
     return {
       name,
       protocol,
+      normalization,
       routes: undefined,
       destinations: new Map([[name, { targets: [target], loadBalancer: undefined }]]),
     };
@@ -288,7 +301,7 @@ function upstreamView(resource: FeedUpstream): UpstreamView {
       mirror: destination.mirror,
     },
   ]);
-  return { name, protocol, destinations: new Map(destinations), routes };
+  return { name, protocol, normalization, destinations: new Map(destinations), routes };
 }
 
 function targetView(name: string, { service, endpoints, resilience, byLocality }: FeedTarget): TargetView {

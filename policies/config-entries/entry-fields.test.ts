@@ -51,6 +51,7 @@ const modifiers = (at: string): Row[] => [
 const named = (...fields: readonly (readonly [path: string, value: unknown])[]): Row[] =>
   fields.map(([path, value]) => [path, value, { named: path }]);
 
+const odd = 'HTTP.Incoming.RequestNormalization';
 const rows: Readonly<Record<Kind, readonly Row[]>> = {
   'service-resolver': [
     ['DefaultSubset', 'v1', 'told'],
@@ -167,6 +168,10 @@ const rows: Readonly<Record<Kind, readonly Row[]>> = {
   'service-defaults': [
     ['Protocol', 'grpc', 'told'],
     ['Protocol', 'udp', { refused: /none of tcp, http, http2, grpc/ }],
+    [`${odd}.InsecureDisablePathNormalization`, true, { refused: /is not offered/ }],
+    [`${odd}.MergeSlashes`, true, { shownBy: 'policies/canonical-request.test.ts' }],
+    [`${odd}.PathWithEscapedSlashesAction`, 'KEEP_UNCHANGED', { shownBy: 'catalog/feed/upstream-routing.test.ts' }],
+    [`${odd}.HeadersWithUnderscoresAction`, 'ALLOW', { shownBy: 'catalog/feed/upstream-routing.test.ts' }],
     ...named(
       ['Mode', 'transparent'],
       ['TransparentProxy', { OutboundListenerPort: 1 }],

@@ -9,6 +9,7 @@ import {
   listOf,
   oneOf,
 } from './entry-object.ts';
+import { incomingSchema, judgeIncoming } from './request-normalization.ts';
 
 const tlsVersions = ['TLS_AUTO', 'TLSv1_0', 'TLSv1_1', 'TLSv1_2', 'TLSv1_3'] as const;
 const cipherSuites: readonly string[] = [
@@ -45,23 +46,7 @@ export const meshSchema = entryObject({
   TLS: entryObject({ Incoming: tlsSchema.exactOptional(), Outgoing: tlsSchema.exactOptional() }).exactOptional(),
   HTTP: entryObject({
     SanitizeXForwardedClientCert: no,
-    Incoming: entryObject({
-      RequestNormalization: entryObject({
-        InsecureDisablePathNormalization: no,
-        MergeSlashes: no,
-        PathWithEscapedSlashesAction: z
-          .enum([
-            '',
-            'IMPLEMENTATION_SPECIFIC_DEFAULT',
-            'KEEP_UNCHANGED',
-            'REJECT_REQUEST',
-            'UNESCAPE_AND_REDIRECT',
-            'UNESCAPE_AND_FORWARD',
-          ])
-          .default(''),
-        HeadersWithUnderscoresAction: z.enum(['', 'ALLOW', 'REJECT_REQUEST', 'DROP_HEADER']).default(''),
-      }).exactOptional(),
-    }).exactOptional(),
+    Incoming: incomingSchema.exactOptional(),
   }).exactOptional(),
   Peering: entryObject({ PeerThroughMeshGateways: no }).exactOptional(),
 }).transform((entry) => ({ ...entry, Name: entry.Name === '' ? 'mesh' : entry.Name }));
@@ -71,6 +56,7 @@ export type Mesh = z.output<typeof meshSchema>;
 export function judgeMesh(entry: Mesh): void {
   judgeOnlyName(entry.Name, 'mesh');
   judgeEntryMeta(entry.Meta);
+  judgeIncoming(entry);
   for (const [direction, tls] of [
     ['incoming', entry.TLS?.Incoming],
     ['outgoing', entry.TLS?.Outgoing],

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { ServiceProtocol } from '../intention.ts';
 import { count, entryFields, entryObject, invalidEntry, judgeServiceEntry, listOf, text } from './entry-object.ts';
 import { judgeBalance, judgeUpstream, proxyFields, upstreamSchema } from './proxy-settings.ts';
+import { incomingSchema, judgeIncoming } from './request-normalization.ts';
 
 const rate = z.int().min(0).default(0);
 const path = z.string().max(1_024).default('');
@@ -50,6 +51,8 @@ export const serviceDefaultsSchema = entryObject({
   BalanceInboundConnections: text,
   RateLimits: rateLimitsSchema.exactOptional(),
   MaxRequestHeadersKB: count,
+  /** Not Consul's: there it is of `mesh` alone. */
+  HTTP: entryObject({ Incoming: incomingSchema.exactOptional() }).exactOptional(),
 });
 export type ServiceDefaults = z.output<typeof serviceDefaultsSchema>;
 
@@ -59,6 +62,7 @@ export function judgeServiceDefaults(entry: ServiceDefaults): void {
     throw invalidEntry('service-defaults name must be the name of a service, and not a wildcard');
   }
   judgeServiceEntry(entry);
+  judgeIncoming(entry);
   judgeBalance('balance_inbound_connections', entry.BalanceInboundConnections);
   const { UpstreamConfig: upstreams, Destination: destination } = entry;
   if (upstreams !== undefined && destination !== undefined) {

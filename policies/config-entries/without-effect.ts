@@ -5,7 +5,7 @@ import type { ServiceRouter } from './service-router.ts';
 
 /** What the proxies of the mesh act on, by kind; all else is kept, shown, and without effect on traffic. */
 const actedOn: { readonly [Kind in EntryKind]?: readonly string[] } = {
-  'service-defaults': ['Protocol'],
+  'service-defaults': ['Protocol', 'HTTP'],
   'jwt-provider': [
     'JSONWebKeySet',
     'Issuer',
@@ -28,6 +28,7 @@ const actedOn: { readonly [Kind in EntryKind]?: readonly string[] } = {
   'proxy-defaults': ['PrioritizeByLocality'],
   'service-router': ['Routes'],
   'service-splitter': ['Splits'],
+  mesh: ['HTTP'],
 };
 /** Says nothing of traffic. */
 const descriptive: readonly string[] = ['Kind', 'Name', 'Meta'];
@@ -54,7 +55,9 @@ export function fieldsWithoutEffect(entry: KeptEntry, datacenter?: string): stri
       ? ofRouter(entry)
       : entry.Kind === 'service-resolver'
         ? ofResolver(entry, datacenter)
-        : [];
+        : entry.Kind === 'mesh' && entry.HTTP?.SanitizeXForwardedClientCert === true
+          ? ['HTTP.SanitizeXForwardedClientCert']
+          : [];
   return [...new Set([...whole, ...parts])];
 }
 

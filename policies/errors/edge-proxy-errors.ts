@@ -43,7 +43,7 @@ export const edgeProxyErrors = {
   'SLV-4011': {
     status: 400,
     title: 'Ambiguous request target',
-    fix: 'The path can be read in more than one way, so it is not forwarded. The message says why; send it in its plain form.',
+    fix: 'The path can be read in more than one way, so it is not forwarded. The message says why; send it in its plain form, or see how a service takes encoded slashes: docs/requests.md.',
   },
   'SLV-4012': {
     status: 421,
@@ -69,6 +69,11 @@ export const edgeProxyErrors = {
     status: 503,
     title: 'Edge proxy hands over',
     fix: 'A successor starts at this moment, from what is on disk. Ask again in a second or two: it answers at the same address.',
+  },
+  'SLV-4017': {
+    status: 307,
+    title: 'Encoded slashes in the path',
+    fix: 'Ask at the path in Location, which has slashes in their place: so says PathWithEscapedSlashesAction of the service (docs/requests.md).',
   },
   'SLV-4101': {
     status: 502,
@@ -108,7 +113,7 @@ export const edgeProxyErrors = {
   'SLV-4201': {
     status: 400,
     title: 'Malformed header',
-    fix: 'Send `Name: value` lines with CRLF ends, without folding, control characters or underscores in names; the detail says which rule was broken.',
+    fix: 'Send `Name: value` lines with CRLF ends, without folding, control characters or underscores in names (docs/requests.md says how a service takes those); the detail says which rule was broken.',
   },
   'SLV-4202': {
     status: 400,

@@ -3,7 +3,7 @@ import { compileRegularExpression } from '../regular-expression.ts';
 import type { FeedRouteMatch } from '../wire/feed-routing.ts';
 
 /** What a route looks at. */
-export interface RoutedRequest extends HeaderSource {
+export interface RoutedRequest extends Pick<HeaderSource, 'headerValues'> {
   readonly method: string;
   /** Canonical (policies/canonical-request.ts), or `*`. */
   readonly path: string;

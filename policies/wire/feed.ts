@@ -113,9 +113,15 @@ export const feedIntentionsSchema = z.strictObject({
   jwtProviders: z.array(feedJwtProviderSchema).exactOptional(),
 });
 
+/** What a service lets pass of requests; what is not said is refused (policies/request-normalization.ts). */
+const normalizationSchema = z.strictObject({
+  escapedSlashes: z.enum(['KEEP_UNCHANGED', 'UNESCAPE_AND_REDIRECT', 'UNESCAPE_AND_FORWARD']).exactOptional(),
+  underscores: z.enum(['DROP_HEADER', 'ALLOW']).exactOptional(),
+});
+
 /**
  * How to reach one upstream. `resilience` is a whole policy (policies/resilience.ts), checked by resilience-form.ts on arrival. With `routing`, which is sent
- * only where config entries say more than that, `endpoints` is empty: a proxy that does not know it refuses the whole and says so.
+ * only where config entries say more than that, `endpoints` is empty: a proxy that does not know it refuses the whole and says so. Just so with `normalization`.
  */
 export const feedUpstreamSchema = z.strictObject({
   kind: z.literal('upstream'),
@@ -124,6 +130,7 @@ export const feedUpstreamSchema = z.strictObject({
   endpoints: z.array(feedEndpointSchema),
   resilience: z.unknown(),
   routing: feedRoutingSchema.exactOptional(),
+  normalization: normalizationSchema.exactOptional(),
 });
 
 /** Where the names `<service>.mesh` lead: of each service of the mesh its address, and the ports of its instances. Sent to who asks by `names=mesh`. */
@@ -133,11 +140,12 @@ export const feedMeshNamesSchema = z.strictObject({
   services: z.array(z.strictObject({ service: z.string(), address: z.string(), ports: z.array(z.number()) })),
 });
 
-/** What callers may ask of one of the proxy's own services; without `requestLimit` as much as they like. Sent to who asks by `limits=1`. */
+/** How much callers may ask of one of the proxy's own services, without `requestLimit` as much as they like, and how. Sent to who asks by `limits=1`. */
 export const feedLimitsSchema = z.strictObject({
   kind: z.literal('limits'),
   name: z.string(),
   requestLimit: requestLimitSchema.exactOptional(),
+  normalization: normalizationSchema.exactOptional(),
 });
 
 /** The trust bundle and revocation list of the own trust domain, signed by identity (policies/wire/signed-bundle.ts). */
@@ -188,6 +196,7 @@ export type { FeedEndpoint } from './feed-routing.ts';
 export type FeedIntentions = z.infer<typeof feedIntentionsSchema>;
 export type FeedUpstream = z.infer<typeof feedUpstreamSchema>;
 export type FeedMeshNames = z.infer<typeof feedMeshNamesSchema>;
+export type FeedNormalization = z.infer<typeof normalizationSchema>;
 export type FeedLimits = z.infer<typeof feedLimitsSchema>;
 export type FeedBundle = z.infer<typeof feedBundleSchema>;
 export type FeedResource = z.infer<typeof feedResourceSchema>;

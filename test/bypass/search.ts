@@ -1,12 +1,19 @@
 import fc from 'fast-check';
 import { disguises, hidesOnly } from '#policies/disguises.fixture.ts';
-import { defaults, intentionOf, plainPaths, plainValues, requestOf } from '#policies/generated-policies.fixture.ts';
+import {
+  allNormalizations,
+  defaults,
+  intentionOf,
+  plainPaths,
+  plainValues,
+  requestOf,
+} from '#policies/generated-policies.fixture.ts';
 import type { Intention } from '#policies/intention.ts';
 import { allows } from '#policies/requests.fixture.ts';
 import { Mesh } from '../sidecars.ts';
 import { applications, type WayIn } from './ways-in.ts';
 
-/** Policies, and requests without disguise. */
+/** Policies, requests without disguise, and what the service lets pass. */
 export const plainCases = fc.record({
   policy: fc.uniqueArray(intentionOf(plainPaths, plainValues), {
     maxLength: 4,
@@ -14,6 +21,7 @@ export const plainCases = fc.record({
   }),
   request: requestOf(plainPaths, plainValues),
   defaultAction: defaults,
+  words: fc.constantFrom(...allNormalizations),
 });
 
 /** How much a search has seen. */
@@ -44,15 +52,20 @@ export async function searchWayIn(
   mesh.defer(() => asker.close());
   const tally: SearchTally = { policies: 0, allowed: 0, denied: 0, disguised: 0 };
   try {
-    const property = fc.asyncProperty(plainCases, async ({ policy, request, defaultAction }) => {
+    const property = fc.asyncProperty(plainCases, async ({ policy, request, defaultAction, words }) => {
       feed(mesh, protocol, policy, defaultAction);
+      const { escapedSlashes, underscores } = words;
+      mesh.feedNormalization({
+        ...(escapedSlashes === 'REJECT_REQUEST' ? {} : { escapedSlashes }),
+        ...(underscores === 'REJECT_REQUEST' ? {} : { underscores }),
+      });
       const allowed = await asker.ask(request);
       const said = allows(policy, defaultAction, request);
       if (allowed !== said) throw new Error(`the evaluator says ${said}, the proxies ${allowed}`);
       tally.policies += 1;
       tally[allowed ? 'allowed' : 'denied'] += 1;
       if (allowed) return;
-      const hidden = Object.entries(disguises).filter(([name]) => hidesOnly(name, policy, request));
+      const hidden = Object.entries(disguises).filter(([name]) => hidesOnly(name, policy, request, words));
       await Promise.all(
         hidden.map(async ([name, disguise]) => {
           tally.disguised += 1;

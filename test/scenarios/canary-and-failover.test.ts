@@ -81,6 +81,21 @@ test('a canary: subset, split to the request, and back, while calls go on; none 
   );
 });
 
+test('odd requests pass as soon as the service lets them, and no longer than that', async () => {
+  const words = (action: string) => ({
+    HTTP: { Incoming: { RequestNormalization: { PathWithEscapedSlashesAction: action } } },
+  });
+  assert.equal((await call('/repos/a%2Fb')).status, 400);
+  await entry('service-defaults', { Protocol: 'http', ...words('KEEP_UNCHANGED') });
+  await waitFor('the slash to pass', async () => (await call('/repos/a%2Fb')).status === 200, 5_000);
+  assert.ok(all.some(({ seen }) => seen.some(({ path }) => path === '/repos/a%2Fb')));
+  await mesh.must('PUT', '/v1/config', { Kind: 'mesh', ...words('UNESCAPE_AND_REDIRECT') });
+  await entry('service-defaults', { Protocol: 'http' });
+  await waitFor('the redirect', async () => (await call('/repos/a%2Fb')).status === 307, 5_000);
+  await mesh.must('DELETE', '/v1/config/mesh/mesh');
+  await waitFor('the slash to be refused', async () => (await call('/repos/a%2Fb')).status === 400, 5_000);
+});
+
 test('when the canary goes, its calls go to the backup, which proves that it is the backup', async () => {
   await mesh.kill('db-new', 'SIGKILL');
   for (let sent = 0; sent < 20; sent++) assert.equal((await call('/new/y')).status, 200);
