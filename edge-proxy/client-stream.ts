@@ -67,3 +67,8 @@ export interface ClientStream {
   /** Ends it now, whatever is under way. Nothing more is called. */
   discard(): void;
 }
+
+/** For an answer that nobody wants: its stream is given back where it is whole already, else ended: a rest that comes late, or never, is waited for by nobody. */
+export function unread(stream: ClientStream): AnswerSink {
+  return { ...noSink, onComplete: () => stream.release(), onFlush: () => stream.discard() };
+}

@@ -1,126 +1,13 @@
 import assert from 'node:assert/strict';
-import { createServer } from 'node:net';
-import { describe, type TestContext, test } from 'node:test';
-import {
-  Client,
-  credentials,
-  type handleBidiStreamingCall,
-  type handleClientStreamingCall,
-  type handleServerStreamingCall,
-  type handleUnaryCall,
-  Metadata,
-  Server,
-  ServerCredentials,
-  type ServiceError,
-  status,
-} from '@grpc/grpc-js';
-import { intention, type Mesh, type MeshOptions, startMesh, webMayNot } from '#test/sidecars.ts';
+import type { Socket } from 'node:net';
+import { describe, test } from 'node:test';
+import { type ServiceError, status } from '@grpc/grpc-js';
+import type { ErrorCode } from '#policies/errors/catalogue.ts';
+import { get, orders, type Scene, same, scene } from '#test/grpc-scene.ts';
+import { intention, webMayCall, webMayNot } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
 
-/** gRPC through both proxies, with @grpc/grpc-js as client and server. */
-
-const same = (bytes: Buffer): Buffer => bytes;
-const method = (name: string, requestStream: boolean, responseStream: boolean) => ({
-  path: `/shop.Orders/${name}`,
-  requestStream,
-  responseStream,
-  requestSerialize: same,
-  requestDeserialize: same,
-  responseSerialize: same,
-  responseDeserialize: same,
-});
-const orders = {
-  get: method('Get', false, false),
-  sum: method('Sum', true, false),
-  list: method('List', false, true),
-  chat: method('Chat', true, true),
-};
-
-/** What the application does with a unary call. */
-type Unary = handleUnaryCall<Buffer, Buffer>;
-
-const echo: Unary = (call, callback) => {
-  const trailer = new Metadata();
-  trailer.set('x-source', String(call.metadata.get('selvedge-source')[0]));
-  callback(null, call.request, trailer);
-};
-const sum: handleClientStreamingCall<Buffer, Buffer> = (call, callback) => {
-  let total = 0;
-  call.on('data', (piece: Buffer) => {
-    total += piece.length;
-  });
-  call.on('end', () => callback(null, Buffer.from(String(total))));
-};
-const list: handleServerStreamingCall<Buffer, Buffer> = (call) => {
-  for (let n = 0; n < 100; n++) call.write(Buffer.alloc(5_000, n));
-  call.end();
-};
-const chat: handleBidiStreamingCall<Buffer, Buffer> = (call) => {
-  call.on('data', (piece: Buffer) => call.write(Buffer.from(`heard ${piece}`)));
-  call.on('end', () => call.end());
-};
-
-/** A server of grpc-js on sockets of a plain one. */
-function grpcApplication(get: Unary): { server: ReturnType<typeof createServer>; stop: () => void } {
-  const server = new Server();
-  server.addService(orders, { get, sum, list, chat });
-  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
-  return { server: createServer((socket) => injector.injectConnection(socket)), stop: () => server.forceShutdown() };
-}
-
-interface Scene {
-  readonly mesh: Mesh;
-  readonly client: Client;
-  /** Unary calls that the application has seen. */
-  seen(): number;
-}
-
-async function scene(t: TestContext, options: MeshOptions & { get?: Unary } = {}): Promise<Scene> {
-  let seen = 0;
-  const get = options.get ?? echo;
-  const { server, stop } = grpcApplication((call, callback) => {
-    seen += 1;
-    get(call, callback);
-  });
-  const mesh = await startMesh(t, { applications: [server], protocol: 'grpc', ...options });
-  const client = new Client(`127.0.0.1:${mesh.port}`, credentials.createInsecure());
-  mesh.defer(() => {
-    client.close();
-    stop();
-  });
-  return { mesh, client, seen: () => seen };
-}
-
-interface Outcome {
-  readonly answer: Buffer | undefined;
-  readonly error: ServiceError | null;
-  readonly trailers: Metadata | undefined;
-}
-
-function get(client: Client, message: Buffer | string = 'hello', deadlineMs = 10_000): Promise<Outcome> {
-  return new Promise((resolve) => {
-    let outcome: Omit<Outcome, 'trailers'> | undefined;
-    let trailers: Metadata | undefined;
-    const settle = () => {
-      if (outcome !== undefined && trailers !== undefined) resolve({ ...outcome, trailers });
-    };
-    const call = client.makeUnaryRequest(
-      orders.get.path,
-      same,
-      same,
-      Buffer.from(message),
-      { deadline: Date.now() + deadlineMs },
-      (error, answer) => {
-        outcome = { answer, error };
-        settle();
-      },
-    );
-    call.on('status', ({ metadata }) => {
-      trailers = metadata;
-      settle();
-    });
-  });
-}
+/** gRPC through both proxies: the kinds of call, and how the mesh says no. */
 
 describe('the four kinds of call', () => {
   test('unary, client, server and both ways streaming, with trailers and who calls', async (t) => {
@@ -186,90 +73,99 @@ describe('refusals are a status', () => {
     assert.equal(failures, 0);
   });
 
-  for (const [what, code, words, options] of [
-    ['no instance', status.UNAVAILABLE, /SLV-4002/, { applications: [] }],
-    ['no application', status.UNAVAILABLE, /SLV-4007/, { applications: [undefined] }],
-    ['a full bulkhead', status.RESOURCE_EXHAUSTED, /SLV-4006/, { resilience: { maxConcurrent: 1 } }],
-  ] as const) {
-    test(`${what}: ${code}`, async (t) => {
-      const { client } = await scene(t, { ...options, get: () => {} });
-      const first = what === 'a full bulkhead' ? get(client, 'holds the place', 300) : undefined;
-      const { error } = await get(client);
-      assert.equal(error?.code, code);
-      assert.match(error?.details ?? '', words);
-      await first;
+  /** With gRPC's own mapping of the HTTP status that it would be, as Envoy's local replies, but for the time and the limit, of which more can be said. */
+  const refusals: readonly {
+    readonly what: string;
+    readonly is: number;
+    readonly says: ErrorCode;
+    readonly when: (scene: Scene) => unknown;
+    readonly path?: string;
+    readonly metadata?: Readonly<Record<string, string>>;
+  }[] = [
+    { what: 'an intention', is: 7, says: 'SLV-4001', when: ({ mesh }) => mesh.feedIntentions(webMayNot) },
+    { what: 'no instance', is: 14, says: 'SLV-4002', when: ({ mesh }) => mesh.feedUpstream({ endpoints: [] }) },
+    {
+      what: 'an open breaker',
+      is: 14,
+      says: 'SLV-4003',
+      when: ({ mesh }) => mesh.upstream.endpoints[0]?.breaker.force('open'),
+    },
+    {
+      what: 'the policy’s time',
+      is: 4,
+      says: 'SLV-4004',
+      when: ({ mesh }) => mesh.feedUpstream({ resilience: { requestTimeoutMs: 100 } }),
+    },
+    { what: 'a connection that breaks', is: 14, says: 'SLV-4005', when: () => {}, metadata: { 'x-do': 'break' } },
+    {
+      what: 'a full bulkhead',
+      is: 14,
+      says: 'SLV-4006',
+      when({ mesh, client }) {
+        mesh.feedUpstream({ resilience: { maxConcurrent: 1 } });
+        void get(client, 'holds the place', 200);
+      },
+    },
+    { what: 'a path without a canonical form', is: 13, says: 'SLV-4011', when: () => {}, path: '/shop.Orders/%zz' },
+    {
+      what: 'another protocol at the service',
+      is: 13,
+      says: 'SLV-4014',
+      when: ({ mesh }) => mesh.feedIntentions(webMayCall, 'tcp'),
+    },
+    {
+      what: 'a request limit',
+      is: 8,
+      says: 'SLV-4015',
+      async when({ mesh, client }) {
+        const requestLimit = { perSecond: 0.1, burst: 1 };
+        mesh.feed(mesh.db.sidecar, [{ kind: 'limits', name: 'db', requestLimit }]);
+        await get(client, 'the one', 100);
+      },
+    },
+    { what: 'an underscore in a name', is: 13, says: 'SLV-4201', when: () => {}, metadata: { x_role: 'admin' } },
+    {
+      what: 'a head that is too large',
+      is: 2,
+      says: 'SLV-4206',
+      when: () => {},
+      metadata: Object.fromEntries(Array.from({ length: 101 }, (_, n) => [`x-${n}`, 'y'])),
+    },
+  ];
+  test('whatever refuses: a status, its code in the message, and a decision that can be looked up', async (t) => {
+    // It answers nobody, and breaks the connection of who asks for it.
+    const opened = await scene(t, {
+      get: (call) => {
+        if (call.metadata.get('x-do')[0] === 'break') breakConnections();
+      },
     });
-  }
+    const { mesh, client } = opened;
+    const sockets = new Set<Socket>();
+    opened.server.on('connection', (socket: Socket) => sockets.add(socket));
+    const breakConnections = (): void => {
+      for (const socket of sockets) socket.destroy();
+    };
+    for (const { what, is, says, when, path, metadata = {} } of refusals) {
+      mesh.feedIntentions(webMayCall);
+      mesh.feedUpstream();
+      mesh.upstream.endpoints[0]?.breaker.reset();
+      mesh.feed(mesh.db.sidecar, [{ kind: 'limits', name: 'db' }]);
+      await waitFor('what was before to be over', () => mesh.settled, 3_000);
+      await when(opened);
+      const { error, trailers } = await get(client, 'hello', 5_000, path, metadata);
+      assert.equal(error?.code, is, `${what}: ${error?.message}`);
+      assert.match(error.details, new RegExp(`^${says}: `), what);
+      const id = String(trailers?.get('selvedge-decision')[0]);
+      assert.equal(mesh.traffic.decisions.find(id)?.code, says, what);
+    }
+  });
 
-  test('an open breaker: UNAVAILABLE; it opens by the status of calls', async (t) => {
-    const { client, seen } = await scene(t, {
-      resilience: { breaker: { volumeThreshold: 5 }, outlier: { enabled: false } },
-      get: (_, callback) => callback({ code: status.INTERNAL, details: 'broken' }),
-    });
-    for (let n = 0; n < 5; n++) assert.equal((await get(client)).error?.code, status.INTERNAL);
+  test('no application: UNAVAILABLE', async (t) => {
+    const { client } = await scene(t, { applications: [undefined] });
     const { error } = await get(client);
     assert.equal(error?.code, status.UNAVAILABLE);
-    assert.match(error?.details ?? '', /SLV-4003/);
-    assert.equal(seen(), 5);
+    assert.match(error?.details ?? '', /SLV-4007/);
   });
-});
-
-/** Requests under way at the application. */
-const seenBy = (mesh: Mesh): number => mesh.db.sidecar.live.size;
-
-describe('time and retries', () => {
-  test('the policy’s timeout is DEADLINE_EXCEEDED, and the caller’s own a bound', async (t) => {
-    const { mesh, client } = await scene(t, { get: () => {}, resilience: { requestTimeoutMs: 200 } });
-    const { error } = await get(client);
-    assert.equal(error?.code, status.DEADLINE_EXCEEDED);
-    assert.match(error?.details ?? '', /SLV-4004/);
-    mesh.feedUpstream({ resilience: {} });
-    const startedMs = performance.now();
-    assert.equal((await get(client, 'hurry', 150)).error?.code, status.DEADLINE_EXCEEDED);
-    assert.ok(performance.now() - startedMs < 3_000);
-    await waitFor('the call to be let go', () => mesh.settled, 3_000);
-  });
-
-  test('a call that streams for longer than a try may take is in nobody’s way', async (t) => {
-    const { mesh, client } = await scene(t, { resilience: { perTryTimeoutMs: 100, requestTimeoutMs: 2_000 } });
-    const total = new Promise((resolve) => {
-      const call = client.makeClientStreamRequest(orders.sum.path, same, same, (error, answer) =>
-        resolve(error ?? String(answer)),
-      );
-      call.write(Buffer.alloc(1_000));
-      const { breaker } = mesh.upstream.endpoints[0] ?? {};
-      void waitFor(
-        'the breaker to let it go',
-        () => seenBy(mesh) === 1 && breaker?.snapshot().underWay === 0,
-        3_000,
-      ).then(() => {
-        call.write(Buffer.alloc(1_000));
-        call.end();
-      });
-    });
-    assert.equal(await total, '2000');
-    assert.equal(mesh.upstream.endpoints[0]?.breaker.snapshot().failures, 0);
-  });
-
-  for (const [on, tries] of [
-    [['unavailable'], 2],
-    [['gateway-error', '5xx', 'reset'], 1],
-  ] as const) {
-    test(`UNAVAILABLE is tried again where the policy lists it: ${on}`, async (t) => {
-      let answered = 0;
-      const { client, seen } = await scene(t, {
-        resilience: { retries: { on, backoffBaseMs: 1, backoffMaxMs: 1 } },
-        get: (call, callback) => {
-          answered += 1;
-          if (answered === 1) callback({ code: status.UNAVAILABLE, details: 'not now' });
-          else callback(null, call.request);
-        },
-      });
-      const { error } = await get(client);
-      assert.equal(error?.code, tries === 2 ? undefined : status.UNAVAILABLE);
-      assert.equal(seen(), tries);
-    });
-  }
 });
 
 test('a call under way is cut within a second when its intention goes: PERMISSION_DENIED', async (t) => {

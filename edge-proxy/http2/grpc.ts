@@ -21,14 +21,26 @@ export function httpStatusOf(grpcStatus: string): number {
   return httpStatuses[grpcCodeOf(grpcStatus)] ?? httpStatuses[unknown];
 }
 
-/** Codes whose gRPC status is another than their HTTP status says. SLV-4006: a full bulkhead is RESOURCE_EXHAUSTED. */
-const ownStatuses: Partial<Record<ErrorCode, number>> = { 'SLV-4006': 8 };
-const byHttpStatus: Readonly<Record<number, number>> = { 403: 7, 429: 8, 431: 8, 501: 12, 502: 14, 503: 14, 504: 4 };
-const invalidArgument = 3;
+/** What gRPC clients take an HTTP status for (http-grpc-status-mapping.md), and Envoy gives its own answers; the rest is UNKNOWN. */
+const byHttpStatus: Readonly<Record<number, number>> = {
+  400: 13,
+  401: 16,
+  403: 7,
+  404: 12,
+  429: 14,
+  502: 14,
+  503: 14,
+  504: 14,
+};
+/**
+ * Codes of which we know more. SLV-4004: the time is over, DEADLINE_EXCEEDED. SLV-4015: RESOURCE_EXHAUSTED, as Envoy's with `rate_limited_as_resource_exhausted`:
+ * UNAVAILABLE would be tried again and held against the instance.
+ */
+const ownStatuses: Partial<Record<ErrorCode, number>> = { 'SLV-4004': 4, 'SLV-4015': 8 };
 
 /** The `grpc-status` of a refusal of ours. */
 export function grpcStatusOf(code: ErrorCode): number {
-  return ownStatuses[code] ?? byHttpStatus[errorCatalogue[code].status] ?? invalidArgument;
+  return ownStatuses[code] ?? byHttpStatus[errorCatalogue[code].status] ?? unknown;
 }
 
 /** `grpc-message`: percent-encoded where it is not printable ASCII. */
@@ -43,3 +55,12 @@ export function grpcTimeoutMs(text: string | undefined): number | undefined {
   const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(text ?? '') ?? [];
   return digits === undefined ? undefined : Number(digits) * (unitsMs[unit ?? ''] ?? 0);
 }
+
+/** A `grpc-timeout` that is not above `timeoutMs`, and above nothing: at most eight digits. */
+export function grpcTimeout(timeoutMs: number): string {
+  const whole = Math.max(1, Math.floor(timeoutMs));
+  if (whole <= mostDigits) return `${whole}m`;
+  return `${Math.min(mostDigits, Math.floor(whole / 1_000))}S`;
+}
+
+const mostDigits = 99_999_999;

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { parseRequestHead } from '../tunnel/request-head.ts';
 import type { TunnelRequest } from '../tunnel/tunnel.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
-import { grpcMessage, grpcStatusOf, grpcTimeoutMs, httpStatusOf, isGrpc } from './grpc.ts';
+import { grpcMessage, grpcStatusOf, grpcTimeout, grpcTimeoutMs, httpStatusOf, isGrpc } from './grpc.ts';
 import { readRequest } from './request-rules.ts';
 import { passedTrailers, requestFields } from './wire-fields.ts';
 
@@ -161,8 +161,9 @@ test('gRPC: content types, statuses, messages, time-outs', () => {
     'SLV-4011',
     'SLV-4206',
     'SLV-4208',
+    'SLV-4015',
   ] as const;
-  assert.deepEqual(codes.map(grpcStatusOf), [7, 14, 4, 14, 8, 3, 8, 12]);
+  assert.deepEqual(codes.map(grpcStatusOf), [7, 14, 4, 14, 14, 13, 2, 2, 8]);
   assert.equal(grpcMessage('50 % off\nfür \ud800'), '50 %25 off%0Af%C3%BCr %EF%BF%BD');
   assert.deepEqual(['1S', '20m', '1H', '500u', '123456789S', '1', '', undefined].map(grpcTimeoutMs), [
     1_000,
@@ -174,4 +175,13 @@ test('gRPC: content types, statuses, messages, time-outs', () => {
     undefined,
     undefined,
   ]);
+  assert.deepEqual([0, 0.4, 1.9, 99_999_999, 100_000_999, 1e15].map(grpcTimeout), [
+    '1m',
+    '1m',
+    '1m',
+    '99999999m',
+    '100000S',
+    '99999999S',
+  ]);
+  for (const ms of [1, 250, 3_600_000, 1e10]) assert.ok((grpcTimeoutMs(grpcTimeout(ms)) ?? Infinity) <= ms);
 });

@@ -1,34 +1,33 @@
 import type { ResiliencePolicy } from '#policies/resilience.ts';
 import type { OutgoingRequest } from '../client-stream.ts';
 import { headerValues } from '../http1/forwardable-headers.ts';
-import { grpcTimeoutMs } from '../http2/grpc.ts';
+import { grpcTimeout, grpcTimeoutMs } from '../http2/grpc.ts';
 
 /** A timer's range. */
 const longestTimerMs = 2 ** 31 - 1;
 
-/** A timer, where its time is one; Infinity is none. */
-export function timerOf(timeoutMs: number, onTimeout: () => void): NodeJS.Timeout | undefined {
-  return timeoutMs > longestTimerMs ? undefined : setTimeout(onTimeout, Math.max(1, timeoutMs));
-}
-
 /**
  * How long an exchange may take. HTTP/1.1: until the head of the answer, from the request's head on. HTTP/2 streams requests in their own time, so there the wait
- * begins when the request is whole, as with Envoy; and what a gRPC caller says (`grpc-timeout`) bounds all of the call.
+ * begins when the request is whole, as with Envoy; and what a gRPC caller says (`grpc-timeout`) bounds all of the call. It has one timer, for what is waited for now.
  */
 export class ExchangeTimes {
   readonly #policy: ResiliencePolicy;
   readonly #clock: { now(): number };
   readonly #callEndsMs: number;
+  /** What the caller has said of that, when it said it, ms. */
+  readonly #callMs: number | undefined;
   #deadlineMs = Number.POSITIVE_INFINITY;
   /** The answer's head is waited for. */
   #waiting = false;
+  #tryEndsMs = Number.POSITIVE_INFINITY;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(policy: ResiliencePolicy, clock: { now(): number }, request: OutgoingRequest) {
     const { http2, framing, headers } = request;
     this.#policy = policy;
     this.#clock = clock;
-    const callMs = http2?.grpc === true ? grpcTimeoutMs(headerValues(headers, 'grpc-timeout')[0]) : undefined;
-    this.#callEndsMs = callMs === undefined ? Number.POSITIVE_INFINITY : clock.now() + callMs;
+    this.#callMs = http2?.grpc === true ? grpcTimeoutMs(headerValues(headers, 'grpc-timeout')[0]) : undefined;
+    this.#callEndsMs = this.#callMs === undefined ? Number.POSITIVE_INFINITY : clock.now() + this.#callMs;
     if (http2 === undefined || framing.kind === 'none') this.wait();
   }
 
@@ -45,9 +44,16 @@ export class ExchangeTimes {
     return Math.min(this.#deadlineMs, this.#callEndsMs) - this.#clock.now();
   }
 
-  /** For one try that begins now, ms: until its head, or until the request is known to take its time. */
-  get tryMs(): number {
-    return Math.min(this.leftMs, this.#policy.perTryTimeoutMs);
+  /** A try begins, or its wait. @returns how long it may take, ms: until its head, or until the request is known to take its time */
+  beginTry(): number {
+    const now = this.#clock.now();
+    this.#tryEndsMs = Math.min(this.#deadlineMs, this.#callEndsMs, now + this.#policy.perTryTimeoutMs);
+    return this.#tryEndsMs - now;
+  }
+
+  /** Left of the try, ms. */
+  get tryLeftMs(): number {
+    return this.#tryEndsMs - this.#clock.now();
   }
 
   /** The request is still on its way, and its caller has set no end to that: nobody is late. */
@@ -58,5 +64,30 @@ export class ExchangeTimes {
   /** Left of a gRPC call, ms. */
   get callMs(): number {
     return this.#callEndsMs - this.#clock.now();
+  }
+
+  /** The request as it goes out now: it says what is left of the time that its caller gave. */
+  withTimeLeft(request: OutgoingRequest): OutgoingRequest {
+    if (this.#callMs === undefined) return request;
+    const { callMs } = this;
+    // As it came, where no time has passed: its unit may be a finer one.
+    if (callMs >= this.#callMs) return request;
+    const headers: string[] = [];
+    request.headers.forEach((value, at) => {
+      if (request.headers[at - (at % 2)] !== 'grpc-timeout') headers.push(value);
+    });
+    headers.push('grpc-timeout', grpcTimeout(callMs));
+    return { ...request, headers };
+  }
+
+  /** Calls back once, unless `stop` or another wait comes before; Infinity: never. */
+  after(timeoutMs: number, onTimeout: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = timeoutMs > longestTimerMs ? undefined : setTimeout(onTimeout, Math.max(1, timeoutMs));
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 }

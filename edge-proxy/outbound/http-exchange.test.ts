@@ -284,7 +284,7 @@ describe('a caller that vanishes', () => {
     [
       'while a retry waits',
       application(breaks).server,
-      { retries: { backoffBaseMs: 60_000, backoffMaxMs: 60_000 } },
+      { requestTimeoutMs: 120_000, retries: { backoffBaseMs: 60_000, backoffMaxMs: 60_000 } },
       get(),
       (mesh) => retries(mesh) === 1,
     ],

@@ -1,5 +1,5 @@
 import type { ResiliencePolicy } from '#policies/resilience.ts';
-import { type AnswerSink, type BreakPoint, type ClientStream, noSink, type OutgoingRequest } from '../client-stream.ts';
+import { type AnswerSink, type BreakPoint, type ClientStream, type OutgoingRequest, unread } from '../client-stream.ts';
 import type { ResponseHead } from '../http1/message.ts';
 import type { BreakerTicket } from '../resilience/breaker.ts';
 import type { FailedTry } from '../resilience/retry-decision.ts';
@@ -9,12 +9,8 @@ import type { Destination } from './destination.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { OpenFailure } from './endpoint-tunnels.ts';
 import type { ExchangeFailure, ExchangeOwner } from './exchange-owner.ts';
-import { ExchangeTimes, timerOf } from './exchange-times.ts';
-
-/** Body bytes that may wait for a stream before the caller is told to pause. */
-const maxWaitingBytes = 65_536;
-/** Pieces below this are copied when they are kept, so that a few bytes do not hold the large buffer that they were read into. */
-const copyBelow = 4_096;
+import { ExchangeTimes } from './exchange-times.ts';
+import { KeptBody } from './kept-body.ts';
 
 /**
  * One request on its way to an upstream: picks an endpoint, asks its breaker, sends, waits for the head, and tries again where the policy says that this is
@@ -29,18 +25,20 @@ export class HttpExchange implements AnswerSink {
   readonly #owner: ExchangeOwner;
   readonly #times: ExchangeTimes;
   #phase: 'opening' | 'waiting' | 'answering' | 'backing-off' | 'done' = 'opening';
+  /** A gRPC call behind its head: `spoke`: its first message has come; `lasts`: it takes longer than a try may. */
+  #call: 'silent' | 'spoke' | 'lasts' = 'silent';
   /** Something of an answer has gone down, be it a 1xx. */
   #answerBegan = false;
   #attempt = 0;
+  /** Until the next try, ms. */
+  #backoffMs = 0;
   #endpoint: Endpoint | undefined;
   #ticket: BreakerTicket | undefined;
   #stream: ClientStream | undefined;
   #cancelOpen: (() => void) | undefined;
-  #timer: NodeJS.Timeout | undefined;
   #tried: Endpoint[] | undefined;
-  /** The body so far, for a replay or while no stream is there. Undefined: too long to keep. */
-  #kept: Buffer[] | undefined = [];
-  #keptBytes = 0;
+  /** Undefined: the body is too long to keep, or needed no more. */
+  #kept: KeptBody | undefined = new KeptBody();
   #requestWhole: boolean;
   #trailers: HeaderFields | undefined;
 
@@ -90,13 +88,12 @@ export class HttpExchange implements AnswerSink {
   sendBody(data: Buffer): boolean {
     if (this.#phase === 'done') return true;
     if (this.#kept !== undefined) {
-      this.#kept.push(data.length < copyBelow ? Buffer.from(data) : data);
-      this.#keptBytes += data.length;
+      this.#kept.keep(data);
       // Without a stream the bytes must be kept whatever their size; they are bounded because the caller pauses.
-      if (this.#stream !== undefined && this.#keptBytes > this.#policy.retries.maxBodyBytes) this.#kept = undefined;
+      if (this.#stream !== undefined) this.#kept = this.#kept.within(this.#policy.retries.maxBodyBytes);
     }
     if (this.#stream !== undefined) return this.#stream.body(data);
-    return this.#keptBytes < maxWaitingBytes;
+    return this.#kept?.full === false;
   }
 
   /** All of the body has been sent. */
@@ -110,7 +107,9 @@ export class HttpExchange implements AnswerSink {
   /** The caller went away: nobody waits for the answer, and nobody is to blame. */
   cancel(): void {
     if (this.#phase === 'done') return;
-    this.#ticket?.cancelled();
+    // A call that has begun to speak was answered well enough.
+    if (this.#call === 'silent') this.#ticket?.cancelled();
+    else if (this.#ticket !== undefined) this.#settle(true);
     this.#finish();
     this.#stream?.discard();
   }
@@ -140,13 +139,16 @@ export class HttpExchange implements AnswerSink {
     this.#phase = 'answering';
     this.#kept = undefined;
     if (grpc) this.#watchCall();
-    else clearTimeout(this.#timer);
+    else this.#times.stop();
     this.#owner.answerHead(head);
   }
 
   /** Settles the ticket by what the head says, where it says enough. @returns whether another try takes its place */
   #retries(meaning: AnswerMeaning): boolean {
-    if (meaning.kind === 'open') return false;
+    if (meaning.kind === 'open') {
+      this.#ticket?.answered();
+      return false;
+    }
     if (meaning.kind === 'denied') {
       this.#ticket?.cancelled(); // an intention's no is neither the application's failure nor its success
       this.#ticket = undefined;
@@ -163,8 +165,10 @@ export class HttpExchange implements AnswerSink {
 
   onBody(chunk: Buffer): void {
     if (this.#phase !== 'answering') return;
-    // What a gRPC call says at its end does not undo that it was answered.
-    if (this.#ticket !== undefined) this.#settle(true);
+    if (this.#ticket !== undefined && this.#call === 'silent') {
+      this.#call = 'spoke';
+      this.#ticket.answered();
+    }
     this.#owner.answerBody(chunk);
   }
 
@@ -174,7 +178,10 @@ export class HttpExchange implements AnswerSink {
 
   onComplete(trailers?: HeaderFields): void {
     const stream = this.#stream;
-    if (this.#ticket !== undefined) this.#settle(!this.#destination.isFailure(statusAtEnd(trailers)));
+    if (this.#ticket !== undefined) {
+      if (this.#call === 'silent') this.#ticket.answered();
+      this.#settle(!this.#destination.isFailure(statusAtEnd(trailers)));
+    }
     this.#finish();
     if (this.#requestWhole) stream?.release();
     else stream?.discard();
@@ -182,8 +189,7 @@ export class HttpExchange implements AnswerSink {
   }
 
   onUpgraded(head: ResponseHead): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#times.stop();
     this.#settle(true);
     this.#phase = 'answering';
     this.#requestWhole = false; // never back to the pool
@@ -212,6 +218,10 @@ export class HttpExchange implements AnswerSink {
 
   #try(): void {
     this.#phase = 'opening';
+    if (this.#times.leftMs <= 0) {
+      this.#fail({ code: 'SLV-4004', reason: 'the time that the caller gave is over' });
+      return;
+    }
     this.#attempt += 1;
     const choice = this.#destination.choose(this.#tried, this.#policy.perTryTimeoutMs, this.#hash);
     if (choice.kind === 'none') {
@@ -249,10 +259,10 @@ export class HttpExchange implements AnswerSink {
   #send(stream: ClientStream): void {
     this.#stream = stream;
     this.#phase = 'waiting';
-    let more = stream.begin(this, this.#request);
-    for (const data of this.#kept ?? []) more = stream.body(data);
+    const begun = stream.begin(this, this.#times.withTimeLeft(this.#request));
+    const more = this.#kept?.sendTo(stream) ?? begun;
     if (this.#requestWhole) stream.finish(this.#trailers);
-    if (this.#keptBytes > this.#policy.retries.maxBodyBytes) this.#kept = undefined;
+    this.#kept = this.#kept?.within(this.#policy.retries.maxBodyBytes);
     if (more) this.#owner.requestDrained();
   }
 
@@ -270,25 +280,26 @@ export class HttpExchange implements AnswerSink {
 
   /** Bounds this try. */
   #startTimer(): void {
-    clearTimeout(this.#timer);
-    this.#timer = timerOf(this.#times.tryMs, () => this.#onTimeout());
+    this.#times.after(this.#times.beginTry(), () => this.#onTimeout());
   }
 
-  /** A gRPC call goes on behind its head: to its first message or its end, by which it is judged; and no longer than its caller said. */
+  /** A gRPC call goes on behind its head: to its end, by which it is judged; and no longer than its caller said. */
   #watchCall(): void {
-    clearTimeout(this.#timer);
-    const { callMs, tryMs } = this.#times;
-    this.#timer = timerOf(this.#ticket === undefined ? callMs : Math.min(callMs, tryMs), () => this.#onCallTimer());
+    const { callMs, tryLeftMs } = this.#times;
+    this.#times.after(this.#call === 'lasts' ? callMs : Math.min(callMs, tryLeftMs), () => this.#onCallTimer());
   }
 
   #onCallTimer(): void {
-    if (this.#times.callMs > 0) {
-      // It streams, and has nothing to say yet: its head was the answer.
-      this.#settle(true);
+    // Its own timer may be a little early.
+    if (this.#times.callMs > 1) {
+      // It streams: that it was answered is a success, whatever comes of it.
+      this.#call = 'lasts';
+      if (this.#endpoint !== undefined) this.#destination.note(this.#endpoint, true);
+      this.#ticket?.lasts('answered');
       this.#watchCall();
       return;
     }
-    if (this.#ticket !== undefined) this.#settle(false);
+    if (this.#ticket !== undefined) this.#settle(this.#call !== 'silent');
     const stream = this.#stream;
     this.#finish();
     stream?.discard();
@@ -296,12 +307,10 @@ export class HttpExchange implements AnswerSink {
   }
 
   #onTimeout(): void {
-    this.#timer = undefined;
     if (this.#times.takesItsTime && this.#phase === 'waiting') {
       // An upload or a conversation: no breaker is to wait for its end, nor a probe.
-      this.#ticket?.cancelled();
-      this.#ticket = undefined;
-      this.#timer = timerOf(this.#times.leftMs, () => this.#onTimeout());
+      this.#ticket?.lasts('waiting');
+      this.#times.after(this.#times.leftMs, () => this.#onTimeout());
       return;
     }
     this.#settle(false);
@@ -324,13 +333,15 @@ export class HttpExchange implements AnswerSink {
   }
 
   #mayRetry(failed: FailedTry): boolean {
+    this.#backoffMs = this.#destination.backoff(this.#policy.retries, this.#attempt);
     return this.#destination.mayRetry(this.#policy.retries, {
       failed,
       answerBegan: this.#answerBegan,
       method: this.#request.method,
       attempt: this.#attempt,
       bodyReplayable: this.#kept !== undefined,
-      remainingMs: this.#times.leftMs,
+      // What would come too late is not waited for.
+      remainingMs: this.#times.leftMs - this.#backoffMs,
     });
   }
 
@@ -339,7 +350,7 @@ export class HttpExchange implements AnswerSink {
     const stream = this.#stream;
     this.#stream = undefined;
     if (stream !== undefined) {
-      if (this.#requestWhole) stream.sink = releasedIfWhole(stream);
+      if (this.#requestWhole) stream.sink = unread(stream);
       else stream.discard();
     }
     this.#scheduleRetry();
@@ -348,12 +359,7 @@ export class HttpExchange implements AnswerSink {
   #scheduleRetry(): void {
     this.#leaveEndpoint();
     this.#phase = 'backing-off';
-    const delayMs = this.#destination.backoff(this.#policy.retries, this.#attempt);
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.#try();
-    }, delayMs);
+    this.#times.after(this.#backoffMs, () => this.#try());
   }
 
   #settle(success: boolean): void {
@@ -380,8 +386,7 @@ export class HttpExchange implements AnswerSink {
   #finish(): void {
     if (this.#phase === 'done') return;
     this.#phase = 'done';
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#times.stop();
     this.#cancelOpen?.();
     this.#cancelOpen = undefined;
     this.#ticket = undefined;
@@ -389,9 +394,4 @@ export class HttpExchange implements AnswerSink {
     if (this.#endpoint !== undefined) this.#endpoint.inFlight -= 1;
     this.#destination.leave();
   }
-}
-
-/** Gives a stream back after an answer that is whole already, else ends it: a rest that comes late, or never, is waited for by nobody. */
-function releasedIfWhole(stream: ClientStream): AnswerSink {
-  return { ...noSink, onComplete: () => stream.release(), onFlush: () => stream.discard() };
 }

@@ -9,10 +9,30 @@ export interface BreakerTicket {
   failure(): void;
   /** The caller gave up, or the mesh said no. */
   cancelled(): void;
+  /** Something of the answer is here: what the call takes from now on does not make it slow. The last word counts. */
+  answered(): void;
+  /**
+   * It takes its time, and no deadline of its breaker holds any more. `answered`: that is its answer, and counts as a success; `waiting`: nothing can be said yet.
+   * It can still be settled: a failure at its end counts, and a success that was not counted.
+   */
+  lasts(state: 'answered' | 'waiting'): void;
 }
 
 /** A ticket of a breaker that is switched off. */
-export const untracked: BreakerTicket = { success() {}, failure() {}, cancelled() {} };
+export const untracked: BreakerTicket = {
+  success() {},
+  failure() {},
+  cancelled() {},
+  answered() {},
+  lasts() {},
+};
+
+/** What a ticket asks of its breaker. */
+export interface TicketOwner {
+  settle(ticket: Ticket, outcome: Outcome): void;
+  settleLate(ticket: Ticket, outcome: 'success' | 'failure'): void;
+  answered(ticket: Ticket): void;
+}
 
 /** A ticket that its breaker keeps track of. */
 export class Ticket implements BreakerTicket {
@@ -20,17 +40,16 @@ export class Ticket implements BreakerTicket {
   /** By the breaker's clock, ms since the epoch. */
   readonly admittedMs: number;
   readonly deadlineMs: number;
+  /** Until when it counts as slow or not; undefined: its end. */
+  answeredMs: number | undefined;
   /** Neighbours in a TicketList. */
   older: Ticket | undefined;
   newer: Ticket | undefined;
-  #owner: { settle(ticket: Ticket, outcome: Outcome): void } | undefined;
+  #owner: TicketOwner | undefined;
+  /** It has outlived its deadline by leave. */
+  #lasting: 'no' | 'waiting' | 'answered' = 'no';
 
-  constructor(
-    owner: { settle(ticket: Ticket, outcome: Outcome): void },
-    epoch: number,
-    admittedMs: number,
-    deadlineMs: number,
-  ) {
+  constructor(owner: TicketOwner, epoch: number, admittedMs: number, deadlineMs: number) {
     this.#owner = owner;
     this.epoch = epoch;
     this.admittedMs = admittedMs;
@@ -49,10 +68,22 @@ export class Ticket implements BreakerTicket {
     this.#settle('cancelled');
   }
 
+  answered(): void {
+    this.#owner?.answered(this);
+  }
+
+  lasts(state: 'answered' | 'waiting'): void {
+    if (this.#lasting !== 'no') return;
+    this.#lasting = state;
+    this.#owner?.settle(this, state === 'answered' ? 'success' : 'cancelled');
+  }
+
   #settle(outcome: Outcome): void {
     const owner = this.#owner;
     this.#owner = undefined;
-    owner?.settle(this, outcome);
+    if (this.#lasting === 'no') owner?.settle(this, outcome);
+    else if (outcome === 'failure' || (outcome === 'success' && this.#lasting === 'waiting'))
+      owner?.settleLate(this, outcome);
   }
 }
 

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import CircuitBreaker from 'opossum';
 import type { BreakerPolicy, SlowCallPolicy } from '#policies/resilience.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { type BreakerTicket, type Outcome, Ticket, TicketList, untracked } from './breaker-ticket.ts';
+import { type BreakerTicket, type Outcome, Ticket, TicketList, type TicketOwner, untracked } from './breaker-ticket.ts';
 import { SlowCalls } from './slow-calls.ts';
 
 export type { BreakerTicket };
@@ -53,7 +53,7 @@ export function isFailureStatus(policy: BreakerPolicy, status: number): boolean 
  *
  * One timer remains opossum's own, from open to half-open: `setTimeout`, unref'd, not the clock given. Tests mock it.
  */
-export class Breaker {
+export class Breaker implements TicketOwner {
   #policy: BreakerPolicy;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
@@ -155,9 +155,10 @@ export class Breaker {
 
   /** Shuts opossum down. The next call begins anew: closed, with an empty window. */
   dispose(): void {
+    // A call that lasts through an idle time counts at its end all the same.
+    if (!this.idle) this.#epoch += 1;
     this.#engine?.stop();
     this.#engine = undefined;
-    this.#epoch += 1;
     this.#probe = undefined;
     this.#noteState();
   }
@@ -186,11 +187,21 @@ export class Breaker {
     this.#underWay.remove(ticket);
     if (ticket.epoch !== this.#epoch || this.#forced !== undefined) return;
     const { slowCalls } = this.#policy;
-    if (slowCalls !== undefined && outcome !== 'cancelled') {
-      this.#settleTimed(ticket, outcome, slowCalls);
-      return;
-    }
-    this.#take(ticket, outcome);
+    if (slowCalls !== undefined && outcome !== 'cancelled') this.#settleTimed(ticket, outcome, slowCalls);
+    else this.#take(ticket, outcome);
+  }
+
+  /** @internal By a ticket that lasted, once. Only a breaker that has been closed all the time hears of it. */
+  settleLate(ticket: Ticket, outcome: 'success' | 'failure'): void {
+    if (ticket.epoch !== this.#epoch || this.#forced !== undefined || this.state !== 'closed') return;
+    this.#engine ??= this.#start();
+    this.#engine.record(outcome, this.#clock());
+    this.#noteState();
+  }
+
+  /** @internal By a ticket. */
+  answered(ticket: Ticket): void {
+    if (this.#policy.slowCalls !== undefined) ticket.answeredMs = this.#clock();
   }
 
   #take(ticket: Ticket, outcome: Outcome): void {
@@ -206,7 +217,7 @@ export class Breaker {
   /** With slow calls counted: a slow probe has failed, and too large a share of slow calls opens as failures do. */
   #settleTimed(ticket: Ticket, outcome: 'success' | 'failure', { durationMs, rate }: SlowCallPolicy): void {
     const now = this.#clock();
-    const slow = now - ticket.admittedMs >= durationMs;
+    const slow = (ticket.answeredMs ?? now) - ticket.admittedMs >= durationMs;
     if (ticket === this.#probe) {
       this.#take(ticket, slow ? 'failure' : outcome);
       return;

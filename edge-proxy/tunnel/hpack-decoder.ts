@@ -30,7 +30,7 @@ export class HpackDecoder {
   #allowedTableSize = initialTableSize;
   #sizeUpdateDue = false;
 
-  /** The last section was over the bounds: only its first fields were kept. */
+  /** The last section was over the bounds: only its first fields were kept, and its content type. */
   over = false;
 
   readonly #maxFields: number;
@@ -54,6 +54,7 @@ export class HpackDecoder {
     const fields: Field[] = [];
     let size = 0;
     let begun = false;
+    let typed = false;
     this.over = false;
     while (this.#at < block.length) {
       const octet = block[this.#at] ?? 0;
@@ -68,6 +69,11 @@ export class HpackDecoder {
       size += field[0].length + field[1].length + fieldOverhead;
       this.over ||= size > maxFieldSectionSize || fields.length === this.#maxFields;
       if (!this.over) fields.push(field);
+      else if (!typed && field[0] === 'content-type') {
+        // By its type a call that is refused for its size is known, and told so in gRPC's words.
+        typed = true;
+        fields.push(field);
+      }
     }
     return fields;
   }
