@@ -67,6 +67,8 @@ export interface MeshOptions {
   readonly locality?: Locality;
   /** Partial policy of the upstream. */
   readonly resilience?: object;
+  /** In the place of chance. */
+  readonly random?: () => number;
   /** Names by which `web` calls besides `db`; the test feeds them. */
   readonly upstreams?: readonly string[];
   /** `web` has `db` not configured, but a port for all services (`httpProxyPort`). */
@@ -109,7 +111,9 @@ export class Mesh {
   constructor(options: MeshOptions) {
     this.#options = options;
     const logger = pino({ level: 'debug' }, { write: (line: string) => this.log.push(JSON.parse(line)) });
-    this.context = { ...systemContext(logger), clock: () => Date.now() + this.#offsetMs };
+    const system = systemContext(logger);
+    const { random = system.random } = options;
+    this.context = { ...system, random, clock: () => Date.now() + this.#offsetMs };
     this.sweep = new IdleSweep(this.context.clock);
     const decisions = new DecisionLog(this.context.clock, this.context.randomBytes);
     this.traffic = new Traffic({ metrics: this.metrics, log: logger, accessLog: 'all', decisions });

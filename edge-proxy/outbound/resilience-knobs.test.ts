@@ -91,3 +91,109 @@ test('a service that is called by two names is not asked for twice as much: bulk
   for (const port of [...ports, ...ports]) assert.equal((await get('/', port)).status, 503);
   assert.ok(seen === 5 || seen === 6, `${seen - 4} retries`);
 });
+
+/** An application that answers with a status, and keeps when each request came. */
+function answering(status: { code: number }) {
+  const times: number[] = [];
+  const server = createServer((incoming, outgoing) => {
+    times.push(performance.now());
+    incoming.resume().on('end', () => outgoing.writeHead(status.code).end());
+  });
+  return { server, times, status };
+}
+
+const quick = { backoffBaseMs: 1, backoffMaxMs: 1, budgetRatio: 1, budgetMinPerSecond: 100 };
+const noBreaker = { breaker: { enabled: false } };
+
+test('round-robin keeps to weights; chance reaches all', async (t) => {
+  const [one, two] = [answering({ code: 200 }), answering({ code: 200 })];
+  const mesh = await startMesh(t, { applications: [one.server, two.server] });
+  const endpoints = mesh.instances.map(({ inboundPort }, at) =>
+    endpoint(at, inboundPort, { weight: at === 0 ? 3 : 1 }),
+  );
+  mesh.feedUpstream({ endpoints, resilience: {} });
+  for (let sent = 0; sent < 8; sent++) assert.equal(await ask(mesh), 200);
+  assert.deepEqual([one.times.length, two.times.length], [6, 2]);
+  mesh.feedUpstream({ resilience: { balancer: 'random' } });
+  for (let sent = 0; sent < 24; sent++) assert.equal(await ask(mesh), 200);
+  assert.ok(one.times.length > 6 && two.times.length > 2, `${one.times.length} and ${two.times.length}`);
+});
+
+test('who fails time after time is left out, but never more than a share of all, and comes back when its time is over', async (t) => {
+  const all = [503, 503, 200].map((code) => answering({ code }));
+  const mesh = await startMesh(t, {
+    applications: all.map(({ server }) => server),
+    resilience: {
+      ...noBreaker,
+      retries: { attempts: 0 },
+      outlier: { consecutiveFailures: 2, baseEjectionMs: 10_000, maxEjectionMs: 15_000, maxEjectedRatio: 0.34 },
+    },
+  });
+  const seen = async (requests: number) => {
+    for (const each of all) each.times.length = 0;
+    for (let sent = 0; sent < requests; sent++) await ask(mesh);
+    return all.map(({ times }) => times.length);
+  };
+  assert.equal(Math.min(...(await seen(12)).slice(0, 2)), 2, 'one is out after two');
+  const others = await seen(12);
+  assert.deepEqual(others.toSorted(), [0, 6, 6], 'the other stays in: no more than a third are out');
+  for (const [at, { status }] of all.entries()) if (others[at] !== 0) status.code = 200;
+  mesh.pass(10_001);
+  assert.deepEqual((await seen(12)).toSorted(), [2, 5, 5], 'it comes back, and fails');
+  mesh.pass(14_000);
+  assert.deepEqual((await seen(12)).toSorted(), [0, 6, 6], 'for longer the second time');
+  mesh.pass(1_001);
+  for (const { status } of all) status.code = 200;
+  assert.deepEqual(await seen(12), [4, 4, 4], 'but no longer than that');
+});
+
+test('what failed longer ago than the window is forgotten', async (t) => {
+  const { server, times } = answering({ code: 503 });
+  const breaker = { volumeThreshold: 4, windowMs: 5_000, openMs: 60_000 };
+  const resilience = { breaker, outlier: { enabled: false }, retries: { attempts: 0 } };
+  const mesh = await startMesh(t, { applications: [server], resilience });
+  for (let sent = 0; sent < 3; sent++) await ask(mesh);
+  mesh.pass(5_001);
+  for (let sent = 0; sent < 8; sent++) await ask(mesh);
+  assert.equal(times.length, 3 + 4, 'four within one window open it');
+});
+
+test('pauses between tries double up to their bound', async (t) => {
+  const { server, times } = answering({ code: 503 });
+  const mesh = await startMesh(t, {
+    applications: [server],
+    random: () => 0.999,
+    resilience: { ...noBreaker, retries: { ...quick, attempts: 3, backoffBaseMs: 40, backoffMaxMs: 60 } },
+  });
+  assert.equal(await ask(mesh), 503);
+  const gaps = times.slice(1).map((time, at) => time - (times[at] ?? 0));
+  assert.equal(gaps.length, 3);
+  for (const [at, least] of [39, 59, 59].entries())
+    assert.ok((gaps[at] ?? 0) >= least - 2 && (gaps[at] ?? 0) < 1_000, gaps.join(' '));
+});
+
+test('what is tried again: by condition, status, method and size of the body', async (t) => {
+  const { server, times, status } = answering({ code: 503 });
+  const mesh = await startMesh(t, { applications: [server] });
+  for (const [code, retries, request, tries] of [
+    [503, {}, 'GET', 2],
+    [500, {}, 'GET', 1],
+    [500, { on: ['5xx'] }, 'GET', 2],
+    [503, { on: ['connect-failure'] }, 'GET', 1],
+    [418, { on: [], statuses: [418] }, 'GET', 2],
+    [503, {}, 'POST', 1],
+    [503, { retryNonIdempotent: true }, 'POST', 2],
+    [503, { maxBodyBytes: 4 }, 'PUT four', 2],
+    [503, { maxBodyBytes: 4 }, 'PUT fives', 1],
+    [503, { budgetRatio: 0, budgetMinPerSecond: 0 }, 'GET', 1],
+  ] as const) {
+    times.length = 0;
+    status.code = code;
+    const resilience = { ...noBreaker, outlier: { enabled: false }, retries: { ...quick, attempts: 1, ...retries } };
+    mesh.feedUpstream({ resilience });
+    const [method = '', body = ''] = request.split(' ');
+    const head = `${method} / HTTP/1.1\r\nHost: db\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n`;
+    assert.equal((await mesh.ask(head + body)).status, code);
+    assert.equal(times.length, tries, `${code} ${JSON.stringify(retries)} ${request}`);
+  }
+});
