@@ -106,13 +106,17 @@ function status(subject: AdminSubject): object {
             sidecar.view.confirmedAtMs === 0 ? null : Math.round((now - sidecar.view.confirmedAtMs) / 1_000),
           feed: sidecar.feed.state,
         },
-        inbound: sidecar.inboundPort === undefined ? null : { port: sidecar.inboundPort, live: sidecar.live.size },
+        inbound:
+          sidecar.inboundPort === undefined
+            ? null
+            : { port: sidecar.inboundPort, live: sidecar.live.size, normalization: sidecar.view.normalization },
         httpProxy: sidecar.httpProxyPort === undefined ? null : { port: sidecar.httpProxyPort },
         meshListeners: meshListeners(sidecar),
         upstreams: sidecar.upstreams.map((upstream) => ({
           name: upstream.name,
           localPort: sidecar.outboundPorts.get(upstream.name) ?? null,
           protocol: upstream.protocol,
+          normalization: upstream.normalization,
           /** Undefined where all calls go to the instances of one target. */
           routed: upstream.routed,
           endpoints: upstream.endpoints.map((endpoint) => ({

@@ -21,12 +21,39 @@ export function protocolWarning(
   return `${name} ${has} and ${destination} is of protocol tcp: everything is denied until Protocol is http (service-defaults ${destination})`;
 }
 
+/** An allow of a path that its destination lets nobody ask for. */
+export interface UnaskedPath {
+  readonly source: string;
+  /** Its place in the list, from 1. */
+  readonly permission: number;
+  readonly message: string;
+}
+
+/** Allows by a path with an encoded slash, where the destination refuses or decodes those: no request comes that they match. */
+export function unaskedPaths(
+  state: Pick<CatalogState, 'normalizationOf'>,
+  destination: string,
+  rules: Iterable<Rules>,
+): UnaskedPath[] {
+  const { escapedSlashes } = state.normalizationOf(destination);
+  if (destination === '*' || escapedSlashes === 'KEEP_UNCHANGED') return [];
+  const done = escapedSlashes === 'REJECT_REQUEST' ? 'refuses' : 'decodes';
+  return [...rules].flatMap(({ source, permissions = [] }) =>
+    permissions.flatMap(({ action, http }, index): UnaskedPath[] => {
+      const path = http.pathExact ?? http.pathPrefix ?? '';
+      if (action !== 'allow' || !/%(?:2F|5C)/i.test(path)) return [];
+      const message = `${source} -> ${destination}: permission ${index + 1} can never match: ${destination} ${done} the encoded slashes of a path, until PathWithEscapedSlashesAction of its service-defaults is KEEP_UNCHANGED`;
+      return [{ source, permission: index + 1, message }];
+    }),
+  );
+}
+
 /**
  * All that the writer of some intentions of one destination should know, one sentence each.
  * @param after everything that is in force once they are written
  */
 export function writeWarnings(
-  state: Pick<CatalogState, 'protocolOf'>,
+  state: Pick<CatalogState, 'protocolOf' | 'normalizationOf'>,
   destination: string,
   written: readonly Rules[],
   after: readonly Rules[],
@@ -36,6 +63,7 @@ export function writeWarnings(
   const cut = lintIntentions(guarded, [...written]).filter(({ problem }) => problem === 'cut-by-guard');
   return [
     ...(protocol === undefined ? [] : [protocol]),
+    ...unaskedPaths(state, destination, written).map(({ message }) => message),
     ...[...lintIntentions(written, after), ...cut].map(({ message }) => message),
   ];
 }

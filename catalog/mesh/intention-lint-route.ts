@@ -4,7 +4,7 @@ import { lintIntentions } from '#policies/intention-lint.ts';
 import { wildcard } from '#policies/intention-precedence.ts';
 import { policyReaderOnly } from '../access/permissions.ts';
 import type { CatalogEnv } from '../consul/route-table.ts';
-import { protocolWarning } from '../intentions/warning.ts';
+import { protocolWarning, unaskedPaths } from '../intentions/warning.ts';
 import { unknownProviders } from '../jwt/providers.ts';
 import type { CatalogParts } from '../parts.ts';
 import { permit } from './access.ts';
@@ -52,6 +52,11 @@ export function mountIntentionLintRoute(app: OpenAPIHono<CatalogEnv>, parts: Cat
         return { source, destination, problem: 'no-provider', message };
       }),
     );
-    return c.json([...tcp, ...orphaned, ...lintIntentions(all, all)], 200);
+    const unasked = all.flatMap((intention) =>
+      unaskedPaths(parts.state, intention.destination, [intention]).map((found): Finding => {
+        return { ...found, destination: intention.destination, problem: 'never-matches' };
+      }),
+    );
+    return c.json([...tcp, ...orphaned, ...unasked, ...lintIntentions(all, all)], 200);
   });
 }

@@ -266,10 +266,17 @@ test('lint: the writer is warned of rules that do not hold, through both APIs, a
     (guard.json as { warnings: string[] }).warnings.join(),
     /web -> db: permission 1 .* lets nothing in: guard \* -> \* permission 1/,
   );
-  const all = (await send(catalog, 'GET', '/v1/mesh/intentions/lint')).json as { source: string; problem: string }[];
-  assert.deepEqual(all.map(({ source, problem }) => `${source} ${problem}`).sort(), [
-    'api never-matches',
-    'web cut-by-guard',
-    'web shadowed-deny',
-  ]);
+  // What is refused before anybody judges it is never allowed.
+  const slashed = { permissions: [rule('deny', '/x%2Fy'), rule('allow', '/repos/a%2fb')] };
+  const jobs = (await send(catalog, 'PUT', at('jobs', 'db'), { body: slashed })).json as { warnings: string[] };
+  assert.match(jobs.warnings.join(), /^jobs -> db: permission 2 can never match: db refuses the encoded slashes/);
+  const lint = async () => {
+    const all = (await send(catalog, 'GET', '/v1/mesh/intentions/lint')).json as { source: string; problem: string }[];
+    return all.map(({ source, problem }) => `${source} ${problem}`).sort();
+  };
+  const others = ['web cut-by-guard', 'web shadowed-deny'];
+  assert.deepEqual(await lint(), ['api never-matches', 'jobs never-matches', ...others]);
+  const HTTP = { Incoming: { RequestNormalization: { PathWithEscapedSlashesAction: 'KEEP_UNCHANGED' } } };
+  await send(catalog, 'PUT', '/v1/config', { body: { Kind: 'service-defaults', Name: 'db', Protocol: 'http', HTTP } });
+  assert.deepEqual(await lint(), ['api never-matches', ...others]);
 });
