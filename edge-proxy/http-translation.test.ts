@@ -197,7 +197,7 @@ describe('HTTP/2 to a service of HTTP/1.1', () => {
         'content-type': 'application/grpc',
         te: 'trailers',
       });
-      assert.equal(grpc.headers['grpc-status'], '3');
+      assert.equal(grpc.headers['grpc-status'], '13');
       assert.match(String(grpc.headers['grpc-message']), /SLV-4014: db is of protocol http/);
       const wrong = ask(client, { ':method': 'POST', ':path': '/', 'content-length': '9' }, 'short');
       await assert.rejects(wrong, /PROTOCOL_ERROR/);

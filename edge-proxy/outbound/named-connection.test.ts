@@ -165,7 +165,7 @@ describe('one port for all services, in HTTP/2', () => {
     assert.deepEqual([ours.status, ours.body, ours.headers['x-authority']], [200, 'body', 'DB.mesh:80']);
     assert.equal(other.status, 421);
     assert.match(other.body, /SLV-4012/);
-    assert.deepEqual([grpc.status, grpc.headers['grpc-status']], [200, '3']);
+    assert.deepEqual([grpc.status, grpc.headers['grpc-status']], [200, '2']);
     assert.match(String(grpc.headers['grpc-message']), /SLV-4012/);
     for (const { headers } of [other, grpc])
       assert.equal(mesh.traffic.decisions.find(String(headers['selvedge-decision']))?.destination, 'example.com');
