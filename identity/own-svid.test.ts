@@ -19,10 +19,11 @@ import { Issuance } from './issuance.ts';
 import { issueCounts } from './issue-counts.ts';
 import { NodeProofs } from './node-proof.ts';
 import { Nodes } from './nodes.ts';
-import { openOwnSvid } from './own-svid.ts';
+import { type OwnSvid, openOwnSvid } from './own-svid.ts';
 import { Presence } from './presence.ts';
 import { Revocations } from './revocation/revocations.ts';
 import { HeldSvids } from './status/held-svids.ts';
+import { ServiceHealth } from './status/service-health.ts';
 import { TrustPublication } from './trust-publication.ts';
 
 const trustDomain = parseTrustDomain('mesh.test');
@@ -45,7 +46,12 @@ afterEach(async () => {
 });
 
 /** Issuance and trust over a CA that can be made to fail. */
-async function parts(): Promise<{ issuance: Issuance; trust: TrustPublication; ca: { fails: boolean } }> {
+async function parts(): Promise<{
+  issuance: Issuance;
+  trust: TrustPublication;
+  ca: { fails: boolean };
+  healthOf: (own: OwnSvid) => ServiceHealth;
+}> {
   const embedded = await openEmbeddedCa({ dataDir, trustDomain }, context);
   const ca = { fails: false };
   const backend: CaBackend = {
@@ -83,7 +89,8 @@ async function parts(): Promise<{ issuance: Issuance; trust: TrustPublication; c
   const held = new HeldSvids(context.clock);
   const isRevoked = (): boolean => false;
   const issuance = new Issuance({ config, backend, attestation, nodes, audit, counts, held, isRevoked, context });
-  return { issuance, trust, ca };
+  const healthOf = (own: OwnSvid) => new ServiceHealth({ backend, own, held, clock: context.clock });
+  return { issuance, trust, ca, healthOf };
 }
 
 test('is renewed at a third of its life, retried while the CA is away, and signs what others accept', async () => {
@@ -122,12 +129,17 @@ test('is renewed at a third of its life, retried while the CA is away, and signs
   await own.close();
 });
 
-test('when it runs out it is no longer shown, and nothing is signed by it', async () => {
-  const { issuance, trust, ca } = await parts();
+test('when it runs out it is no longer shown, and nothing is signed by it; its end stays the first of all ends', async () => {
+  const { issuance, trust, ca, healthOf } = await parts();
   const own = await openOwnSvid({ issuance, trust, dataDir: undefined, context });
+  const health = healthOf(own);
+  const endMs = own.current?.notAfterMs;
+  assert.equal(health.earliestEndMs, endMs);
   ca.fails = true;
   nowMs += 3_601_000;
   assert.equal(own.current, undefined);
+  assert.equal(health.earliestEndMs, endMs);
+  assert.deepEqual(health.reasons, ['the own SVID has run out']);
   await assert.rejects(trust.signed(own), (error) => error instanceof MeshError && error.code === 'SLV-2140');
   await own.close();
 });

@@ -18,6 +18,8 @@ import type { Issuance } from './issuance.ts';
 
 /** The SVID by which the service serves TLS and signs bundles, kept fresh until closed. */
 export interface OwnSvid extends SvidSource {
+  /** When the last one ends, or has ended, ms since the epoch. */
+  readonly notAfterMs: number;
   close(): Promise<void>;
 }
 
@@ -110,6 +112,9 @@ export async function openOwnSvid(options: {
   return {
     get current() {
       return context.clock() <= held.svid.notAfterMs ? holder.current : undefined;
+    },
+    get notAfterMs() {
+      return held.svid.notAfterMs;
     },
     onChange: (listener) => holder.onChange(listener),
     async close() {

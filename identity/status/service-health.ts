@@ -1,7 +1,7 @@
 import { readCertificate } from '#policies/svid-leaf.ts';
 import type { Clock } from '#runtime/clock.ts';
-import type { SvidSource } from '#runtime/svid/svid.ts';
 import type { CaBackend } from '../ca-backend.ts';
+import type { OwnSvid } from '../own-svid.ts';
 import type { ProcessRoll } from '../processes/process-roll.ts';
 import type { HeldSvids } from './held-svids.ts';
 import { type Outage, outageOf } from './outage.ts';
@@ -15,7 +15,7 @@ export interface Ending {
 /** What health is read from. */
 export interface HealthParts {
   readonly backend: CaBackend;
-  readonly own: SvidSource;
+  readonly own: Pick<OwnSvid, 'current' | 'notAfterMs'>;
   readonly held: HeldSvids;
   readonly roll?: ProcessRoll | undefined;
   readonly clock: Clock;
@@ -56,7 +56,8 @@ export class ServiceHealth {
     const { backend, own } = this.#parts;
     const known = [
       { what: 'issuing-ca', endMs: backend.issuingCaNotAfterMs },
-      { what: 'own-svid', endMs: own.current?.notAfterMs },
+      // Also one that has run out: nothing is worse, and it must not look as if its end were gone.
+      { what: 'own-svid', endMs: own.notAfterMs },
       { what: 'root', endMs: Math.min(...backend.roots.map((root) => readCertificate(root).notAfterMs)) },
     ] as const;
     return known.flatMap(({ what, endMs }) => (endMs === undefined ? [] : [{ what, endMs }]));
