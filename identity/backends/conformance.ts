@@ -55,6 +55,21 @@ export function caBackendConformance(
       });
     }
 
+    test('signs what OpenSSL follows, too: each is issued by the next, by name and key identifier, up to a root; none comes twice', async () => {
+      const request = await readCertificateRequest(forgeRequest());
+      const { chain } = await backend().sign({ request, spiffeId: id, ttlSeconds: 60 });
+      const path = chain.map((der) => new X509Certificate(der));
+      const roots = backend().roots.map((der) => new X509Certificate(der));
+      for (const [at, certificate] of path.entries()) {
+        const next = path[at + 1];
+        const isIssued = (next === undefined ? roots : [next]).some(
+          (signer) => certificate.checkIssued(signer) && certificate.verify(signer.publicKey),
+        );
+        assert.ok(isIssued, `${at}: ${certificate.issuer}`);
+      }
+      assert.equal(new Set(path.map(({ fingerprint256 }) => fingerprint256)).size, path.length);
+    });
+
     for (const kind of goodKeyKinds) {
       test(`signs for a key of ${kind}`, async () => {
         const key = testKey(kind);

@@ -25,7 +25,8 @@ export function inProcessIssuer({ certificateDer, key }: Authority): InProcessIs
     certificateDer,
     key,
     subjectDer: subject,
-    keyId: keyIdentifier(facts.spkiDer),
+    // The name by which its certificate calls the key, however its maker reckoned that: OpenSSL passes over a CA that a leaf calls otherwise.
+    keyId: facts.subjectKeyId ?? keyIdentifier(facts.spkiDer),
     notBeforeMs: facts.notBeforeMs,
     notAfterMs: facts.notAfterMs,
   };

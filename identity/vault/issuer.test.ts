@@ -20,6 +20,12 @@ test('the roots that Vault sends along are dropped, the rest stays in order', ()
   assert.deepEqual(chain.map(pem), [pem(good), pem(ca.certificate)]);
 });
 
+test('what Vault sends along twice is in the chain once', () => {
+  const above = [pem(ca.certificate), pem(good), pem(ca.certificate), pem(ca.root.certificate)];
+  const chain = readSignedChain({ certificate: pem(ca.certificate), ca_chain: above });
+  assert.deepEqual(chain.map(pem), [pem(ca.certificate), pem(good)]);
+});
+
 test('what cannot be read is the fault of Vault, not of who asked for a certificate', () => {
   const answers = [
     {},

@@ -30,8 +30,8 @@ export async function readIssuer(transport: VaultTransport, path: string, signal
 }
 
 /**
- * The certificate that Vault signed and the intermediates above it, DER. Roots that Vault sends along are dropped: they are trusted from elsewhere or
- * not at all; cross-signed CAs stay.
+ * The certificate that Vault signed and the intermediates above it, DER, each once: a CA that is certified by a CA under the root comes with itself again.
+ * Roots that Vault sends along are dropped: they are trusted from elsewhere or not at all; cross-signed CAs stay.
  *
  * @param data of the answer to a signing request
  * @throws MeshError SLV-2142
@@ -42,13 +42,10 @@ export function readSignedChain(data: unknown): Uint8Array[] {
     throw new MeshError('SLV-2142', "Vault's answer to the signing request is not of the known form.");
   const { certificate, issuing_ca: issuer, ca_chain: above } = parsed.data;
   const signers = above ?? (issuer == null ? [] : [issuer]);
-  return [
-    decode(certificate), // what it says is looked at by verify-issued.ts
-    ...signers
-      .map(decodeSigner)
-      .filter((signer) => !signer.isSelfSigned)
-      .map(({ der }) => der),
-  ];
+  const chain = [decode(certificate)]; // what it says is looked at by verify-issued.ts
+  for (const { der, isSelfSigned } of signers.map(decodeSigner))
+    if (!isSelfSigned && !chain.some((known) => Buffer.compare(known, der) === 0)) chain.push(der);
+  return chain;
 }
 
 /** Certificates of CAs, as Vault sends them along with every leaf: what their text says is found out once. The one used longest ago first. */
