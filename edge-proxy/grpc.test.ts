@@ -50,6 +50,10 @@ describe('the four kinds of call', () => {
     call.end();
     assert.equal(await over, status.OK);
     assert.equal(mesh.upstream.endpoints[0]?.breaker.snapshot().failures, 0);
+    // Where the service takes it; else it is refused: see below.
+    mesh.feedNormalization({ underscores: 'ALLOW' });
+    const odd = await get(client, 'hello', 5_000, orders.get.path, { x_tenant: '7' });
+    assert.equal(odd.error, null);
   });
 });
 
@@ -122,6 +126,13 @@ describe('refusals are a status', () => {
         mesh.feed(mesh.db.sidecar, [{ kind: 'limits', name: 'db', requestLimit }]);
         await get(client, 'the one', 100);
       },
+    },
+    {
+      what: 'a path that others are redirected from',
+      is: 13,
+      says: 'SLV-4011',
+      when: ({ mesh }) => mesh.feedNormalization({ escapedSlashes: 'UNESCAPE_AND_REDIRECT' }),
+      path: '/shop.Orders%2FGet',
     },
     { what: 'an underscore in a name', is: 13, says: 'SLV-4201', when: () => {}, metadata: { x_role: 'admin' } },
     {
