@@ -4,8 +4,6 @@ import { parseServiceName } from '#policies/service-name.ts';
 import {
   descriptionSchema,
   grantPatternSchema,
-  type IdentityStatus,
-  identityStatusSchema,
   joinTokenSchema,
   joinTokenTtl,
   nodeSchema,
@@ -20,44 +18,13 @@ import { identityClient as client, outputOption as output } from './identity-cli
 import { defineFederation } from './identity-federation.ts';
 import { defineRevocation } from './identity-revocation.ts';
 import { defineRotation } from './identity-rotation.ts';
+import { defineStatus } from './identity-status.ts';
 import { defineVaultSetup } from './vault-setup.ts';
 
 /** `selvedge identity status`, `… join-token create|list|delete`, `… node list|show|grant|revoke|readmit`, rotation, revocation, federation and `vault-setup`. */
 export function defineIdentityCommands(program: Command): void {
   const identity = program.command('identity').description('certificates, join tokens, nodes');
-  defineCommand(identity, {
-    name: 'status',
-    summary: 'CA backend, roots, what has been issued',
-    options: { ...identityClientOptions, output },
-    async run(options) {
-      const status = await client(options).json('GET', '/v1/identity/status', identityStatusSchema);
-      if (options.output === 'json') printJson(status);
-      else {
-        printRows(
-          [
-            {
-              ...status,
-              backend: `${status.backend.kind}${noteOn(status.backend)}`,
-              outage: status.timeToOutageSeconds === undefined ? undefined : inWords(status.timeToOutageSeconds),
-            },
-          ],
-          [
-            'trustDomain',
-            'datacenter',
-            'backend',
-            'health',
-            'outage',
-            'earliestExpiry',
-            'issued',
-            'refused',
-            'rootPins',
-          ],
-          'table',
-        );
-        if (status.processes !== undefined) showProcesses(status.processes);
-      }
-    },
-  });
+  defineStatus(identity);
   defineJoinTokens(identity);
   defineNodes(identity);
   defineRotation(identity);
@@ -65,14 +32,6 @@ export function defineIdentityCommands(program: Command): void {
   defineFederation(identity);
   defineVaultSetup(identity);
   defineBackup(identity);
-}
-
-/** Who shares the store with the process that answered. */
-function showProcesses({ asOf, current, list }: NonNullable<IdentityStatus['processes']>): void {
-  process.stdout.write('\n');
-  const rows = list.map(({ name, self, ...rest }) => ({ ...rest, process: name, asked: self ? 'yes' : undefined }));
-  printRows(rows, ['process', 'role', 'since', 'fence', 'asked'], 'table');
-  if (!current) say(`processes as of ${asOf}: etcd has not been reached since`);
 }
 
 const descriptionOf = fieldOf(descriptionSchema);
@@ -83,13 +42,6 @@ const grantedService = {
   required: true,
   description: 'service that the node may be; one trailing * stands for any ending',
 } as const;
-
-/** `2 h 31 min`: how long the mesh does without its CA. */
-function inWords(seconds: number): string {
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 1) return `${seconds} s`;
-  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-}
 
 function defineJoinTokens(identity: Command): void {
   const joinToken = identity.command('join-token').description('one-time tokens with which nodes join');
@@ -210,9 +162,4 @@ function defineNodes(identity: Command): void {
       say(`node ${id} revoked`);
     },
   });
-}
-
-function noteOn({ healthy, reason }: IdentityStatus['backend']): string {
-  if (healthy) return reason === undefined ? '' : ` (${reason})`;
-  return ` (unhealthy: ${reason ?? '?'})`;
 }
