@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { createServer, type RequestListener } from 'node:http';
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net';
 import { describe, test } from 'node:test';
+import fc from 'fast-check';
 import { dialTlsPeer, RawPeer } from '#test/raw-client.ts';
-import { startMesh, vanish } from '#test/sidecars.ts';
+import { intention, startMesh, vanish } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
 import { type ByteStream, idleHandlers } from './byte-stream.ts';
 import { HttpServerStream } from './http-server-stream.ts';
+import { cut } from './http1/recorder.ts';
 import { IdleSweep } from './idle-sweep.ts';
 
 /** HTTP/1.1 through both proxies, as callers and applications really speak it. */
@@ -19,6 +21,14 @@ const byHand = (talk: (peer: RawPeer, socket: Socket) => void): { applications: 
     createTcpServer({ allowHalfOpen: true, noDelay: true }, (socket) => talk(new RawPeer(socket), socket)),
   ],
 });
+
+/** Sends one piece after the other. */
+async function written(peer: RawPeer, pieces: readonly Buffer[]): Promise<void> {
+  for (const piece of pieces) {
+    peer.send(piece);
+    await new Promise((resume) => setImmediate(resume));
+  }
+}
 
 /** Waits until a number is the same in three looks. */
 async function standsStill(who: string, read: () => number): Promise<void> {
@@ -470,6 +480,57 @@ describe('an upgrade', () => {
     assert.match(client.text, /HELLO bye$/);
     await waitFor('all to be given back', () => mesh.settled, 3_000);
     assert.equal(mesh.upstream.inFlight, 0);
+  });
+
+  for (const way of ['through both proxies', 'straight at the inbound one'] as const) {
+    test(`what stands behind its head is the other protocol’s, to the byte, in whatever pieces (${way})`, async (t) => {
+      /** What the application says once it has switched, and what it has heard. */
+      let pieces: readonly Buffer[] = [];
+      const heard: RawPeer[] = [];
+      const mesh = await startMesh(
+        t,
+        byHand((peer, socket) => {
+          heard.push(peer);
+          const said = peer.until('\r\n\r\n').then(() => written(peer, pieces));
+          socket.on('end', () => void said.then(() => socket.end()));
+        }),
+      );
+      const bytes = fc.array(
+        fc.oneof(
+          fc.constantFrom(get('/smuggled'), 'HTTP/1.1 200 OK\r\n\r\n', '0\r\n\r\n'),
+          fc.string({ unit: 'binary-ascii' }),
+        ),
+      );
+      const places = fc.array(fc.nat(300), { maxLength: 3 });
+      await fc.assert(
+        fc.asyncProperty(bytes, places, bytes, places, async (asked, askedCuts, answered, answeredCuts) => {
+          const switching = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n';
+          pieces = cut(switching + answered.join(''), answeredCuts);
+          heard.length = 0;
+          const client =
+            way === 'through both proxies'
+              ? mesh.dial()
+              : mesh.keep((await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current)).peer);
+          await written(client, cut(ask + asked.join(''), askedCuts));
+          client.end();
+          await client.untilEnded();
+          assert.equal(client.text, switching + answered.join(''));
+          const [application, ...others] = heard;
+          await waitFor('the application to have heard all', () => application?.ended === true, 5_000);
+          assert.equal(application?.text.replace(/^.*?\r\n\r\n/s, ''), asked.join(''));
+          assert.equal(others.length, 0);
+        }),
+        { seed: 20261130, numRuns: 25 },
+      );
+    });
+  }
+
+  test('what stands behind one that is not taken is a request like any other', async (t) => {
+    const mesh = await startMesh(t, answering('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno'));
+    mesh.feedIntentions([intention({ source: 'web', permissions: [{ action: 'allow', http: { pathExact: '/' } }] })]);
+    const client = mesh.dial().send(ask + get('/smuggled', closing));
+    await client.untilEnded();
+    assert.deepEqual(client.text.match(/HTTP\/1\.1 \d+/g), ['HTTP/1.1 200', 'HTTP/1.1 403']);
   });
 
   test('an answer other than 101 is an answer like any other', async (t) => {

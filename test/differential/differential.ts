@@ -1,10 +1,11 @@
 import { parseArgs } from 'node:util';
 import { durationMs } from '#runtime/option-kinds.ts';
+import { compareAnswersFor, startAnswerDifferential } from './answers.ts';
 import { compareFor, startDifferential } from './exchange.ts';
 
 /*
  * `npm run test:differential -- --duration 10m`: well-formed, damaged and smuggled requests through both proxies, and how nginx, HAProxy, net/http and node:http behind
- * them read what was forwarded. A short run is part of the tests (differential.test.ts).
+ * them read what was forwarded; then, for as long again, odd answers the other way, to the same as clients. A short run is part of the tests (differential.test.ts).
  */
 
 const { values } = parseArgs({
@@ -23,4 +24,15 @@ try {
 const { conversations, read, forwarded, refusals } = differential.tally;
 process.stdout.write(
   `${conversations} conversations, ${read} requests read, ${forwarded} forwarded and read alike; refused: ${JSON.stringify(refusals)}\n`,
+);
+
+const answering = await startAnswerDifferential();
+try {
+  await compareAnswersFor(answering, { seed: Number(values.seed), durationMs: durationMs(values.duration) });
+} finally {
+  await answering.end();
+}
+const { answers, forwarded: answersForwarded, refused, agreed } = answering.tally;
+process.stdout.write(
+  `${answers} answers, ${answersForwarded} forwarded and read alike, ${refused} times refused by a client; read so without us: ${JSON.stringify(agreed)}\n`,
 );

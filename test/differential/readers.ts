@@ -9,6 +9,7 @@ import { buildGo, whyNoGo } from '../go-program.ts';
 import { listening } from '../sidecars.ts';
 import { findSystemTool } from '../system-tool.ts';
 import { waitFor } from '../wait-for.ts';
+import { type AnswerClient, GoClient, NodeClient, OwnClient } from './answer-clients.ts';
 import { encodeEcho } from './reading.ts';
 
 const nginx = await findSystemTool({ binary: 'nginx', debian: 'nginx' });
@@ -32,20 +33,10 @@ export async function skipWithoutReaders(): Promise<string | false> {
  * @param directory theirs to write in
  */
 export async function startReaders(directory: string): Promise<{ readers: Reader[]; end(): Promise<void> }> {
-  assert.ok(nginx.path !== undefined, nginx.path === undefined ? nginx.reason : '');
-  assert.ok(haproxy.path !== undefined, haproxy.path === undefined ? haproxy.reason : '');
   const go = new Child('go', await buildGo('differential', join(import.meta.dirname, 'go')), [], directory);
   const goPort = Number(await go.fact('listening'));
   const [nginxPort = 0, haproxyPort = 0] = await freePorts(2);
-  const files = { nginx: join(directory, 'nginx.conf'), haproxy: join(directory, 'haproxy.cfg') };
-  mkdirSync(join(directory, 'temp'));
-  writeFileSync(files.nginx, nginxConfiguration(directory, nginxPort, goPort));
-  writeFileSync(files.haproxy, haproxyConfiguration(haproxyPort, goPort));
-  const children = [
-    new Child('nginx', nginx.path, ['-p', directory, '-c', files.nginx], directory),
-    new Child('haproxy', haproxy.path, ['-db', '-f', files.haproxy], directory),
-    go,
-  ];
+  const children = [...startProxies(directory, { nginx: nginxPort, haproxy: haproxyPort }, goPort), go];
   const node = nodeReader();
   const nodePort = await listening(node);
   for (const port of [nginxPort, haproxyPort]) await waitFor(`port ${port}`, () => accepts(port), 10_000);
@@ -62,6 +53,52 @@ export async function startReaders(directory: string): Promise<{ readers: Reader
       await Promise.all(children.map((child) => child.end()));
     },
   };
+}
+
+/**
+ * Starts those that ask: nginx and HAProxy as proxies before `port`, through which we ask, net/http and node:http themselves, and we.
+ *
+ * @param directory is made, theirs to write in
+ */
+export async function startAnswerClients(
+  directory: string,
+  port: number,
+): Promise<{ clients: AnswerClient[]; end(): Promise<void> }> {
+  mkdirSync(directory);
+  const [nginxPort = 0, haproxyPort = 0] = await freePorts(2);
+  const program = await buildGo('differential', join(import.meta.dirname, 'go'));
+  const go = new Child('go', program, [String(port)], directory);
+  const proxies = startProxies(directory, { nginx: nginxPort, haproxy: haproxyPort }, port);
+  const goPort = Number(await go.fact('listening'));
+  for (const each of [nginxPort, haproxyPort]) await waitFor(`port ${each}`, () => accepts(each), 10_000);
+  const clients = [
+    new OwnClient(port),
+    new OwnClient(nginxPort, 'nginx'),
+    new OwnClient(haproxyPort, 'HAProxy'),
+    new GoClient(goPort),
+    new NodeClient(port),
+  ];
+  return {
+    clients,
+    async end() {
+      for (const client of clients) client.leave();
+      await Promise.all([go, ...proxies].map((child) => child.end()));
+    },
+  };
+}
+
+/** nginx and HAProxy, which pass on to `behind`. */
+function startProxies(directory: string, ports: { nginx: number; haproxy: number }, behind: number): Child[] {
+  assert.ok(nginx.path !== undefined, nginx.path === undefined ? nginx.reason : '');
+  assert.ok(haproxy.path !== undefined, haproxy.path === undefined ? haproxy.reason : '');
+  const files = { nginx: join(directory, 'nginx.conf'), haproxy: join(directory, 'haproxy.cfg') };
+  mkdirSync(join(directory, 'temp'));
+  writeFileSync(files.nginx, nginxConfiguration(directory, ports.nginx, behind));
+  writeFileSync(files.haproxy, haproxyConfiguration(ports.haproxy, behind));
+  return [
+    new Child('nginx', nginx.path, ['-p', directory, '-c', files.nginx], directory),
+    new Child('haproxy', haproxy.path, ['-db', '-f', files.haproxy], directory),
+  ];
 }
 
 function nodeReader(): ReturnType<typeof createServer> {

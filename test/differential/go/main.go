@@ -1,4 +1,5 @@
-// Says how Go's net/http reads requests: each is answered with what was read of it, as JSON in base64, in X-Echo (see ../reading.ts).
+// Says how Go's net/http reads. Requests: each is answered with what was read of it, as JSON in base64, in X-Echo (see ../reading.ts).
+// With a port as its argument, answers: `POST /METHOD/target` asks there, and is answered with what came (see ../answer-clients.ts).
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 )
 
 // echo is what was read. Text holds a byte a character.
@@ -55,14 +57,64 @@ func answer(response http.ResponseWriter, request *http.Request) {
 	response.Header().Set("Content-Length", "0")
 }
 
+// told is how an answer was read. Text holds a byte a character.
+type told struct {
+	Status  int      `json:"status"`
+	Headers []string `json:"headers"`
+	Body    string   `json:"body"`
+	Broken  string   `json:"broken"`
+}
+
+var transport = &http.Transport{DisableCompression: true, MaxConnsPerHost: 1}
+
+func ask(port, method, target string) told {
+	request, err := http.NewRequest(method, "http://127.0.0.1:"+port+target, nil)
+	if err != nil {
+		return told{Broken: err.Error()}
+	}
+	request.Host = "db"
+	// Not a Client: that would follow redirects.
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return told{Broken: err.Error()}
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return told{Broken: err.Error()}
+	}
+	read := told{Status: response.StatusCode, Body: latin1(string(body))}
+	for name, values := range response.Header {
+		for _, value := range values {
+			read.Headers = append(read.Headers, latin1(name), latin1(value))
+		}
+	}
+	return read
+}
+
+func tell(port string) http.HandlerFunc {
+	return func(response http.ResponseWriter, request *http.Request) {
+		method, target, _ := strings.Cut(request.URL.Path[1:], "/")
+		said, err := json.Marshal(ask(port, method, "/"+target))
+		if err != nil {
+			panic(err)
+		}
+		response.Write(said)
+	}
+}
+
 func main() {
+	handler := http.HandlerFunc(answer)
+	if len(os.Args) > 1 {
+		handler = tell(os.Args[1])
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	fmt.Println("listening", listener.Addr().(*net.TCPAddr).Port)
-	server := &http.Server{Handler: http.HandlerFunc(answer), DisableGeneralOptionsHandler: true}
+	server := &http.Server{Handler: handler, DisableGeneralOptionsHandler: true}
 	fmt.Fprintln(os.Stderr, server.Serve(listener))
 	os.Exit(1)
 }
