@@ -1,5 +1,7 @@
+import { encodeFields, encodeFieldsAt, longestBlock } from './hpack-encoder.ts';
 import { errorCode, flag, frameHeaderSize, frameType, maxFrameSize } from './http2.ts';
 import { giveOutputBuffer, outputBufferSize, takeOutputBuffer } from './output-buffers.ts';
+import type { HeaderFields } from './tunnel-stream.ts';
 
 /**
  * DATA frames that leave without waiting for the end of the turn. Where many streams are busy, all of a turn in one write makes a convoy: while one end works on the
@@ -10,6 +12,8 @@ const flushEvery = 12;
 const maxBacklog = 4_194_304;
 /** From here on no further streams are opened, bytes. */
 const congestedBacklog = 1_048_576;
+
+const nothing = Buffer.alloc(0);
 
 /** Where a FrameWriter's output goes. */
 export interface FrameOutput {
@@ -87,6 +91,31 @@ export class FrameWriter {
   /** Text as latin1. */
   appendText(text: string): void {
     this.#used += this.#buffer.write(text, this.#used, 'latin1');
+  }
+
+  /**
+   * A head: HEADERS, with CONTINUATION where it is longer than a frame.
+   *
+   * @param pseudo the fields before `fields`
+   * @param prefix octets before the first field
+   */
+  head(streamId: number, pseudo: HeaderFields, fields: HeaderFields, endStream: boolean, prefix = nothing): void {
+    const longest = prefix.length + longestBlock(pseudo) + longestBlock(fields);
+    if (longest > maxFrameSize) {
+      this.headers(streamId, Buffer.concat([prefix, encodeFields(pseudo), encodeFields(fields)]), endStream);
+      return;
+    }
+    // Encoded where it is sent from: its length is known, and said, afterwards.
+    this.#reserve(frameHeaderSize + longest);
+    const begun = this.#used;
+    this.#begin(0, frameType.headers, endStream ? flag.endHeaders | flag.endStream : flag.endHeaders, streamId);
+    this.append(prefix, 0, prefix.length);
+    this.#used = encodeFieldsAt(this.#buffer, this.#used, pseudo);
+    this.#used = encodeFieldsAt(this.#buffer, this.#used, fields);
+    const length = this.#used - begun - frameHeaderSize;
+    this.#buffer[begun] = length >>> 16;
+    this.#buffer[begun + 1] = length >>> 8;
+    this.#buffer[begun + 2] = length;
   }
 
   /** HEADERS, with CONTINUATION where the block is longer than a frame. */
@@ -186,8 +215,6 @@ export class FrameWriter {
     this.#used = this.#buffer.writeUInt32BE(value, this.#used);
   }
 }
-
-const nothing = Buffer.alloc(0);
 
 /** All that a server says to an HTTP/2 client where HTTP/1.1 is spoken: SETTINGS and GOAWAY (RFC 9113 7). `debug` in ASCII. */
 export function farewellInHttp2(debug: string): Buffer {

@@ -11,10 +11,20 @@ export const noDynamicTable = Buffer.of(0x20);
 
 /** Encodes one field section. Field values are latin1. */
 export function encodeFields(fields: HeaderFields): Buffer {
+  const block = Buffer.allocUnsafe(longestBlock(fields));
+  return block.subarray(0, encodeFieldsAt(block, 0, fields));
+}
+
+/** More octets than a field section takes when it is encoded. */
+export function longestBlock(fields: HeaderFields): number {
   let size = 0;
   for (const [name, value] of fields) size += name.length + value.length + 16;
-  const block = Buffer.allocUnsafe(size);
-  let at = 0;
+  return size;
+}
+
+/** Encodes one field section, or a part of one, into `block` from `start` on, where there must be room. @returns where it ends */
+export function encodeFieldsAt(block: Buffer, start: number, fields: HeaderFields): number {
+  let at = start;
   for (const [name, value] of fields) {
     const whole = staticFieldIndex(name, value);
     if (whole !== undefined) {
@@ -30,12 +40,17 @@ export function encodeFields(fields: HeaderFields): Buffer {
     }
     at = writeString(block, at, value);
   }
-  return block.subarray(0, at);
+  return at;
 }
 
+/** Up to this length a loop writes a string sooner than the call of a native function does. */
+const shortString = 32;
+
 function writeString(block: Buffer, start: number, text: string): number {
-  const at = writeInteger(block, start, 0, 7, text.length);
-  return at + block.write(text, at, 'latin1');
+  let at = writeInteger(block, start, 0, 7, text.length);
+  if (text.length > shortString) return at + block.write(text, at, 'latin1');
+  for (let character = 0; character < text.length; character++) block[at++] = text.charCodeAt(character);
+  return at;
 }
 
 /** RFC 7541 5.1, with the bits of `prefix` before it in its first octet. */

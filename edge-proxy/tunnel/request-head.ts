@@ -21,81 +21,107 @@ export interface AnswerHead {
 
 /** Longest `:authority`: a host name of 255, and generous room. */
 const maxAuthorityLength = 512;
-/** RFC 9113 8.2.2. */
-const connectionSpecific: ReadonlySet<string> = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'upgrade',
-]);
-
 /** RFC 9113 8.3.1 and 8.5. */
 export function parseRequestHead(fields: HeaderFields): RequestHead | undefined {
-  const parts = separate(fields, requestPseudoFields);
-  const method = parts?.pseudo.get(':method');
-  if (parts === undefined || method === undefined || !isToken(method, true)) return undefined;
-  const authority = parts.pseudo.get(':authority') ?? '';
-  if (authority.length > maxAuthorityLength || !isVisible(authority)) return undefined;
-  const path = parts.pseudo.get(':path') ?? '';
+  let method: string | undefined;
+  let scheme: string | undefined;
+  let authority: string | undefined;
+  let path: string | undefined;
+  let count = 0;
+  for (const [name, value] of fields) {
+    if (name.charCodeAt(0) !== colon) break;
+    if (!isFieldValue(value)) return undefined;
+    count += 1;
+    // Once each.
+    if (name === ':method' && method === undefined) method = value;
+    else if (name === ':path' && path === undefined) path = value;
+    else if (name === ':scheme' && scheme === undefined) scheme = value;
+    else if (name === ':authority' && authority === undefined) authority = value;
+    else return undefined;
+  }
+  if (method === undefined || method === '' || !allOf(token, method)) return undefined;
+  if (authority !== undefined && (authority.length > maxAuthorityLength || !allOf(visible, authority)))
+    return undefined;
   if (method === 'CONNECT') {
-    if (authority === '' || parts.pseudo.size !== 2) return undefined;
-  } else if (!parts.pseudo.get(':scheme') || path === '') {
+    if (authority === undefined || authority === '' || count !== 2) return undefined;
+  } else if (scheme === undefined || scheme === '' || path === undefined || path === '') {
     return undefined;
   }
-  return { method, authority, path, headers: parts.regular };
+  if (!areRegular(fields, count)) return undefined;
+  return { method, authority: authority ?? '', path: path ?? '', headers: fields.slice(count) };
 }
 
 /** RFC 9113 8.3.2. */
 export function parseAnswerHead(fields: HeaderFields): AnswerHead | undefined {
-  const parts = separate(fields, answerPseudoFields);
-  const status = Number(parts?.pseudo.get(':status'));
+  const [first] = fields;
+  if (first === undefined || first[0] !== ':status' || !isFieldValue(first[1])) return undefined;
+  const status = Number(first[1]);
   // 101 does not exist in HTTP/2 (RFC 9113 8.6).
-  if (parts === undefined || !Number.isInteger(status) || status < 100 || status > 599 || status === 101)
-    return undefined;
-  return { status, headers: parts.regular };
+  if (!Number.isInteger(status) || status < 100 || status > 599 || status === 101) return undefined;
+  return areRegular(fields, 1) ? { status, headers: fields.slice(1) } : undefined;
 }
 
 /** Whether these may stand behind the content (RFC 9113 8.1). */
 export function areTrailers(fields: HeaderFields): boolean {
-  return separate(fields, noPseudoFields) !== undefined;
+  return areRegular(fields, 0);
 }
 
-const noPseudoFields: ReadonlySet<string> = new Set();
-const requestPseudoFields: ReadonlySet<string> = new Set([':method', ':scheme', ':path', ':authority']);
-const answerPseudoFields: ReadonlySet<string> = new Set([':status']);
-
-/** Pseudo-header fields, which come first and once each, from regular ones. */
-function separate(
-  fields: HeaderFields,
-  allowed: ReadonlySet<string>,
-): { pseudo: ReadonlyMap<string, string>; regular: HeaderFields } | undefined {
-  const pseudo = new Map<string, string>();
-  let at = 0;
-  for (const [name, value] of fields) {
-    if (!name.startsWith(':')) break;
-    if (!allowed.has(name) || pseudo.has(name) || !isFieldValue(value)) return undefined;
-    pseudo.set(name, value);
-    at += 1;
+/** Whether all from `start` on are regular fields that may go over HTTP/2 (RFC 9113 8.2). */
+function areRegular(fields: HeaderFields, start: number): boolean {
+  for (let at = start; at < fields.length; at++) {
+    const [name, value] = fields[at] as HeaderFields[number];
+    if (name === '' || !allOf(lowerToken, name) || !isFieldValue(value) || isConnectionSpecific(name)) return false;
+    if (name === 'te' && value !== 'trailers') return false;
   }
-  const regular = fields.slice(at);
-  for (const [name, value] of regular) {
-    if (!isToken(name, false) || !isFieldValue(value) || connectionSpecific.has(name)) return undefined;
-    if (name === 'te' && value !== 'trailers') return undefined;
+  return true;
+}
+
+/** RFC 9113 8.2.2. */
+function isConnectionSpecific(name: string): boolean {
+  switch (name.length) {
+    case 7:
+      return name === 'upgrade';
+    case 10:
+      return name === 'connection' || name === 'keep-alive';
+    case 16:
+      return name === 'proxy-connection';
+    case 17:
+      return name === 'transfer-encoding';
+    default:
+      return false;
   }
-  return { pseudo, regular };
 }
 
-/** RFC 9110 5.6.2; field names without capitals (RFC 9113 8.2.1). */
-function isToken(text: string, capitals: boolean): boolean {
-  return (capitals ? /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/ : /^[!#$%&'*+\-.^_`|~0-9a-z]+$/).test(text);
+const colon = 0x3a;
+
+/** Which characters may stand where, as flags: a look-up each, no regular expression. */
+const token = 1;
+/** A field name: no capitals (RFC 9113 8.2.1). */
+const lowerToken = 2;
+const visible = 4;
+/** Within a field value, and at its ends (RFC 9113 8.2.1, RFC 9110 5.5): no control characters, no blanks at the ends. */
+const inside = 8;
+const end = 16;
+
+const table = new Uint8Array(256);
+for (let code = 0; code < 256; code++) {
+  const character = String.fromCharCode(code);
+  let flags = 0;
+  if (/[!#$%&'*+\-.^_`|~0-9A-Za-z]/.test(character)) flags |= token;
+  if (/[!#$%&'*+\-.^_`|~0-9a-z]/.test(character)) flags |= lowerToken;
+  if (code > 0x20 && code < 0x7f) flags |= visible | inside | end;
+  if (code >= 0x80) flags |= inside | end;
+  if (code === 0x20 || code === 0x09) flags |= inside;
+  table[code] = flags;
 }
 
-function isVisible(text: string): boolean {
-  return /^[\x21-\x7e]*$/.test(text);
+function allOf(flags: number, text: string): boolean {
+  for (let at = 0; at < text.length; at++) if (((table[text.charCodeAt(at)] ?? 0) & flags) === 0) return false;
+  return true;
 }
 
-/** RFC 9113 8.2.1, and RFC 9110 5.5: no control characters, no blanks at the ends. */
 function isFieldValue(text: string): boolean {
-  return /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/.test(text);
+  if (text === '') return true;
+  const ends = (table[text.charCodeAt(0)] ?? 0) & (table[text.charCodeAt(text.length - 1)] ?? 0) & end;
+  return ends !== 0 && allOf(inside, text);
 }

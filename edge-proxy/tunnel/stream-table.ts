@@ -1,7 +1,7 @@
 import { ConnectionStream, type StreamKind, type StreamOwner } from './connection-stream.ts';
 import type { FloodGuard } from './flood-guard.ts';
 import type { FrameWriter } from './frame-writer.ts';
-import { encodeFields, noDynamicTable } from './hpack-encoder.ts';
+import { noDynamicTable } from './hpack-encoder.ts';
 import { errorCode, Http2ConnectionError, maxInt31 } from './http2.ts';
 import type { PeerSettings } from './peer-settings.ts';
 import { areTrailers, parseAnswerHead, parseRequestHead, type RequestHead } from './request-head.ts';
@@ -16,6 +16,8 @@ import type { WindowGrowth } from './window-growth.ts';
 const rememberedResets = 4_096;
 /** Most 1xx before an answer. */
 const maxInformational = 16;
+
+const none: HeaderFields = [];
 
 /** What a head says. `over`: it was larger than the bounds, and this is its beginning. */
 interface FieldSection {
@@ -83,14 +85,15 @@ export class StreamTable implements StreamOwner {
   /** Opens a CONNECT stream; there must be one available. */
   open(authority: string, headers: HeaderFields, onAnswer: ConnectionStream['onAnswer']): ConnectionStream {
     const stream = this.#make('connect', authority, onAnswer);
-    this.#sendHead(stream.id, [[':method', 'CONNECT'], [':authority', authority], ...headers], false);
+    const pseudo = [[':method', 'CONNECT'] as const, [':authority', authority] as const];
+    this.#sendHead(stream.id, pseudo, headers, false);
     return stream;
   }
 
   /** Sends a request; there must be a stream available. */
   request(fields: HeaderFields, whole: boolean, onAnswer: ConnectionStream['onAnswer']): ConnectionStream {
     const stream = this.#make('request', '', onAnswer);
-    this.#sendHead(stream.id, fields, whole);
+    this.#sendHead(stream.id, none, fields, whole);
     if (whole) stream.sentWhole();
     return stream;
   }
@@ -203,11 +206,11 @@ export class StreamTable implements StreamOwner {
   }
 
   sendAnswer(streamId: number, status: number, headers: HeaderFields, endStream: boolean): void {
-    this.#sendHead(streamId, [[':status', String(status)], ...headers], endStream);
+    this.#sendHead(streamId, [[':status', String(status)]], headers, endStream);
   }
 
   sendTrailers(streamId: number, trailers: HeaderFields): void {
-    this.#sendHead(streamId, trailers, true);
+    this.#sendHead(streamId, none, trailers, true);
   }
 
   sendReset(streamId: number, code: number): void {
@@ -321,9 +324,8 @@ export class StreamTable implements StreamOwner {
     stream.broken(code, false);
   }
 
-  #sendHead(streamId: number, fields: HeaderFields, endStream: boolean): void {
-    const block = encodeFields(fields);
-    this.#writer.headers(streamId, this.#firstBlock ? Buffer.concat([noDynamicTable, block]) : block, endStream);
+  #sendHead(streamId: number, pseudo: HeaderFields, fields: HeaderFields, endStream: boolean): void {
+    this.#writer.head(streamId, pseudo, fields, endStream, this.#firstBlock ? noDynamicTable : undefined);
     this.#firstBlock = false;
   }
 
