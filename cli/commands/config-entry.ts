@@ -18,7 +18,9 @@ export function defineConfigEntryCommands(program: Command): void {
     options: catalogClientOptions,
     async run(options, [file = '']) {
       const body = readEntry(file);
-      await catalogClient(options).send('PUT', '/v1/config', body);
+      const { headers } = await catalogClient(options).send('PUT', '/v1/config', body);
+      const warning = headers['x-selvedge-warning'];
+      if (warning !== undefined) say(`warning: ${warning}`);
       say(`${[body.Kind, body.Name].join(' ').trim()} stored`);
     },
   });
