@@ -149,7 +149,7 @@ export class HttpServerStream implements ServerStream {
     if (request === undefined) return;
     this.#status = head.status;
     const framing = framingTowards(request, head);
-    const connection = connectionTowards(request, framing, !this.#context.draining());
+    const connection = connectionTowards(request, framing, !this.#last && !this.#context.draining());
     if (connection === 'close') this.#last = true;
     this.#writer.head(
       encodeResponseHead(head.status, head.reason, headers, framing, connection, head.contentLength),
@@ -239,7 +239,9 @@ export class HttpServerStream implements ServerStream {
 
   /** Ends the stream when nothing is under way; else it ends after the answer. */
   drain(): void {
-    if (this.#phase === 'http' && this.#request === undefined && this.#decoder.idle) this.#end();
+    if (this.#phase !== 'http') return;
+    if (this.#request === undefined && this.#decoder.idle) this.#end();
+    else this.#last = true;
   }
 
   #onHead(head: RequestHead): void {

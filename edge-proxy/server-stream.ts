@@ -59,16 +59,23 @@ export interface ServerStream {
   cut(code: ErrorCode, reason: string, decision?: string): void;
 }
 
-/** Something that ends once nothing is under way on it. */
+/** Something that ends once nothing is under way on it: now, or after what is. */
 export interface Drainable {
   drain(): void;
+}
+
+/** Where streams are known while they are open, to whoever may drain them. */
+export interface ServingSet {
+  add(stream: Drainable): void;
+  /** @returns whether it was there */
+  delete(stream: Drainable): boolean;
 }
 
 /** What a stream and its neighbours share. */
 export interface ServingContext {
   readonly sweep: IdleSweep;
   /** All open streams, to be drained. */
-  readonly serving: Set<Drainable>;
+  readonly serving: ServingSet;
   /** True once the proxy drains: streams end after the answer under way. */
   draining(): boolean;
 }

@@ -15,7 +15,7 @@ import { LocalApplication } from './inbound/application.ts';
 import { type InboundContext, identityHeaders } from './inbound/inbound-context.ts';
 import { InboundListener } from './inbound/listener.ts';
 import { LiveStreams } from './inbound/live-streams.ts';
-import { serveAddressed } from './outbound/addressed-connection.ts';
+import { type AddressedContext, serveAddressed } from './outbound/addressed-connection.ts';
 import { CallsOfDestinations } from './outbound/calls-of-destination.ts';
 import type { OutboundContext } from './outbound/http-connection.ts';
 import { OutboundListener } from './outbound/listener.ts';
@@ -25,7 +25,7 @@ import { serveConnection } from './outbound/serve-connection.ts';
 import { Upstream } from './outbound/upstream.ts';
 import { UpstreamSet } from './outbound/upstream-set.ts';
 import { RequestLimiter } from './resilience/request-limiter.ts';
-import type { ServingContext } from './server-stream.ts';
+import type { Drainable, ServingSet } from './server-stream.ts';
 import type { Traffic } from './traffic.ts';
 import { FeedClient } from './view/feed-client.ts';
 import { ServiceView } from './view/service-view.ts';
@@ -197,8 +197,13 @@ export class Sidecar {
     for (const { service, address } of config.upstreams) {
       const upstream = this.#upstreams.configured(service);
       if (upstream === undefined) continue;
-      const context = this.#outboundContext(upstream, new Set());
-      const port = await this.#listenOutbound(address, context, (stream) => serveConnection(stream, context));
+      const serving = new Set<Drainable>();
+      const context = this.#outboundContext(upstream, serving);
+      const addressed = this.#addressedContext(() => context);
+      const port = await this.#listenOutbound(address, serving, (stream) => {
+        if (upstream.known) serveConnection(stream, context);
+        else serveAddressed(stream, service, addressed);
+      });
       this.outboundPorts.set(service, port);
       process.log.info(
         { service: config.service, upstream: service, address: formatSocketAddress({ ...address, port }) },
@@ -288,28 +293,32 @@ export class Sidecar {
   }
 
   /** @param serving of the listener */
-  #outboundContext(upstream: Upstream, serving: ServingContext['serving']): OutboundContext {
+  #outboundContext(upstream: Upstream, serving: ServingSet): OutboundContext {
     const { traffic, sweep } = this.#world;
     const { service } = this.config;
     const draining = () => this.#draining || upstream.closed;
-    return { service, upstream, traffic, edge: upstream.edge, sweep, serving, draining };
+    return { service, upstream, traffic, edge: upstream.edge, sweep, serving: upstream.servingAt(serving), draining };
+  }
+
+  #addressedContext(contextOf: AddressedContext['contextOf']): AddressedContext {
+    const { traffic, sweep } = this.#world;
+    return { service: this.config.service, upstreams: this.#upstreams, traffic, sweep, contextOf };
   }
 
   /** They open once `setReserved` has told what to keep clear of. */
   #makeMeshListeners(): MeshListeners {
-    const { traffic, process, maxConnections } = this.#world;
+    const { process, maxConnections } = this.#world;
     const { service } = this.config;
     const listeners = new MeshListeners({
       service,
       process,
       maxConnections,
       serve: (destination, stream, serving) =>
-        serveAddressed(stream, destination, {
-          service,
-          upstreams: this.#upstreams,
-          traffic,
-          contextOf: (upstream) => this.#outboundContext(upstream, serving),
-        }),
+        serveAddressed(
+          stream,
+          destination,
+          this.#addressedContext((upstream) => this.#outboundContext(upstream, serving)),
+        ),
     });
     listeners.setNames(this.view.meshNames);
     this.view.onMeshNames(() => listeners.setNames(this.view.meshNames));
@@ -318,14 +327,13 @@ export class Sidecar {
 
   /** Takes a connection of an application in this process, which names the services that it wants. */
   serveNamed(stream: ByteStream): void {
-    this.#named ??= this.#namedContext();
+    this.#named ??= this.#namedContext(new Set());
     serveNamed(stream, this.#named);
   }
 
-  #namedContext(): NamedContext {
+  #namedContext(serving: Set<Drainable>): NamedContext {
     const { traffic, sweep, identity } = this.#world;
     const { service } = this.config;
-    const serving: ServingContext['serving'] = new Set();
     return {
       service,
       datacenter: identity.datacenter,
@@ -342,8 +350,9 @@ export class Sidecar {
   async #listenHttpProxy(address: SocketAddress): Promise<void> {
     const { process } = this.#world;
     const { service } = this.config;
-    const context = this.#namedContext();
-    const port = await this.#listenOutbound(address, context, (stream) => serveNamed(stream, context));
+    const serving = new Set<Drainable>();
+    const context = this.#namedContext(serving);
+    const port = await this.#listenOutbound(address, serving, (stream) => serveNamed(stream, context));
     this.httpProxyPort = port;
     process.log.info({ service, address: formatSocketAddress({ ...address, port }) }, 'HTTP proxy listening');
   }
@@ -351,7 +360,7 @@ export class Sidecar {
   /** @returns the bound port */
   #listenOutbound(
     address: SocketAddress,
-    { serving }: Pick<ServingContext, 'serving'>,
+    serving: Set<Drainable>,
     serve: (stream: ByteStream) => void,
   ): Promise<number> {
     const { process, maxConnections } = this.#world;

@@ -113,13 +113,18 @@ export class TunnelPool {
     };
   }
 
+  /** Those that are open take no new streams; the next one has a tunnel of its own. */
+  retire(): void {
+    for (const entry of [...this.#tunnels]) this.#retire(entry);
+  }
+
   close(): void {
     this.#closed = true;
     this.#dialling?.();
     this.#dialling = undefined;
     for (const { onFailure } of this.#waiters.splice(0))
       onFailure({ kind: 'refused', reason: 'the endpoint went away' });
-    for (const entry of this.#tunnels) this.#retire(entry);
+    this.retire();
   }
 
   #ensureDialling(): void {

@@ -22,6 +22,7 @@ export class LocalApplication {
   readonly #connectTimeoutMs: number;
   readonly #free: HttpClientStream[] = [];
   readonly #all = new Set<HttpClientStream>();
+  readonly #retired = new WeakSet<HttpClientStream>();
   readonly #http2: TunnelPool;
 
   /** @param place where it listens; or, in this process, what connects to it: by HTTP/1.1 only */
@@ -90,7 +91,7 @@ export class LocalApplication {
     return this.connect((bytes) => {
       const stream = new HttpClientStream(bytes, {
         give: (free) => {
-          if (this.#free.length < maxFree) this.#free.push(free);
+          if (this.#free.length < maxFree && !this.#retired.has(free)) this.#free.push(free);
           else free.discard();
         },
         drop: (gone) => {
@@ -102,6 +103,13 @@ export class LocalApplication {
       this.#all.add(stream);
       onStream(stream);
     }, onFailure);
+  }
+
+  /** It speaks another protocol from now on: what is kept for further requests is let go, now or behind the request that it is in use for. */
+  retire(): void {
+    for (const stream of this.#all) this.#retired.add(stream);
+    for (const free of this.#free.splice(0)) free.discard();
+    this.#http2.retire();
   }
 
   close(): void {

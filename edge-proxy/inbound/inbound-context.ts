@@ -3,7 +3,7 @@ import type { SpiffeId } from '#policies/spiffe-id.ts';
 import type { RecentCalls } from '../calls/recent-calls.ts';
 import { pushHeader } from '../http1/head-encoder.ts';
 import type { RequestLimiter } from '../resilience/request-limiter.ts';
-import type { ServingContext } from '../server-stream.ts';
+import type { Drainable, ServingContext } from '../server-stream.ts';
 import type { Traffic } from '../traffic.ts';
 import type { ServiceView } from '../view/service-view.ts';
 import type { LocalApplication } from './application.ts';
@@ -11,6 +11,7 @@ import type { LiveStreams } from './live-streams.ts';
 
 /** What all streams into one local service share. */
 export interface InboundContext extends ServingContext {
+  readonly serving: Set<Drainable>;
   readonly view: ServiceView;
   readonly application: LocalApplication;
   readonly traffic: Traffic;

@@ -79,8 +79,10 @@ export class InboundListener {
     options.context.view.onInbound(() => {
       const before = wire;
       wire = wireOf(options.context.view.inbound?.protocol ?? 'tcp');
+      if (wire === before) return;
       // What is idle ends now, requests under way go on to their end; bytes are cut where they are judged.
-      if (wire !== before) for (const stream of [...options.context.serving]) stream.drain();
+      for (const stream of [...options.context.serving]) stream.drain();
+      options.context.application.retire();
     });
     this.#stopRotation = svid.onChange((next) => this.#server.setSecureContext(secureContextOptions(next)));
   }

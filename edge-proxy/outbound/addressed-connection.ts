@@ -1,5 +1,8 @@
-import type { ErrorCode } from '#policies/errors/catalogue.ts';
-import { type ByteStream, withRest } from '../byte-stream.ts';
+import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
+import { type ByteStream, idleHandlers, withRest } from '../byte-stream.ts';
+import { endWithFarewell } from '../farewell.ts';
+import { encodeError } from '../http1/error-response.ts';
+import type { IdleSweep } from '../idle-sweep.ts';
 import type { Traffic } from '../traffic.ts';
 import type { OutboundContext } from './http-connection.ts';
 import { serveConnection } from './serve-connection.ts';
@@ -8,12 +11,13 @@ import type { Found, UpstreamSet } from './upstream-set.ts';
 
 const nothing = Buffer.alloc(0);
 
-/** What connections to one service need that are told apart by the address that was called. */
+/** What connections to one service need that say nothing of it: at its own port, or by the address that was called. */
 export interface AddressedContext {
   /** The local service that calls. */
   readonly service: string;
   readonly upstreams: UpstreamSet;
   readonly traffic: Traffic;
+  readonly sweep: IdleSweep;
   contextOf(upstream: Upstream): OutboundContext;
 }
 
@@ -36,14 +40,30 @@ export function serveAddressed(stream: ByteStream, destination: string, context:
   });
 }
 
-/** What it speaks is not known either, so that it can only be closed. */
+/** What it speaks is not known either: who begins with a request of HTTP/1.1 is told in that, all others can only be closed. */
 function refuse(
   stream: ByteStream,
   destination: string,
-  { service, traffic }: AddressedContext,
+  { service, traffic, sweep }: AddressedContext,
   code: ErrorCode,
   reason: string,
 ): void {
-  traffic.refuse({ direction: 'outbound', source: service, destination, code, rule: 'name', reason });
-  stream.destroy();
+  const { id } = traffic.refuse({ direction: 'outbound', source: service, destination, code, rule: 'name', reason });
+  const guard = sweep.guard(firstWordsMs, () => stream.destroy());
+  stream.handlers = {
+    ...idleHandlers,
+    onData(chunk) {
+      sweep.release(guard);
+      if (!requestLine.test(chunk.toString('latin1', 0, maxLineBytes))) stream.destroy();
+      else endWithFarewell(stream, sweep, encodeError({ status: errorCatalogue[code].status, code, reason }, id));
+    },
+    onEnd: () => stream.destroy(),
+    onClose: () => sweep.release(guard),
+  };
+  stream.resume();
 }
+
+/** Who waits to be spoken to first is closed after this long, ms. */
+const firstWordsMs = 500;
+const maxLineBytes = 8_192;
+const requestLine = /^[A-Z]+ [!-~]+ HTTP\/1\.[01]\r\n/;

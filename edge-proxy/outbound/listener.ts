@@ -3,11 +3,11 @@ import type { ProcessContext } from '#runtime/process-context.ts';
 import type { SocketAddress } from '#runtime/socket-address.ts';
 import { type ByteStream, socketStream } from '../byte-stream.ts';
 import { listenAt } from '../listen-at.ts';
-import type { ServingContext } from '../server-stream.ts';
+import type { Drainable } from '../server-stream.ts';
 
 /** What an outbound listener is made of. */
 export interface OutboundListenerOptions {
-  readonly serving: ServingContext['serving'];
+  readonly serving: Set<Drainable>;
   /** Takes a connection of the local application. */
   serve(stream: ByteStream): void;
   readonly process: Pick<ProcessContext, 'sockets' | 'log'>;

@@ -1,6 +1,8 @@
 import { type ByteStream, tunnelByteStream } from '../byte-stream.ts';
+import type { IdleGuard } from '../idle-sweep.ts';
 import { relay } from '../relay.ts';
 import type { BreakerTicket } from '../resilience/breaker.ts';
+import type { Drainable } from '../server-stream.ts';
 import type { TunnelStream } from '../tunnel/tunnel-stream.ts';
 import type { Destination } from './destination.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -8,6 +10,9 @@ import type { OpenFailure } from './endpoint-tunnels.ts';
 import type { ExchangeFailure } from './exchange-owner.ts';
 import type { OutboundContext } from './http-connection.ts';
 import { requestHash } from './request-hash.ts';
+
+/** How long bytes may go on under a protocol that is not the service's any more, ms: as long as a drain. */
+const lastBytesMs = 30_000;
 
 /** A caller that is told what came of its connection (CONNECT): others have none but the connection itself. */
 export interface OpeningCaller {
@@ -21,7 +26,7 @@ export interface OpeningCaller {
  * One TCP connection of the local application to an upstream: finds an instance that takes it, trying others while nothing has been sent, and joins the two.
  * The breaker sees whether a connection came about; what is said on it is the application's business.
  */
-export class OutboundTcpConnection {
+export class OutboundTcpConnection implements Drainable {
   readonly #client: ByteStream;
   readonly #context: OutboundContext;
   readonly #caller: OpeningCaller | undefined;
@@ -39,6 +44,9 @@ export class OutboundTcpConnection {
   #ticket: BreakerTicket | undefined;
   #cancelOpen: (() => void) | undefined;
   #backingOff: NodeJS.Timeout | undefined;
+  /** Its time is over soon. */
+  #leaving: IdleGuard | undefined;
+  #cut: ((fault: string) => void) | undefined;
 
   constructor(client: ByteStream, context: OutboundContext, caller?: OpeningCaller) {
     this.#client = client;
@@ -60,6 +68,7 @@ export class OutboundTcpConnection {
     }
     edge.connections.value += 1;
     edge.openConnections.value += 1;
+    upstream.serving.add(this);
     client.handlers = {
       onData() {},
       onEnd: () => {
@@ -74,6 +83,16 @@ export class OutboundTcpConnection {
     // Nothing is read before somebody takes it; a client that goes away meanwhile is noticed by its reset, or when it is joined.
     client.pause();
     this.#try();
+  }
+
+  /** The protocol has become another. Nobody can tell an application so that is sent bytes: it has the time of a drain. */
+  drain(): void {
+    const { sweep, upstream } = this.#context;
+    this.#leaving ??= sweep.guard(lastBytesMs, () => {
+      this.#leaving = undefined;
+      if (this.#cut === undefined) this.#client.destroy();
+      else this.#cut(`cut: ${upstream.name} is of protocol ${upstream.protocol} now`);
+    });
   }
 
   #try(): void {
@@ -105,7 +124,7 @@ export class OutboundTcpConnection {
     this.#settle(endpoint, true);
     this.#phase = 'joined';
     this.#caller?.joined();
-    relay(this.#client, tunnelByteStream(stream), {
+    this.#cut = relay(this.#client, tunnelByteStream(stream), {
       sweep,
       idleTimeoutMs: this.#destination.policy.idleTimeoutMs,
       forward: edge.bytesSent,
@@ -184,6 +203,8 @@ export class OutboundTcpConnection {
     this.#cancelOpen?.();
     this.#cancelOpen = undefined;
     clearTimeout(this.#backingOff);
+    this.#context.upstream.serving.delete(this);
+    if (this.#leaving !== undefined) this.#context.sweep.release(this.#leaving);
     this.#ticket = undefined;
     this.#leaveEndpoint();
     this.#context.edge.openConnections.value -= 1;

@@ -1,10 +1,13 @@
 import type { ErrorCode } from '#policies/errors/catalogue.ts';
+import { defaultResiliencePolicy } from '#policies/resilience.ts';
 import type { FeedState } from '../view/feed-client.ts';
 import { knowsInstances, type ServiceView, type UpstreamView } from '../view/service-view.ts';
 import type { Upstream } from './upstream.ts';
 
 /** How long the first caller of a service waits until the catalog has told of it. */
 const learnTimeoutMs = 2_000;
+/** The same for one of the configuration, which is followed from the start: as long as a connection may take. */
+const firstViewTimeoutMs = defaultResiliencePolicy.connectTimeoutMs;
 /** Services that are called without having been configured; the one not used for the longest time makes room, of those without connections if there are any. */
 const maxLearned = 256;
 /** A name of which the catalog knows no instance keeps its place this long, so that made-up names don't have the feed opened without end. */
@@ -14,6 +17,12 @@ const emptyKeepMs = 30_000;
 export type Found =
   | { readonly kind: 'upstream'; readonly upstream: Upstream }
   | { readonly kind: 'refused'; readonly code: ErrorCode; readonly reason: string };
+
+/** One of the configuration, and who waits for the catalog's first word of it. */
+interface Configured {
+  readonly upstream: Upstream;
+  readonly waiting: Set<() => void>;
+}
 
 /** A service that somebody asked for. Only once the catalog knew an instance is there an Upstream: a name of a caller's makes no metric. */
 interface Learned {
@@ -42,19 +51,23 @@ export interface UpstreamSetOptions {
  */
 export class UpstreamSet {
   readonly #options: UpstreamSetOptions;
-  readonly #configured = new Map<string, Upstream>();
+  readonly #configured = new Map<string, Configured>();
   readonly #learned = new Map<string, Learned>();
   /** In lower case, as hosts name them. */
-  readonly #byHost = new Map<string, Upstream>();
+  readonly #byHost = new Map<string, Configured>();
 
   constructor(options: UpstreamSetOptions) {
     this.#options = options;
     for (const name of options.configured) {
       const upstream = options.make(name);
+      const waiting: Configured['waiting'] = new Set();
       upstream.update(options.view.upstreams.get(name));
-      options.view.onUpstream(name, (next) => upstream.update(next));
-      this.#configured.set(name, upstream);
-      this.#byHost.set(name.toLowerCase(), upstream);
+      options.view.onUpstream(name, (next) => {
+        upstream.update(next);
+        if (next !== undefined) for (const look of [...waiting]) look();
+      });
+      this.#configured.set(name, { upstream, waiting });
+      this.#byHost.set(name.toLowerCase(), { upstream, waiting });
     }
     if (!options.learns) return;
     // What was learned before a restart is in the view.
@@ -65,11 +78,12 @@ export class UpstreamSet {
 
   get all(): readonly Upstream[] {
     const learned = [...this.#learned.values()].flatMap(({ upstream }) => (upstream === undefined ? [] : [upstream]));
-    return learned.length === 0 ? [...this.#configured.values()] : [...this.#configured.values(), ...learned];
+    const configured = [...this.#configured.values()].map(({ upstream }) => upstream);
+    return learned.length === 0 ? configured : [...configured, ...learned];
   }
 
   configured(name: string): Upstream | undefined {
-    return this.#configured.get(name);
+    return this.#configured.get(name)?.upstream;
   }
 
   /** What the feed is to carry. */
@@ -86,7 +100,9 @@ export class UpstreamSet {
   find(name: string, done: (found: Found) => void): () => void {
     const configured = this.#configured.get(name) ?? this.#byHost.get(name);
     if (configured !== undefined) {
-      done({ kind: 'upstream', upstream: configured });
+      const { upstream, waiting } = configured;
+      if (!upstream.known) return this.#wait(name, 'is not known yet', waiting, firstViewTimeoutMs, done);
+      done({ kind: 'upstream', upstream });
       return nothing;
     }
     const known = this.#learned.get(name);
@@ -106,7 +122,7 @@ export class UpstreamSet {
       done({ kind: 'refused', code: 'SLV-4002', reason: `the catalog knows no instance of ${name} in the mesh` });
       return nothing;
     }
-    return this.#wait(learned, done);
+    return this.#wait(name, 'was never called before', learned.waiting, learnTimeoutMs, done);
   }
 
   close(): void {
@@ -114,17 +130,23 @@ export class UpstreamSet {
     for (const upstream of this.all) upstream.close();
   }
 
-  #wait(learned: Learned, done: (found: Found) => void): () => void {
-    const { name } = learned;
+  /** @param what is with it, for people */
+  #wait(
+    name: string,
+    what: string,
+    waiting: Set<() => void>,
+    timeoutMs: number,
+    done: (found: Found) => void,
+  ): () => void {
     const state = this.#options.feedState();
     if (state.kind === 'lost') {
-      const reason = `${name} was never called before, and the catalog can't be asked: ${state.reason}`;
+      const reason = `${name} ${what}, and the catalog can't be asked: ${state.reason}`;
       done({ kind: 'refused', code: 'SLV-4013', reason });
       return nothing;
     }
     const stop = (): void => {
       clearTimeout(timer);
-      learned.waiting.delete(look);
+      waiting.delete(look);
     };
     const look = (): void => {
       stop();
@@ -132,10 +154,10 @@ export class UpstreamSet {
     };
     const timer = setTimeout(() => {
       stop();
-      const reason = `${name} was never called before, and the catalog has not answered within ${learnTimeoutMs} ms`;
+      const reason = `${name} ${what}, and the catalog has not answered within ${timeoutMs} ms`;
       done({ kind: 'refused', code: 'SLV-4013', reason });
-    }, learnTimeoutMs);
-    learned.waiting.add(look);
+    }, timeoutMs);
+    waiting.add(look);
     return stop;
   }
 

@@ -7,8 +7,10 @@ import type { CompiledRoute, RouteEnd } from '#policies/routing/route-table.ts';
 import { routedPolicy } from '#policies/routing/routed-policy.ts';
 import { ShareSequence, SplitSequence } from '#policies/routing/split-sequence.ts';
 import type { Locality } from '#policies/wire/feed-routing.ts';
+import type { Drainable, ServingSet } from '../server-stream.ts';
 import type { EdgeTraffic } from '../traffic.ts';
 import type { DestinationView, UpstreamView } from '../view/service-view.ts';
+import { wireOf } from '../wire-protocol.ts';
 import type { CallsOfDestinations } from './calls-of-destination.ts';
 import { Destination, type DestinationShown } from './destination.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -56,10 +58,14 @@ interface Way {
 export class Upstream {
   readonly name: string;
   readonly edge: EdgeTraffic;
-  /** tcp until the catalog says otherwise: bytes pass, nothing is read into them. */
+  /** What its application speaks. Nobody is served before it is `known`. */
   protocol: ServiceProtocol = 'tcp';
   /** What its callers may ask of it. */
   normalization = strictNormalization;
+  /** The catalog has told of it. */
+  known = false;
+  /** Connections of the application that are for it alone: they end when its protocol becomes another. */
+  readonly serving = new Set<Drainable>();
   /** It made room for another: connections that were opened for it have to end. */
   closed = false;
   /** Where every call goes. Undefined: `course` says where. Almost always there, and then a request costs nothing for routing. */
@@ -81,6 +87,9 @@ export class Upstream {
 
   /** The catalog's newest word; undefined: the upstream is not known any more, so it has no endpoints. */
   update(view: UpstreamView | undefined): void {
+    const wire = wireOf(this.protocol);
+    const changes = this.known && view !== undefined && wireOf(view.protocol) !== wire;
+    this.known ||= view !== undefined;
     this.protocol = view?.protocol ?? this.protocol;
     this.normalization = view?.normalization ?? strictNormalization;
     this.#pool.begin();
@@ -101,6 +110,25 @@ export class Upstream {
       this.#take(view.routes);
     }
     this.#pool.end();
+    if (!changes) return;
+    // What is open was made for another protocol, at both of its ends.
+    for (const endpoint of this.endpoints) endpoint.retireStreams();
+    for (const stream of [...this.serving]) stream.drain();
+  }
+
+  /** Where a connection for it is known while it is open: here, and to those who drain `listener`. */
+  servingAt(listener: ServingSet): ServingSet {
+    const own = this.serving;
+    return {
+      add(stream) {
+        own.add(stream);
+        listener.add(stream);
+      },
+      delete(stream) {
+        own.delete(stream);
+        return listener.delete(stream);
+      },
+    };
   }
 
   /** Every instance that may be called. */

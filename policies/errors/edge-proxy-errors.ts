@@ -53,7 +53,7 @@ export const edgeProxyErrors = {
   'SLV-4013': {
     status: 503,
     title: 'Service not known yet',
-    fix: 'The first call of a service asks the catalog for it. Check that the catalog is reachable (/status at the admin address) and call again; or name the service by --upstream, then it is known from the start.',
+    fix: 'The first call of a service asks the catalog for it, and so does the first start with a new --upstream. Check that the catalog is reachable (/status at the admin address) and call again; one that is named by --upstream is known from the start, as long as the catalog or the copy in --data-dir is there.',
   },
   'SLV-4014': {
     status: 400,
