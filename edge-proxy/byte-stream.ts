@@ -186,6 +186,10 @@ class RestStream implements ByteStream {
     this.#stream.handlers = handlers;
   }
 
+  get peerAddress(): string {
+    return this.#stream.peerAddress ?? '';
+  }
+
   get flushed(): boolean {
     return this.#stream.flushed;
   }
