@@ -1,3 +1,4 @@
+import { settingsFor } from '#policies/caller-settings.ts';
 import type { Verdict } from '#policies/intention-decision.ts';
 import type { Locality } from '#policies/wire/feed-routing.ts';
 import type { Clock } from '#runtime/clock.ts';
@@ -286,6 +287,7 @@ export class Sidecar {
       rerouted: this.#world.rerouted !== false,
       edgeTo: (other) => traffic.edge('outbound', service, other),
       calls: this.#callsOut,
+      settingsFor: (upstream) => settingsFor(this.view.calling, upstream),
       forced: (upstream, endpoint) => this.forcedBreakers.of(upstream, endpoint),
       onBreakerChange: (upstream, endpoint, state) =>
         process.log.warn({ service, upstream, endpoint, state }, 'breaker'),

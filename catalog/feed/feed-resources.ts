@@ -1,3 +1,4 @@
+import { callingOf } from '#policies/config-entries/upstream-config.ts';
 import type { Intention } from '#policies/intention.ts';
 import type { RequestNormalization } from '#policies/request-normalization.ts';
 import type {
@@ -135,7 +136,15 @@ export class FeedResources {
       name,
       ...(requestLimit === undefined ? {} : { requestLimit }),
       ...this.#normalization(name),
+      ...this.#calling(name),
     };
+  }
+
+  /** What a service says of its calls; left out where that is nothing. */
+  #calling(name: string): Pick<FeedLimits, 'calling'> {
+    const defaults = this.#parts.state.config.get('service-defaults', name)?.record;
+    const calling = defaults === undefined ? undefined : callingOf(defaults);
+    return calling === undefined ? {} : { calling };
   }
 
   /** Services with an instance in the mesh and a port at which an application could be called. */

@@ -147,6 +147,15 @@ test('limits are told to who asks for them, also when they end', async (t) => {
   assert.deepEqual(await limit(), { kind: 'limits', name: 'web', requestLimit });
   assert.equal((await send(catalog, 'DELETE', '/v1/mesh/resilience/web')).status, 200);
   assert.deepEqual(await limit(), { kind: 'limits', name: 'web' });
+  await entry(catalog, 'service-defaults', 'web', {
+    UpstreamConfig: {
+      Defaults: { ConnectTimeoutMs: 500, PassiveHealthCheck: { MaxFailures: 3, MaxEjectionPercent: 25 } },
+      Overrides: [{ Name: 'db', Limits: { MaxConcurrentRequests: 7 } }, { Name: 'api' }],
+    },
+  });
+  const defaults = { connectTimeoutMs: 500, outlier: { consecutiveFailures: 3, maxEjectedRatio: 0.25 } };
+  const upstreams = { db: { ...defaults, maxConcurrentRequests: 7 } };
+  assert.deepEqual(await limit(), { kind: 'limits', name: 'web', calling: { defaults, upstreams } });
   feed.close();
   silent.close();
 });

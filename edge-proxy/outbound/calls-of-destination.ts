@@ -28,8 +28,7 @@ export class CallsOfDestinations {
       known.users += 1;
       return known;
     }
-    const bulkhead = new Bulkhead(policy.maxConcurrent);
-    const bounds = { bulkhead, budget: new RetryBudget(policy.retries, this.#clock), users: 1 };
+    const bounds = { bulkhead: new Bulkhead(), budget: new RetryBudget(policy.retries, this.#clock), users: 1 };
     this.#bounds.set(name, bounds);
     return bounds;
   }

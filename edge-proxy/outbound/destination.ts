@@ -69,7 +69,6 @@ export class Destination {
     this.hashPolicies = loadBalancer !== undefined && 'hash' in loadBalancer ? loadBalancer.hash : undefined;
     this.policy = targets[0]?.resilience ?? this.policy;
     this.#bounds.budget.update(this.policy.retries);
-    this.#bounds.bulkhead.update(this.policy.maxConcurrent);
     this.#setFailureStatuses();
   }
 
@@ -93,7 +92,7 @@ export class Destination {
 
   /** Begins a call. @returns false: the bulkhead is full; true: `leave` must follow, once */
   enter(): boolean {
-    if (!this.#bounds.bulkhead.enter()) return false;
+    if (!this.#bounds.bulkhead.enter(this.policy.maxConcurrent)) return false;
     this.#bounds.budget.noteRequest();
     this.#inFlight += 1;
     return true;

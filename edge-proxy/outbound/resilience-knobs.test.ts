@@ -197,3 +197,23 @@ test('what is tried again: by condition, status, method and size of the body', a
     assert.equal(times.length, tries, `${code} ${JSON.stringify(retries)} ${request}`);
   }
 });
+
+test('what the caller says of its calls goes over the policy of who is called, from the moment on that it is told', async (t) => {
+  const all = [503, 503].map((code) => answering({ code }));
+  const mesh = await startMesh(t, {
+    applications: all.map(({ server }) => server),
+    resilience: { ...noBreaker, retries: { attempts: 0 }, outlier: { consecutiveFailures: 100 } },
+  });
+  const told = (calling: object) => mesh.feed(mesh.web, [{ kind: 'limits', name: 'web', calling }]);
+  const seen = () => all.map(({ times }) => times.length).toSorted();
+  const ejects = { outlier: { consecutiveFailures: 1, maxEjectedRatio: 0.5, baseEjectionMs: 60_000 } };
+  told({ defaults: { maxConcurrentRequests: 0 }, upstreams: { db: ejects } });
+  for (let sent = 0; sent < 4; sent++) await ask(mesh);
+  assert.deepEqual(seen(), [1, 3], 'one is ejected at once');
+  told({ defaults: { maxConcurrentRequests: 0 } });
+  assert.match((await mesh.ask('GET / HTTP/1.1\r\nHost: db\r\nConnection: close\r\n\r\n')).text, /SLV-4006/);
+  assert.deepEqual(seen(), [1, 3]);
+  mesh.feed(mesh.web, [{ kind: 'limits', name: 'web' }]);
+  for (let sent = 0; sent < 2; sent++) await ask(mesh);
+  assert.equal(Math.max(...seen()) + Math.min(...seen()), 6);
+});

@@ -1,3 +1,4 @@
+import { type CallerSettings, calledBy } from '#policies/caller-settings.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { ServiceProtocol } from '#policies/intention.ts';
 import { strictNormalization } from '#policies/request-normalization.ts';
@@ -26,6 +27,8 @@ export interface UpstreamOptions extends EndpointPoolOptions {
   readonly locality: Locality | undefined;
   /** What bounds the calls of the local service, by destination. */
   readonly calls: CallsOfDestinations;
+  /** What the local service says of its calls of an upstream. */
+  settingsFor(upstream: string): CallerSettings | undefined;
   /** What is counted of calls to another service. */
   edgeTo(service: string): EdgeTraffic;
 }
@@ -97,10 +100,14 @@ export class Upstream {
       for (const destination of this.#destinations.values()) destination.forget();
     } else {
       const before = this.#destinations;
+      const settings = this.#options.settingsFor(this.name);
       this.#destinations = new Map(
         [...view.destinations].map(([name, its]) => {
           const destination = before.get(name) ?? this.#destination(name, its);
-          const targets = its.targets.flatMap((target) => nearestFirst(target, this.#options.locality));
+          const targets = its.targets.flatMap((target) => {
+            const resilience = calledBy(target.resilience, settings, this.protocol);
+            return nearestFirst({ ...target, resilience }, this.#options.locality);
+          });
           destination.update({ ...its, targets }, (target) => this.#pool.of(target));
           return [name, destination];
         }),

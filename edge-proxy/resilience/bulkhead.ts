@@ -1,27 +1,19 @@
 import { MeshError } from '#policies/errors/mesh-error.ts';
 
-/** Counts what is in flight to one upstream, held to the end of the stream, and refuses above a limit. Waits for nothing. */
+/** Counts what is in flight to one destination, held to the end of the stream, and refuses above a limit. Waits for nothing. */
 export class Bulkhead {
-  #max: number;
   #inFlight = 0;
-
-  /** @param max calls in flight at once (ResiliencePolicy.maxConcurrent) */
-  constructor(max: number) {
-    this.#max = max;
-  }
-
-  /** A new limit. What is in flight above it goes on. */
-  update(max: number): void {
-    this.#max = max;
-  }
 
   get inFlight(): number {
     return this.#inFlight;
   }
 
-  /** @returns true: entered, and `leave` must be called once; false: full */
-  enter(): boolean {
-    if (this.#inFlight >= this.#max) return false;
+  /**
+   * @param max calls in flight at once, by whoever asks (ResiliencePolicy.maxConcurrent); what is in flight above it goes on
+   * @returns true: entered, and `leave` must be called once; false: full
+   */
+  enter(max: number): boolean {
+    if (this.#inFlight >= max) return false;
     this.#inFlight += 1;
     return true;
   }

@@ -193,13 +193,12 @@ describe('RetryBudget', () => {
 
 describe('Bulkhead', () => {
   it('counts what is in flight', () => {
-    const bulkhead = new Bulkhead(2);
-    assert.deepEqual([bulkhead.enter(), bulkhead.enter(), bulkhead.enter()], [true, true, false]);
+    const bulkhead = new Bulkhead();
+    assert.deepEqual([bulkhead.enter(2), bulkhead.enter(2), bulkhead.enter(2)], [true, true, false]);
     bulkhead.leave();
-    assert.equal(bulkhead.enter(), true);
-    bulkhead.update(1);
+    assert.equal(bulkhead.enter(2), true);
     bulkhead.leave();
-    assert.deepEqual([bulkhead.inFlight, bulkhead.enter()], [1, false]);
+    assert.deepEqual([bulkhead.inFlight, bulkhead.enter(1), bulkhead.enter(0)], [1, false, false]);
     bulkhead.leave();
     assert.throws(
       () => bulkhead.leave(),

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { Calling } from '#policies/caller-settings.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { Intention, ServiceProtocol } from '#policies/intention.ts';
 import { type CompiledIntentions, compileIntentions } from '#policies/intention-decision.ts';
@@ -93,6 +94,8 @@ export class ServiceView {
   requestLimit: RequestLimitPolicy | undefined;
   /** What the local service lets pass of requests. */
   normalization: RequestNormalization = strictNormalization;
+  /** What the local service says of its calls. */
+  calling: Calling = {};
   /** Where names of the mesh lead, if the feed was asked for it. */
   meshNames: readonly MeshName[] = [];
   /** Catalog revision up to which this view is current. */
@@ -242,9 +245,20 @@ export class ServiceView {
     for (const listener of this.#upstreamListeners.get(view.name) ?? []) listener(view);
   }
 
-  #applyLimits({ requestLimit, normalization }: FeedLimits): void {
+  #applyLimits({ requestLimit, normalization, calling = {} }: FeedLimits): void {
+    this.#setCalling(calling);
     this.normalization = { ...strictNormalization, ...normalization };
     this.#setLimit(requestLimit);
+  }
+
+  /** What is called is called otherwise from here on: as if each upstream were told anew. */
+  #setCalling(calling: Calling): void {
+    if (JSON.stringify(calling) === JSON.stringify(this.calling)) return;
+    this.calling = calling;
+    for (const [name, listeners] of this.#upstreamListeners) {
+      const view = this.upstreams.get(name);
+      if (view !== undefined) for (const listener of listeners) listener(view);
+    }
   }
 
   #setLimit(limit: RequestLimitPolicy | undefined): void {

@@ -441,7 +441,12 @@ test('what the proxies do not act on is named', () => {
     const sent = examples.find(([one]) => one === kind)?.[1];
     return fieldsWithoutEffect(parseConfigEntry(kind, sent));
   };
-  assert.deepEqual(ignored('service-defaults').toSorted(), ['MaxInboundConnections', 'MeshGateway', 'UpstreamConfig']);
+  assert.deepEqual(ignored('service-defaults').toSorted(), [
+    'MaxInboundConnections',
+    'MeshGateway',
+    'UpstreamConfig.PassiveHealthCheck.Interval',
+    'UpstreamConfig.Protocol',
+  ]);
   assert.deepEqual(ignored('proxy-defaults').toSorted(), ['AccessLogs', 'Config.local_idle_timeout_ms']);
   assert.deepEqual(ignored('service-splitter'), []);
   assert.deepEqual(ignored('mesh'), ['TLS']);

@@ -12,6 +12,7 @@ import { serviceDefaultsSchema } from './service-defaults.ts';
 import { serviceResolverSchema } from './service-resolver.ts';
 import { serviceRouterSchema } from './service-router.ts';
 import { serviceSplitterSchema } from './service-splitter.ts';
+import { callingOf } from './upstream-config.ts';
 import { fieldsWithoutEffect } from './without-effect.ts';
 
 /**
@@ -52,6 +53,41 @@ const named = (...fields: readonly (readonly [path: string, value: unknown])[]):
   fields.map(([path, value]) => [path, value, { named: path }]);
 
 const odd = 'HTTP.Incoming.RequestNormalization';
+/** Of all upstreams, or of one. */
+const upstream = (at: string, around: object): Row[] => {
+  const told: Fate = 'told';
+  const idle = (path: string, value: unknown): Row => [
+    `${at}.${path}`,
+    value,
+    { named: `UpstreamConfig.${path.replace('.Mode', '')}` },
+    around,
+  ];
+  return [
+    [`${at}.Namespace`, 'team', onlyDefault, around],
+    [`${at}.Partition`, 'team', onlyDefault, around],
+    [`${at}.ConnectTimeoutMs`, 5, told, around],
+    [`${at}.Limits.MaxConnections`, 0, told, around],
+    [`${at}.Limits.MaxConcurrentRequests`, 0, told, around],
+    [`${at}.PassiveHealthCheck.MaxFailures`, 3, told, around],
+    [`${at}.PassiveHealthCheck.MaxEjectionPercent`, 0, told, around],
+    [`${at}.PassiveHealthCheck.BaseEjectionTime`, '5s', told, around],
+    [`${at}.PassiveHealthCheck.EnforcingConsecutive5xx`, 0, told, around],
+    idle('PassiveHealthCheck.EnforcingConsecutive5xx', 50),
+    idle('PassiveHealthCheck.EnforcingConsecutiveGatewayFailure', 100),
+    idle('PassiveHealthCheck.ConsecutiveGatewayFailure', 5),
+    idle('PassiveHealthCheck.Consecutive5xx', 5),
+    idle('PassiveHealthCheck.Interval', '10s'),
+    idle('Limits.MaxPendingRequests', 0),
+    idle('Protocol', 'http'),
+    idle('MeshGateway.Mode', 'local'),
+    idle('EnvoyListenerJSON', '{}'),
+    idle('EnvoyClusterJSON', '{}'),
+    idle('BalanceOutboundConnections', 'exact_balance'),
+    idle('Peer', 'east'),
+  ];
+};
+const normalization: Fate = { shownBy: 'catalog/feed/upstream-routing.test.ts' };
+
 const rows: Readonly<Record<Kind, readonly Row[]>> = {
   'service-resolver': [
     ['DefaultSubset', 'v1', 'told'],
@@ -168,6 +204,17 @@ const rows: Readonly<Record<Kind, readonly Row[]>> = {
   'service-defaults': [
     ['Protocol', 'grpc', 'told'],
     ['Protocol', 'udp', { refused: /none of tcp, http, http2, grpc/ }],
+    [
+      'UpstreamConfig.Overrides[].Name',
+      'api',
+      'told',
+      { UpstreamConfig: { Overrides: [{ Name: 'db', ConnectTimeoutMs: 1 }] } },
+    ],
+    ...upstream('UpstreamConfig.Overrides[]', { UpstreamConfig: { Overrides: [{ Name: 'db' }] } }),
+    ['UpstreamConfig.Defaults.Name', 'db', { refused: /Name must be empty/ }],
+    ...upstream('UpstreamConfig.Defaults', {}),
+    ['HTTP.Incoming.RequestNormalization.PathWithEscapedSlashesAction', 'KEEP_UNCHANGED', normalization],
+    ['HTTP.Incoming.RequestNormalization.HeadersWithUnderscoresAction', 'ALLOW', normalization],
     [`${odd}.InsecureDisablePathNormalization`, true, { refused: /is not offered/ }],
     [`${odd}.MergeSlashes`, true, { shownBy: 'policies/canonical-request.test.ts' }],
     [`${odd}.PathWithEscapedSlashesAction`, 'KEEP_UNCHANGED', { shownBy: 'catalog/feed/upstream-routing.test.ts' }],
@@ -180,7 +227,6 @@ const rows: Readonly<Record<Kind, readonly Row[]>> = {
       ['Expose', { Checks: true }],
       ['EnvoyExtensions', [{ Name: 'builtin/lua' }]],
       ['ExternalSNI', 'db.example'],
-      ['UpstreamConfig', { Defaults: { Limits: { MaxConnections: 0 } } }],
       ['Destination', { Addresses: ['db.example'], Port: 443 }],
       ['MaxInboundConnections', 1],
       ['LocalConnectTimeoutMs', 1],
@@ -302,7 +348,8 @@ function told(entry: KeptEntry | undefined): string {
   const times = Object.values(chain.Nodes).map((node) =>
     node.Type === 'resolver' ? [node.Resolver.ConnectTimeout, node.Resolver.RequestTimeout] : [],
   );
-  return JSON.stringify([chain.Protocol, times, routingOfChain(chain)]);
+  const calling = entry?.Kind === 'service-defaults' ? callingOf(entry) : undefined;
+  return JSON.stringify([chain.Protocol, times, routingOfChain(chain), calling]);
 }
 
 type Step = Readonly<Record<string, unknown>> | readonly unknown[] | undefined;

@@ -2,10 +2,11 @@ import { maxRouteAttempts, retriedOn } from '../routing/route-retries.ts';
 import type { EntryKind, KeptEntry } from './config-entry.ts';
 import type { ServiceResolver } from './service-resolver.ts';
 import type { ServiceRouter } from './service-router.ts';
+import { upstreamFieldsWithoutEffect } from './upstream-config.ts';
 
 /** What the proxies of the mesh act on, by kind; all else is kept, shown, and without effect on traffic. */
 const actedOn: { readonly [Kind in EntryKind]?: readonly string[] } = {
-  'service-defaults': ['Protocol', 'HTTP'],
+  'service-defaults': ['Protocol', 'HTTP', 'UpstreamConfig'],
   'jwt-provider': [
     'JSONWebKeySet',
     'Issuer',
@@ -50,15 +51,23 @@ export function fieldsWithoutEffect(entry: KeptEntry, datacenter?: string): stri
       .filter((key) => key !== 'protocol')
       .map((key) => `Config.${key}`);
   });
-  const parts =
-    entry.Kind === 'service-router'
-      ? ofRouter(entry)
-      : entry.Kind === 'service-resolver'
-        ? ofResolver(entry, datacenter)
-        : entry.Kind === 'mesh' && entry.HTTP?.SanitizeXForwardedClientCert === true
-          ? ['HTTP.SanitizeXForwardedClientCert']
-          : [];
-  return [...new Set([...whole, ...parts])];
+  return [...new Set([...whole, ...partsWithoutEffect(entry, datacenter)])];
+}
+
+/** Of fields that are acted on. */
+function partsWithoutEffect(entry: KeptEntry, datacenter: string | undefined): string[] {
+  switch (entry.Kind) {
+    case 'service-router':
+      return ofRouter(entry);
+    case 'service-resolver':
+      return ofResolver(entry, datacenter);
+    case 'service-defaults':
+      return upstreamFieldsWithoutEffect(entry);
+    case 'mesh':
+      return entry.HTTP?.SanitizeXForwardedClientCert === true ? ['HTTP.SanitizeXForwardedClientCert'] : [];
+    default:
+      return [];
+  }
 }
 
 /** Whether a resolver sends every call to where nobody is known: another datacenter, or a peer. */

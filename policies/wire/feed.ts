@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { callingSchema } from '../caller-settings.ts';
 import { jwtRequirementSchema } from '../jwt-form.ts';
 import { requestLimitSchema } from '../resilience-form.ts';
 import { feedEndpointSchema, feedRoutingSchema } from './feed-routing.ts';
@@ -140,12 +141,16 @@ export const feedMeshNamesSchema = z.strictObject({
   services: z.array(z.strictObject({ service: z.string(), address: z.string(), ports: z.array(z.number()) })),
 });
 
-/** How much callers may ask of one of the proxy's own services, without `requestLimit` as much as they like, and how. Sent to who asks by `limits=1`. */
+/**
+ * How much callers may ask of one of the proxy's own services, without `requestLimit` as much as they like, and how; and what the service says of its own calls.
+ * Sent to who asks by `limits=1`.
+ */
 export const feedLimitsSchema = z.strictObject({
   kind: z.literal('limits'),
   name: z.string(),
   requestLimit: requestLimitSchema.exactOptional(),
   normalization: normalizationSchema.exactOptional(),
+  calling: callingSchema.exactOptional(),
 });
 
 /** The trust bundle and revocation list of the own trust domain, signed by identity (policies/wire/signed-bundle.ts). */
