@@ -3,15 +3,17 @@ import { createLogger } from './logging.ts';
 
 /*
  * A process for lifecycle.test.ts. `slow` never finishes closing. Nor does `succeeded`, which is asked for a successor, has one at once, and is told to stop while it closes.
- * `fault` throws where nobody catches.
+ * `fault` throws where nobody catches. `starting` is never up, and leaves what it has opened when it is told to stop.
  */
 const mode = process.argv[2];
 const log = createLogger({ process: 'test' });
 await runUntilSignal(
   log,
-  async () => {
+  async (signal) => {
     const timer = setInterval(() => {}, 1_000);
     process.stdout.write('up\n');
+    if (mode === 'starting')
+      await new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
     if (mode === 'fault')
       setImmediate(() => {
         throw new Error('a fault with a reason');

@@ -36,6 +36,14 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   });
 }
 
+test('one that is told to stop while it starts ends, whatever it had opened by then', async () => {
+  const { child, ended } = await start('starting');
+  child.kill('SIGTERM');
+  const { code, err } = await ended;
+  assert.equal(code, 0);
+  assert.match(err, /draining[\s\S]*stopped before it served/);
+});
+
 test('a second signal ends it at once', async () => {
   const { child, ended } = await start('slow');
   child.stderr.once('data', () => child.kill('SIGTERM'));

@@ -34,7 +34,16 @@ export async function runUntilSignal<R extends Running>(
   const stopping = new AbortController();
   const { promise: asked, resolve: ask } = Promise.withResolvers<'stop' | 'succeeded'>();
   let signals = 0;
+  let isStarting = true;
   let hasten: (() => void) | undefined;
+  let deadline: NodeJS.Timeout | undefined;
+  const endAfter = (patienceMs: number): void => {
+    clearTimeout(deadline);
+    deadline = setTimeout(() => {
+      log.error({ graceMs: patienceMs }, 'not drained within the grace period: stopping at once');
+      process.exit(1);
+    }, patienceMs + 1_000).unref();
+  };
   const onSignal = (name: NodeJS.Signals): void => {
     signals += 1;
     if (signals > 1) {
@@ -44,6 +53,7 @@ export async function runUntilSignal<R extends Running>(
     log.info({ signal: name }, 'draining');
     stopping.abort(new Error(`stopped by ${name}`));
     ask('stop');
+    if (isStarting) endAfter(graceMs);
     hasten?.();
   };
   let handingOver = false;
@@ -71,18 +81,11 @@ export async function runUntilSignal<R extends Running>(
   process.on('SIGINT', onSignal);
   try {
     const running = await start(stopping.signal);
+    isStarting = false;
     const onHandOver = startSuccessor && (() => void handOver(running, startSuccessor));
     if (onHandOver !== undefined) process.on('SIGUSR2', onHandOver);
     const succeeded = (await asked) === 'succeeded';
     if (onHandOver !== undefined) process.off('SIGUSR2', onHandOver);
-    let deadline: NodeJS.Timeout | undefined;
-    const endAfter = (patienceMs: number): void => {
-      clearTimeout(deadline);
-      deadline = setTimeout(() => {
-        log.error({ graceMs: patienceMs }, 'not drained within the grace period: stopping at once');
-        process.exit(1);
-      }, patienceMs + 1_000).unref();
-    };
     const patienceMs = succeeded ? succeededGraceMs : graceMs;
     endAfter(patienceMs);
     if (succeeded) {
@@ -96,6 +99,13 @@ export async function runUntilSignal<R extends Running>(
     log.info('stopped');
   } catch (error) {
     if (!stopping.signal.aborted) throw error;
+    if (!isStarting) {
+      log.error({ err: error }, 'not everything was closed');
+      return;
+    }
+    // What it had opened by then (a store, a lock on a data directory) must not keep it, deaf to further signals.
+    log.info({ err: error }, 'stopped before it served');
+    process.exit(0);
   } finally {
     process.off('uncaughtException', onFault);
     process.off('unhandledRejection', onFault);
