@@ -1,11 +1,10 @@
-import { Hono } from 'hono';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { jsonAnswer, textAnswer } from '#runtime/http-answer.ts';
 import type { Logger } from '#runtime/logging.ts';
 import type { Metrics } from '#runtime/metrics.ts';
-import { problemResponse } from '#runtime/problem.ts';
-import { isAskedAsLoopback } from '#runtime/socket-address.ts';
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
+import type { AdminRoutes } from './admin-routes.ts';
 import { breakerRoutes } from './breaker-admin.ts';
 import type { DecisionLog } from './decisions.ts';
 import type { BreakerSnapshot } from './resilience/breaker.ts';
@@ -28,45 +27,33 @@ const longestList = 500;
  * The proxy's own HTTP API, on loopback: `/metrics`, `/livez`, `/readyz`, `/status`, `/breakers`, `/decisions`, `/decisions/ID`. Never on a mesh port
  * (CVE-2024-40632). All but the setting of breakers only reads. It needs memory only, so it answers with everything else down.
  */
-export function adminApp(subject: AdminSubject): Hono {
-  const app = new Hono();
-  app.onError((error) => problemResponse(error, subject.log));
-  app.notFound((c) =>
-    problemResponse(
-      new MeshError('SLV-1010', `${c.req.method} ${c.req.path.slice(0, 200)} is not served here`),
-      subject.log,
-    ),
-  );
-  app.use(async (c, next) => {
-    if (!isAskedAsLoopback(c.req.url))
-      throw new MeshError('SLV-1009', 'The admin API is asked as localhost, 127.0.0.1 or [::1].');
-    await next();
-  });
-  app.get('/metrics', async (c) => {
-    const { contentType, text } = await subject.metrics.exposition();
-    return c.text(text, 200, { 'content-type': contentType });
-  });
-  app.get('/livez', (c) => c.text('ok\n'));
-  app.get('/readyz', (c) => {
-    const waiting = subject.sidecars.filter((sidecar) => !sidecar.ready).map((sidecar) => sidecar.config.service);
-    if (subject.draining()) return c.text('draining\n', 503);
-    if (waiting.length > 0) return c.text(`not ready: ${waiting.join(', ')} without SVID or intentions\n`, 503);
-    return c.text('ok\n');
-  });
-  app.get('/status', (c) => c.json(status(subject)));
-  app.route('/', breakerRoutes(subject.sidecars, subject.clock, subject.log));
-  app.get('/decisions', (c) => c.json(subject.decisions.latest(longestList)));
-  app.get('/decisions/:id', (c) => {
-    const found = subject.decisions.find(c.req.param('id'));
-    if (found === undefined) {
-      throw new MeshError(
-        'SLV-1010',
-        'no such decision: this proxy did not take it, or it is among those forgotten since',
-      );
-    }
-    return c.json(found);
-  });
-  return app;
+export function adminRoutes(subject: AdminSubject): AdminRoutes {
+  return {
+    async 'GET /metrics'() {
+      const { contentType, text } = await subject.metrics.exposition();
+      return textAnswer(text, 200, contentType);
+    },
+    'GET /livez': () => textAnswer('ok\n'),
+    'GET /readyz'() {
+      const waiting = subject.sidecars.filter((sidecar) => !sidecar.ready).map((sidecar) => sidecar.config.service);
+      if (subject.draining()) return textAnswer('draining\n', 503);
+      if (waiting.length > 0) return textAnswer(`not ready: ${waiting.join(', ')} without SVID or intentions\n`, 503);
+      return textAnswer('ok\n');
+    },
+    'GET /status': () => jsonAnswer(status(subject)),
+    ...breakerRoutes(subject.sidecars, subject.clock, subject.log),
+    'GET /decisions': () => jsonAnswer(subject.decisions.latest(longestList)),
+    'GET /decisions/*'({ rest }) {
+      const found = subject.decisions.find(rest);
+      if (found === undefined) {
+        throw new MeshError(
+          'SLV-1010',
+          'no such decision: this proxy did not take it, or it is among those forgotten since',
+        );
+      }
+      return jsonAnswer(found);
+    },
+  };
 }
 
 function meshListeners({ meshListeners: listeners }: Sidecar): object | null {

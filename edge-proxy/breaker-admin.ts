@@ -1,7 +1,8 @@
-import { type Context, Hono } from 'hono';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { jsonAnswer } from '#runtime/http-answer.ts';
 import type { Logger } from '#runtime/logging.ts';
+import type { AdminQuestion, AdminRoutes } from './admin-routes.ts';
 import type { ForcedState } from './forced-breakers.ts';
 import type { Endpoint } from './outbound/endpoint.ts';
 import type { Sidecar } from './sidecar.ts';
@@ -10,25 +11,26 @@ import type { Sidecar } from './sidecar.ts';
 const actions = { 'force-open': 'open', 'force-closed': 'closed', reset: 'free' } as const;
 
 /** `GET /breakers`, and `POST /breakers/force-open|force-closed|reset?upstream=db[&endpoint=node/db][&service=web]`. */
-export function breakerRoutes(sidecars: readonly Sidecar[], clock: Clock, log: Logger): Hono {
-  const app = new Hono();
-  app.get('/breakers', (c) => c.json(shown(wanted(c, sidecars), clock())));
-  for (const [action, state] of Object.entries(actions)) {
-    app.post(`/breakers/${action}`, async (c) => {
-      refusePages(c);
-      const asked = wanted(c, sidecars);
-      const { upstream, endpoint } = asked;
-      if (upstream === undefined) throw new MeshError('SLV-1009', 'Say whose breakers: ?upstream=NAME.');
-      const of = asked.sidecars.filter((sidecar) => knows(sidecar, upstream, endpoint));
-      if (of.length === 0) throw new MeshError('SLV-1010', nobody(asked));
-      const kept = await Promise.all(of.map((sidecar) => set(sidecar, upstream, endpoint, state)));
-      const outlives = kept.every((one) => one);
-      log.warn({ audit: `breaker-${action}`, upstream, endpoint, outlives }, 'breakers set by an operator');
-      c.header('selvedge-outlives-restart', String(outlives));
-      return c.json(shown({ ...asked, sidecars: of }, clock()));
-    });
-  }
-  return app;
+export function breakerRoutes(sidecars: readonly Sidecar[], clock: Clock, log: Logger): AdminRoutes {
+  const act = (action: keyof typeof actions) => async (question: AdminQuestion) => {
+    refusePages(question);
+    const asked = wanted(question, sidecars);
+    const { upstream, endpoint } = asked;
+    if (upstream === undefined) throw new MeshError('SLV-1009', 'Say whose breakers: ?upstream=NAME.');
+    const of = asked.sidecars.filter((sidecar) => knows(sidecar, upstream, endpoint));
+    if (of.length === 0) throw new MeshError('SLV-1010', nobody(asked));
+    const kept = await Promise.all(of.map((sidecar) => set(sidecar, upstream, endpoint, actions[action])));
+    const outlives = kept.every((one) => one);
+    log.warn({ audit: `breaker-${action}`, upstream, endpoint, outlives }, 'breakers set by an operator');
+    const answer = jsonAnswer(shown({ ...asked, sidecars: of }, clock()));
+    return { ...answer, headers: { ...answer.headers, 'selvedge-outlives-restart': String(outlives) } };
+  };
+  return {
+    'GET /breakers': (question) => jsonAnswer(shown(wanted(question, sidecars), clock())),
+    'POST /breakers/force-open': act('force-open'),
+    'POST /breakers/force-closed': act('force-closed'),
+    'POST /breakers/reset': act('reset'),
+  };
 }
 
 interface Wanted {
@@ -42,12 +44,13 @@ interface Wanted {
 const parameters: readonly string[] = ['service', 'upstream', 'endpoint'];
 
 /** A parameter that is misspelt would mean more breakers than were meant. @throws MeshError SLV-1009 */
-function wanted(c: Context, all: readonly Sidecar[]): Wanted {
-  for (const [name, values] of Object.entries(c.req.queries())) {
+function wanted({ url: { searchParams } }: AdminQuestion, all: readonly Sidecar[]): Wanted {
+  for (const name of searchParams.keys()) {
+    const values = searchParams.getAll(name);
     if (!parameters.includes(name) || values.length > 1 || values[0] === '')
       throw new MeshError('SLV-1009', `Breakers are named by one each of ${parameters.join(', ')}, not by ${name}.`);
   }
-  const { upstream, endpoint, service } = c.req.query();
+  const [service, upstream, endpoint] = parameters.map((name) => searchParams.get(name) ?? undefined);
   const sidecars = all.filter(({ config }) => service === undefined || config.service === service);
   return { sidecars, service, upstream, endpoint };
 }
@@ -127,6 +130,6 @@ function some(names: readonly string[]): string {
 }
 
 /** The admin API has no authentication: a page in a browser of this host must not set anything. Under a name of its own it is kept out of all (`admin.ts`). */
-function refusePages(c: Context): void {
-  if (c.req.header('origin') !== undefined) throw new MeshError('SLV-1009', 'Web pages may not set breakers.');
+function refusePages({ origin }: AdminQuestion): void {
+  if (origin !== undefined) throw new MeshError('SLV-1009', 'Web pages may not set breakers.');
 }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { parseSpiffeId, serviceIdentityOf, trustDomainOf } from '#policies/spiffe-id.ts';
-import { serveHttp } from '#runtime/http-service.ts';
+import type { ServedHttp } from '#runtime/http-server.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 import { loadOrCreateOperatorToken } from '#runtime/operator-token.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
@@ -86,17 +86,7 @@ export async function startLocalAgent(options: {
       `the agent API is open to whoever reaches it, so --agent-addr must be a loopback address, not ${agentAddr.host}`,
     );
   }
-  const served =
-    agentAddr === undefined
-      ? undefined
-      : await serveHttp({
-          app: agent.app,
-          host: agentAddr.host,
-          port: agentAddr.port,
-          log: context.log,
-          clock: context.clock,
-          sockets: context.sockets,
-        });
+  const served = agentAddr && (await serveAgent(agent, agentAddr, context));
   const { datacenter } = identity;
   const dns =
     config.dns &&
@@ -117,6 +107,12 @@ export async function startLocalAgent(options: {
       await agent.close();
     },
   };
+}
+
+/** Loads Hono with the API that needs it. */
+async function serveAgent(agent: Agent, { host, port }: SocketAddress, context: ProcessContext): Promise<ServedHttp> {
+  const [{ serveHttp }, app] = await Promise.all([import('#runtime/http-service.ts'), agent.app()]);
+  return serveHttp({ app, host, port, log: context.log, clock: context.clock, sockets: context.sockets });
 }
 
 /** File in the data directory that keeps what clients registered. */

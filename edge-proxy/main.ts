@@ -1,12 +1,13 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { MeshError } from '#policies/errors/mesh-error.ts';
-import { serveHttp } from '#runtime/http-service.ts';
+import { listenHttp } from '#runtime/http-server.ts';
 import { createMetrics } from '#runtime/metrics.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { isLoopback, type SocketAddress } from '#runtime/socket-address.ts';
 import { IdentityEndpoints } from '#runtime/svid/identity-endpoints.ts';
 import { openMeshIdentity } from '#runtime/svid/mesh-identity.ts';
-import { adminApp } from './admin.ts';
+import { adminRoutes } from './admin.ts';
+import { answerAdmin } from './admin-routes.ts';
 import type { EdgeProxyConfig } from './configuration.ts';
 import { DecisionLog } from './decisions.ts';
 import { IdleSweep } from './idle-sweep.ts';
@@ -118,8 +119,9 @@ export async function startEdgeProxy(
   /** Until when a drain waits for what is under way. Monotonic, ms. */
   let drainUntilMs = Number.POSITIVE_INFINITY;
   proxyMetrics({ metrics, sidecars, clock });
-  const admin = await serveHttp({
-    app: adminApp({ sidecars, identity, metrics, decisions, clock, log, draining: () => draining }),
+  const shown = { sidecars, identity, metrics, decisions, clock, log, draining: () => draining };
+  const admin = await listenHttp({
+    answer: answerAdmin(adminRoutes(shown), log),
     host: config.adminAddr.host,
     port: config.adminAddr.port,
     log,

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { MeshError } from '#policies/errors/mesh-error.ts';
+import type { HttpAnswer } from './http-answer.ts';
 
 /** How much of a body that is too large is still taken in, so that a sender that is busy sending reads the answer instead of a reset. */
 const lingerBytes = 4 * 1024 * 1024;
@@ -43,18 +44,10 @@ export function readRequestBody(incoming: IncomingMessage, maxBytes: number): Pr
  * Answers a request whose body has not been read and ends the connection: the whole answer first, then what is still arriving is thrown away for a
  * short while. Closing with unread bytes would reset the connection, and the reset can overtake the answer.
  */
-export async function refuseUnread(
-  incoming: IncomingMessage,
-  outgoing: ServerResponse,
-  answer: Response,
-): Promise<void> {
-  const body = Buffer.from(await answer.arrayBuffer());
+export function refuseUnread(incoming: IncomingMessage, outgoing: ServerResponse, answer: HttpAnswer): void {
   if (outgoing.destroyed) return;
-  outgoing.writeHead(answer.status, {
-    ...Object.fromEntries(answer.headers),
-    'content-length': body.length,
-    connection: 'close',
-  });
+  const body = Buffer.from(answer.body);
+  outgoing.writeHead(answer.status, { ...answer.headers, 'content-length': body.length, connection: 'close' });
   outgoing.write(body);
   let discarded = 0;
   const timer = setTimeout(() => outgoing.end(), lingerMs);

@@ -1,27 +1,11 @@
-import {
-  createServer as createHttpServer,
-  type IncomingMessage,
-  type ServerOptions,
-  type ServerResponse,
-} from 'node:http';
-import { createServer as createHttpsServer } from 'node:https';
-import type { Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
-import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
-import type { Clock } from './clock.ts';
-import { readRequestBody, refuseUnread } from './http-body.ts';
-import { ListeningSockets } from './listening-sockets.ts';
-import type { Logger } from './logging.ts';
+import { MeshError } from '#policies/errors/mesh-error.ts';
+import { type AskedHttp, type ListenHttpOptions, listenHttp, pathOf, type ServedHttp } from './http-server.ts';
 import { problemResponse } from './problem.ts';
 import { writeIfReady } from './ready-response.ts';
-import { formatSocketAddress } from './socket-address.ts';
-import type { SvidSource } from './svid/svid.ts';
-import type { TrustSource } from './svid/trust.ts';
 import type { VerifiedPeer } from './svid/verify-peer.ts';
-import { secureContextOptions, serverTlsOptions } from './tls-identity.ts';
-import { TlsPeers } from './tls-peers.ts';
 
 /** What an application gets with a request: Hono's `c.env`. */
 export interface PeerEnv {
@@ -32,65 +16,21 @@ export interface PeerEnv {
   readonly outgoing: ServerResponse;
 }
 
-/** A listening HTTP service. */
-export interface ServedHttp {
-  /** `http://127.0.0.1:8500`, with the port that was given or found. */
-  readonly url: string;
-  readonly port: number;
-  /** Stops accepting, lets requests in flight finish for up to `graceMs` (default 5 s), then destroys what is left (blocking queries, feeds). */
-  close(graceMs?: number): Promise<void>;
-}
-
 /** What serveHttp needs. */
-export interface ServeHttpOptions {
+export interface ServeHttpOptions extends Omit<ListenHttpOptions, 'answer'> {
   readonly app: { fetch(request: Request, env: PeerEnv): Response | Promise<Response> };
-  /** IP literal to listen on. */
-  readonly host: string;
-  /** 0: any free one. */
-  readonly port: number;
-  /**
-   * Serves https with this SVID, rotated as it changes. Client certificates are optional; one that is presented and does not verify ends the
-   * connection before a byte is read.
-   */
-  readonly tls?: { readonly svid: SvidSource; readonly trust: TrustSource };
-  readonly log: Logger;
-  readonly clock: Clock;
-  /** Of the process; absent: it was started with none. */
-  readonly sockets?: ListeningSockets;
-  /** Larger request bodies are answered with 413, SLV-1008. Default 1 MiB. */
-  readonly maxBodyBytes?: number;
 }
 
-const defaultMaxBodyBytes = 1_048_576;
-const maxConnections = 10_000;
 /**
- * Connections that the kernel keeps until they are accepted; it may be bounded lower by net.core.somaxconn. With Node's 511, of two thousand proxies that start at
- * one moment most have their SYN dropped, and TCP tries again after 1, 3, 7 and 15 seconds.
- */
-const backlog = 4_096;
-
-/** Deadlines are for receiving a request; an answer may take as long as it takes (blocking queries last ten minutes, feeds for ever). */
-const limits: ServerOptions = {
-  maxHeaderSize: 16_384,
-  headersTimeout: 10_000,
-  requestTimeout: 60_000,
-  keepAliveTimeout: 30_000,
-  connectionsCheckingInterval: 5_000,
-};
-
-/**
- * Serves an application over HTTP/1.1. Bodies are read whole and bounded before the application is called; its Request's signal aborts when the client
+ * Serves an application of Hono's over HTTP/1.1. Bodies are read whole and bounded before the application is called; its Request's signal aborts when the client
  * goes away; a Response with a stream is streamed. Throws SLV-1004 when the address can't be had, SLV-2011 when there is no SVID to serve TLS with.
  */
-export async function serveHttp(options: ServeHttpOptions): Promise<ServedHttp> {
-  const { app, host, tls, log, clock } = options;
-  const maxBodyBytes = options.maxBodyBytes ?? defaultMaxBodyBytes;
-  const peers = tls === undefined ? undefined : new TlsPeers({ trust: tls.trust, clock, log });
-
+export async function serveHttp({ app, ...options }: ServeHttpOptions): Promise<ServedHttp> {
+  const { log } = options;
   const fetch = async (request: Request, node: { incoming: object; outgoing: object }): Promise<Response> => {
-    const { incoming, outgoing } = node as { incoming: IncomingMessage; outgoing: ServerResponse };
+    const { incoming, outgoing } = node as { incoming: IncomingMessage & Asked; outgoing: ServerResponse };
     try {
-      const peer = incoming.socket instanceof TLSSocket ? peers?.of(incoming.socket) : undefined;
+      const peer = incoming[peerKey];
       const answer = await app.fetch(request, {
         ...(peer === undefined ? {} : { peer }),
         remoteAddress: incoming.socket.remoteAddress ?? '',
@@ -108,84 +48,17 @@ export async function serveHttp(options: ServeHttpOptions): Promise<ServedHttp> 
     errorHandler: (error) =>
       problemResponse(new MeshError('SLV-1009', 'The request is malformed.', { cause: error }), log),
   });
-  let draining = false;
-  const onRequest = async (incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> => {
-    if (draining) outgoing.shouldKeepAlive = false;
-    // A request that came before the drain leaves its connection idle, which nobody else would close.
-    outgoing.once('close', () => {
-      if (draining) server.closeIdleConnections();
-    });
-    try {
-      const body = await readRequestBody(incoming, maxBodyBytes);
-      // Where the listener looks first: it hands out text and bytes of it without a Request of the platform and its streams, which would cost more than all
-      // the rest of a small request.
-      if (body !== undefined) Object.assign(incoming, { rawBody: body });
-    } catch (error) {
-      if (isMeshError(error, 'SLV-1008'))
-        await refuseUnread(incoming, outgoing, problemResponse(error, log, pathOf(incoming)));
-      else incoming.destroy();
-      return;
-    }
+  const answer = async ({ incoming, outgoing, body, peer }: AskedHttp): Promise<void> => {
+    // Where the listener looks first: it hands out text and bytes of it without a Request of the platform and its streams, which would cost more than all
+    // the rest of a small request.
+    Object.assign(incoming, { [peerKey]: peer }, body === undefined ? undefined : { rawBody: body });
     await listener(incoming, outgoing);
   };
-  const handle = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
-    onRequest(incoming, outgoing).catch((err: unknown) => {
-      log.error({ err }, 'request failed');
-      outgoing.destroy();
-    });
-  };
-
-  const secure = tls === undefined || peers === undefined ? undefined : tlsServer(tls, peers, handle);
-  const server = secure ?? createHttpServer(limits, handle);
-  server.maxConnections = maxConnections;
-  // Whoever asks "may I send?" is answered by the length it announces.
-  server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    if (Number(incoming.headers['content-length'] ?? 0) <= maxBodyBytes) outgoing.writeContinue();
-    handle(incoming, outgoing);
-  });
-  const sockets = new Set<Socket>();
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
-  });
-  const stopRotating = tls?.svid.onChange((svid) => secure?.setSecureContext(secureContextOptions(svid)));
-  const port = await (options.sockets ?? new ListeningSockets()).listen(server, { host, port: options.port }, backlog);
-
-  return {
-    url: `${tls === undefined ? 'http' : 'https'}://${formatSocketAddress({ host, port })}`,
-    port,
-    async close(graceMs = 5_000) {
-      draining = true;
-      const { promise, resolve } = Promise.withResolvers<void>();
-      server.close(() => resolve()); // closes idle connections too
-      const deadline = setTimeout(() => {
-        for (const socket of sockets) socket.destroy();
-      }, graceMs);
-      await promise;
-      clearTimeout(deadline);
-      stopRotating?.();
-      peers?.close();
-    },
-  };
+  return listenHttp({ ...options, answer });
 }
 
-type RequestHandler = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
+const peerKey = Symbol('peer');
 
-/** An https server whose HTTP side sees a connection only when its peer has been judged. */
-function tlsServer(tls: NonNullable<ServeHttpOptions['tls']>, peers: TlsPeers, handle: RequestHandler) {
-  const svid = tls.svid.current;
-  if (svid === undefined) throw new MeshError('SLV-2011', 'There is no SVID to serve TLS with.');
-  const server = createHttpsServer({ ...limits, ...serverTlsOptions(svid), ALPNProtocols: ['http/1.1'] }, handle);
-  const serveConnection = server.listeners('secureConnection');
-  server.removeAllListeners('secureConnection');
-  server.on('secureConnection', (socket: TLSSocket) => {
-    if (!peers.admit(socket)) return;
-    for (const serve of serveConnection) serve.call(server, socket);
-  });
-  return server;
-}
-
-/** The path without its query, which may hold what is not for logs. */
-function pathOf(incoming: IncomingMessage): string {
-  return (incoming.url ?? '').split('?', 1)[0]?.slice(0, 256) ?? '';
+interface Asked {
+  readonly [peerKey]?: VerifiedPeer;
 }

@@ -1,16 +1,10 @@
-import {
-  Agent,
-  type ClientRequest,
-  request as httpRequest,
-  type IncomingHttpHeaders,
-  type IncomingMessage,
-  type RequestOptions,
-} from 'node:http';
+import type { ClientRequest, IncomingHttpHeaders, IncomingMessage, RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Readable } from 'node:stream';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { Clock } from './clock.ts';
 import { type Expectation, keepingAgent, singleUseAgent } from './mesh-agent.ts';
+import { Agent, request as httpRequest } from './node-http.ts';
 import type { Svid } from './svid/svid.ts';
 import type { TrustSource } from './svid/trust.ts';
 import { dialTls } from './tls-identity.ts';

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { MeshError } from '#policies/errors/mesh-error.ts';
+import type { HttpAnswer } from './http-answer.ts';
 import type { Logger } from './logging.ts';
 
 /** Media type of RFC 9457. */
@@ -12,7 +13,7 @@ export const problemMediaType = 'application/problem+json';
  *
  * @param instance what it happened to: the request's path
  */
-export function problemResponse(error: unknown, log: Logger, instance?: string): Response {
+export function problemAnswer(error: unknown, log: Logger, instance?: string): HttpAnswer {
   const known = error instanceof MeshError ? error : internal(error, log, instance);
   const { status, title, fix } = known.entry;
   const body = {
@@ -25,10 +26,17 @@ export function problemResponse(error: unknown, log: Logger, instance?: string):
     fix,
     ...(Object.keys(known.detail).length === 0 ? {} : { context: known.detail }),
   };
-  return new Response(`${JSON.stringify(body)}\n`, {
+  return {
     status,
     headers: { 'content-type': problemMediaType, 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' },
-  });
+    body: `${JSON.stringify(body)}\n`,
+  };
+}
+
+/** The same as a Response, for an application of Hono's. */
+export function problemResponse(error: unknown, log: Logger, instance?: string): Response {
+  const { body, ...head } = problemAnswer(error, log, instance);
+  return new Response(body, head);
 }
 
 /** The id is for people to find a log line by, not part of any decision: it needs no injected randomness. */

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import type { Agent } from '#edge-proxy/agent/agent.ts';
 import { parseSpiffeId } from '#policies/spiffe-id.ts';
 import { runUntilSignal } from '#runtime/lifecycle.ts';
 import { createLogger } from '#runtime/logging.ts';
@@ -58,7 +59,7 @@ export function defineDev(program: Command): void {
         });
         const catalogStore = await openServiceStore({ service: 'catalog', dataDir }, context);
         // The agent is served by the catalog and calls it: it is made once the catalog's address is known.
-        let agent: ReturnType<typeof createAgent> | undefined;
+        let agentApi: Awaited<ReturnType<Agent['app']>> | undefined;
         const catalog = await startCatalog(
           {
             host: options.httpAddr.host,
@@ -72,14 +73,14 @@ export function defineDev(program: Command): void {
             dns: dnsConfig(options.dnsAddr, options),
             agentApp: {
               fetch: (request, env) =>
-                agent?.app.fetch(request, env as object) ?? new Response('starting\n', { status: 503 }),
+                agentApi?.fetch(request, env as object) ?? new Response('starting\n', { status: 503 }),
             },
             signedBundle: { current: () => mesh.trust.signed, onChange: (listener) => mesh.trust.onChange(listener) },
           },
           context,
           catalogStore.store,
         );
-        agent = createAgent({
+        const agent = createAgent({
           nodeName: options.nodeName,
           nodeAddress: options.httpAddr.host,
           datacenter: options.datacenter,
@@ -93,12 +94,13 @@ export function defineDev(program: Command): void {
           context,
           signal: new AbortController().signal,
         });
+        agentApi = await agent.app();
         process.stdout.write(`catalog ${catalog.url}\nidentity ${identity.url}\n`);
         if (catalog.dnsAddress !== undefined) process.stdout.write(`dns ${formatSocketAddress(catalog.dnsAddress)}\n`);
         process.stdout.write('ready\n');
         return {
           async close() {
-            await agent?.close();
+            await agent.close();
             await catalog.close();
             await mesh.close();
             await identity.close();

@@ -1,7 +1,6 @@
 import type { Hono } from 'hono';
 import { decodeValue } from '#policies/consul/go-json.ts';
 import type { PeerEnv } from '#runtime/http-service.ts';
-import { agentApp } from './agent-app.ts';
 import type { AgentOptions } from './agent-options.ts';
 import { AntiEntropy } from './anti-entropy.ts';
 import { Changes } from './changes.ts';
@@ -23,8 +22,8 @@ import { systemTimers } from './timers.ts';
 
 /** The local agent: services and checks of this host, shown over Consul's /v1/agent and kept in the catalog. */
 export interface Agent {
-  /** /v1/agent/* of Consul; mount it with `app.route('/', agent.app)` or serve it as it is. */
-  readonly app: Hono<{ Bindings: PeerEnv }>;
+  /** /v1/agent/* of Consul. Loaded when asked for: most proxies serve it nowhere, and with Hono it is 10 MB. */
+  app(): Promise<Hono<{ Bindings: PeerEnv }>>;
   /**
    * What PUT /v1/agent/service/register does (checks that are not named go), for what the process says again at every start: it is not kept. Throws ConsulError when the definition does not
    * hold together.
@@ -104,7 +103,6 @@ export function createAgent(options: AgentOptions): Agent {
   const place = { name: nodeName, address: nodeAddress, datacenter };
   const sync = new AntiEntropy(place, state, catalog, context, timers);
   let aside = false;
-  const app = agentApp({ ...options, state, changes, timers, readOnly: () => aside });
 
   const stopped = async (): Promise<void> => {
     state.stop();
@@ -118,7 +116,10 @@ export function createAgent(options: AgentOptions): Agent {
   if (signal.aborted) onAbort();
 
   return {
-    app,
+    async app() {
+      const { agentApp } = await import('./agent-app.ts');
+      return agentApp({ ...options, state, changes, timers, readOnly: () => aside });
+    },
     register(request) {
       const definition = toServiceDefinition(decodeValue(serviceSchema, request, { aliases: serviceAliases }));
       state.register(definition, true, 'own');

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { formatGoDuration } from '#policies/consul/go-duration.ts';
 import type { CheckDefinition, CheckWork } from './check-definition.ts';
-import { formatGrpcTarget } from './checks/grpc-probe.ts';
+import { formatGrpcTarget } from './checks/grpc-target.ts';
 import { formatHostPort } from './checks/host-port.ts';
 import { shownUrl } from './checks/http-probe.ts';
 import type { ProbeTarget } from './checks/open-probe.ts';

@@ -1,5 +1,5 @@
-import { STATUS_CODES } from 'node:http';
 import { errorCatalogue } from '#policies/errors/catalogue.ts';
+import { STATUS_CODES } from '#runtime/node-http.ts';
 import type { Refusal } from './fault.ts';
 import { encodeResponseHead, pushHeader } from './head-encoder.ts';
 

@@ -91,7 +91,7 @@ async function startAgent(catalogUrl: string): Promise<string> {
     context,
     signal: new AbortController().signal,
   });
-  const served = await serveHttp({ app: agent.app, host: '127.0.0.1', port: 0, log, clock: context.clock });
+  const served = await serveHttp({ app: await agent.app(), host: '127.0.0.1', port: 0, log, clock: context.clock });
   after(async () => {
     await served.close(0);
     await agent.close();

@@ -1,21 +1,9 @@
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders, IncomingHttpStatusHeader } from 'node:http2';
 import { healthCheckRequest, healthCheckResponse, serving, servingStatusName } from './grpc-health.ts';
-import { formatHostPort, type HostPort } from './host-port.ts';
+import { formatGrpcTarget, type GrpcTarget } from './grpc-target.ts';
+import { formatHostPort } from './host-port.ts';
 import { onHttp2Session } from './http2-session.ts';
-import type { Probe, ProbeTls } from './probe.ts';
-
-/** grpc.health.v1.Health/Check. */
-export interface GrpcTarget extends HostPort {
-  readonly kind: 'grpc';
-  /** '' asks for the server as a whole. */
-  readonly service: string;
-  readonly tls: ProbeTls | undefined;
-}
-
-/** `host:port[/service]`, Consul's form. */
-export function formatGrpcTarget(target: GrpcTarget): string {
-  return formatHostPort(target) + (target.service === '' ? '' : `/${target.service}`);
-}
+import type { Probe } from './probe.ts';
 
 /**
  * Passes when the server answers SERVING. One unary call, spoken here: the connection then goes to the address that was judged, and an answer is never

@@ -1,5 +1,6 @@
-import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import type { IncomingMessage, RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { request as httpRequest } from '#runtime/node-http.ts';
 import { resolveProbeHost } from '#runtime/probe-address.ts';
 import type { Probe, ProbeLimits, ProbeTls } from './probe.ts';
 import { sniOf } from './probe-socket.ts';

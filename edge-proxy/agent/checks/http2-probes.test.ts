@@ -9,7 +9,8 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { systemTimers } from '../timers.ts';
-import { type GrpcTarget, grpcProbe } from './grpc-probe.ts';
+import { grpcProbe } from './grpc-probe.ts';
+import type { GrpcTarget } from './grpc-target.ts';
 import { h2pingProbe } from './h2ping-probe.ts';
 import type { Probe } from './probe.ts';
 import { runOnce } from './probe-schedule.ts';

@@ -1,5 +1,5 @@
-import { type GrpcTarget, grpcProbe } from './grpc-probe.ts';
-import { type H2PingTarget, h2pingProbe } from './h2ping-probe.ts';
+import type { GrpcTarget } from './grpc-target.ts';
+import type { H2PingTarget } from './h2ping-probe.ts';
 import { type HttpTarget, httpProbe } from './http-probe.ts';
 import type { Probe, ProbeLimits } from './probe.ts';
 import { type ScriptTarget, scriptProbe } from './script-probe.ts';
@@ -19,10 +19,19 @@ export function openProbe(target: ProbeTarget, limits: ProbeLimits): Probe {
     case 'udp':
       return udpProbe(target, limits);
     case 'grpc':
-      return grpcProbe(target);
+      return whenAsked(async () => (await import('./grpc-probe.ts')).grpcProbe(target));
     case 'h2ping':
-      return h2pingProbe(target);
+      return whenAsked(async () => (await import('./h2ping-probe.ts')).h2pingProbe(target));
     case 'script':
       return scriptProbe(target, limits);
   }
+}
+
+/** A probe whose code is loaded at its first look: most hosts have no check over HTTP/2, and node:http2 and protobuf would be 2 MB of each proxy. */
+function whenAsked(load: () => Promise<Probe>): Probe {
+  let loaded: Promise<Probe> | undefined;
+  return async (signal) => {
+    loaded ??= load();
+    return (await loaded)(signal);
+  };
 }

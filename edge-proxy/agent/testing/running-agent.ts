@@ -52,7 +52,7 @@ export async function startAgent(
     timers: time,
     ...overrides,
   });
-  const served = await serveHttp({ app: agent.app, host: '127.0.0.1', port: 0, log, clock: context.clock });
+  const served = await serveHttp({ app: await agent.app(), host: '127.0.0.1', port: 0, log, clock: context.clock });
   t.after(async () => {
     stop.abort();
     await served.close(0);

@@ -1,5 +1,6 @@
 import { Hono } from 'hono';
-import { type ServedHttp, serveHttp } from '#runtime/http-service.ts';
+import type { ServedHttp } from '#runtime/http-server.ts';
+import { serveHttp } from '#runtime/http-service.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 
 type Item = Readonly<Record<string, unknown>>;

@@ -8,7 +8,8 @@ import { formatSpiffeBundle, type TrustBundle } from '#policies/trust-bundle.ts'
 import { issueSchema, joinSchema, nodeProofHeader, nodeProofSchema } from '#policies/wire/identity-api.ts';
 import { successionPath } from '#policies/wire/succession.ts';
 import { type MiniCa, makeCa, type Recipe, staticTrust } from '#test/mini-ca.ts';
-import { type PeerEnv, type ServedHttp, serveHttp } from '../../http-service.ts';
+import type { ServedHttp } from '../../http-server.ts';
+import { type PeerEnv, serveHttp } from '../../http-service.ts';
 import { createLogger } from '../../logging.ts';
 import { problemResponse } from '../../problem.ts';
 import { spkiPin } from '../first-contact.ts';
