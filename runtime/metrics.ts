@@ -1,8 +1,7 @@
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 
 /** Metrics of one process. Names are `selvedge_*`, units are base units, label values come from the catalog or from constants (invariant 7). */
 export interface Metrics {
-  readonly registry: Registry;
   /** A counter whose increments on the hot path are one addition. */
   counter<L extends string>(name: string, help: string, labels: readonly L[]): HotCounter<L>;
   /** A gauge that is read when it is scraped. */
@@ -54,29 +53,73 @@ export interface HotHistogram<L extends string> {
   cell(labels: Readonly<Record<L, string>>): HistogramCell;
 }
 
-/** A registry with Node's own process metrics (prefix `selvedge_`). */
+/** Metrics with Node's own of the process (prefix `selvedge_`), which begin when somebody first reads: until then prom-client, 5 MB, is not loaded. */
 export function createMetrics(): Metrics {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry, prefix: 'selvedge_' });
-  return {
-    registry,
-    counter: (name, help, labels) => hotCounter(registry, name, help, labels),
-    gauge(name, help, labels, read) {
-      new Gauge({
-        name,
-        help,
-        labelNames: [...labels],
-        registers: [registry],
-        collect() {
-          this.reset();
-          for (const [values, value] of read()) this.set(values, value);
-        },
-      });
-    },
-    histogram: (name, help, labels, buckets) => hotHistogram(registry, name, help, labels, buckets),
-    exposition: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
-    view: async () => (await registry.getMetricsAsJSON()).flatMap(seriesOf),
+  const metrics: SourceMetric[] = [];
+  const add = <T extends SourceMetric>(metric: T): T => {
+    metrics.push(metric);
+    return metric;
   };
+  let registry: Promise<Registry> | undefined;
+  const registered = async (): Promise<Registry> => {
+    registry ??= processRegistry();
+    const into = await registry;
+    // Its own type asks for what only its own classes have.
+    for (const metric of metrics) into.registerMetric(metric as unknown as Parameters<Registry['registerMetric']>[0]);
+    return into;
+  };
+  return {
+    counter: (name, help, labels) => add(hotCounter(name, help, labels)),
+    gauge(name, help, labels, read) {
+      const values = () => {
+        const series = new Map<string, ShownValue>();
+        // Of one series the last counts: twice in an exposition, and Prometheus refuses all of it.
+        for (const [values, value] of read()) series.set(seriesKey(labels, values), { labels: values, value });
+        return [...series.values()];
+      };
+      add(sourceMetric(name, help, 'gauge', () => withZero(labels, values())));
+    },
+    histogram: (name, help, labels, buckets) => add(hotHistogram(name, help, labels, buckets)),
+    async exposition() {
+      const from = await registered();
+      return { contentType: from.contentType, text: await from.metrics() };
+    },
+    view: async () => (await (await registered()).getMetricsAsJSON()).flatMap(seriesOf),
+  };
+}
+
+async function processRegistry(): Promise<Registry> {
+  const { collectDefaultMetrics, Registry: NewRegistry } = await import('prom-client');
+  const registry = new NewRegistry();
+  collectDefaultMetrics({ register: registry, prefix: 'selvedge_' });
+  return registry;
+}
+
+interface ShownValue {
+  readonly metricName?: string;
+  readonly labels: Readonly<Record<string, string | number>>;
+  readonly value: number;
+}
+
+/** What prom-client's registry reads of a metric, made without its classes: they hash labels at each observation, which costs more than the rest of a request's bookkeeping. */
+interface SourceMetric {
+  readonly name: string;
+  get(): Promise<{
+    readonly name: string;
+    readonly help: string;
+    readonly type: string;
+    readonly aggregator: string;
+    readonly values: readonly ShownValue[];
+  }>;
+}
+
+function sourceMetric(name: string, help: string, type: string, values: () => readonly ShownValue[]): SourceMetric {
+  return { name, get: async () => ({ name, help, type, aggregator: 'sum', values: values() }) };
+}
+
+/** A metric without labels is 0 before anything was counted. */
+function withZero(labels: readonly string[], values: readonly ShownValue[]): readonly ShownValue[] {
+  return labels.length === 0 && values.length === 0 ? [{ labels: {}, value: 0 }] : values;
 }
 
 /** What prom-client shows of a metric. */
@@ -118,24 +161,11 @@ function seriesOf({ name, type, values = [] }: ShownMetric): MetricsView[] {
   }
 }
 
-function hotCounter<L extends string>(
-  registry: Registry,
-  name: string,
-  help: string,
-  labels: readonly L[],
-): HotCounter<L> {
+function hotCounter<L extends string>(name: string, help: string, labels: readonly L[]): HotCounter<L> & SourceMetric {
   const cells = new Map<string, { labels: Readonly<Record<L, string>>; cell: CounterCell }>();
-  new Counter({
-    name,
-    help,
-    labelNames: [...labels],
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const { labels: values, cell } of cells.values()) this.inc(values, cell.value);
-    },
-  });
+  const values = () => [...cells.values()].map(({ labels, cell: { value } }) => ({ labels, value }));
   return {
+    ...sourceMetric(name, help, 'counter', () => withZero(labels, values())),
     cell(values) {
       const key = seriesKey(labels, values);
       let entry = cells.get(key);
@@ -148,44 +178,32 @@ function hotCounter<L extends string>(
   };
 }
 
-/**
- * prom-client's own histogram hashes its labels at each observation, which costs more than the rest of a request's bookkeeping;
- * this one registers itself as a metric of the same exposition and counts in place.
- */
 function hotHistogram<L extends string>(
-  registry: Registry,
   name: string,
   help: string,
   labels: readonly L[],
   buckets: readonly number[],
-): HotHistogram<L> {
+): HotHistogram<L> & SourceMetric {
   const cells = new Map<
     string,
     { labels: Readonly<Record<L, string>>; counts: number[]; sum: number; cell: HistogramCell }
   >();
-  const metric = {
-    name,
-    help,
-    type: 'histogram',
-    aggregator: 'sum',
-    reset: () => cells.clear(),
-    get: async () => {
-      const values: { metricName: string; labels: Record<string, string | number>; value: number }[] = [];
-      for (const entry of cells.values()) {
-        let cumulative = 0;
-        for (const [index, count] of entry.counts.entries()) {
-          cumulative += count;
-          const le = buckets[index] ?? '+Inf';
-          values.push({ metricName: `${name}_bucket`, labels: { ...entry.labels, le }, value: cumulative });
-        }
-        values.push({ metricName: `${name}_sum`, labels: { ...entry.labels }, value: entry.sum });
-        values.push({ metricName: `${name}_count`, labels: { ...entry.labels }, value: cumulative });
+  const values = (): ShownValue[] => {
+    const shown: ShownValue[] = [];
+    for (const entry of cells.values()) {
+      let cumulative = 0;
+      for (const [index, count] of entry.counts.entries()) {
+        cumulative += count;
+        const le = buckets[index] ?? '+Inf';
+        shown.push({ metricName: `${name}_bucket`, labels: { ...entry.labels, le }, value: cumulative });
       }
-      return { name, help, type: 'histogram', values, aggregator: 'sum' };
-    },
+      shown.push({ metricName: `${name}_sum`, labels: { ...entry.labels }, value: entry.sum });
+      shown.push({ metricName: `${name}_count`, labels: { ...entry.labels }, value: cumulative });
+    }
+    return shown;
   };
-  registry.registerMetric(metric as unknown as Parameters<Registry['registerMetric']>[0]);
   return {
+    ...sourceMetric(name, help, 'histogram', values),
     cell(values) {
       const key = seriesKey(labels, values);
       let entry = cells.get(key);
