@@ -5,7 +5,6 @@ import { address, durationMs, integer, oneOf, onOff, serviceUrl, text } from '#r
 import { parseSocketAddress, type SocketAddress } from '#runtime/socket-address.ts';
 import { defaultKeyType, keyTypes, parseKeyType } from '#runtime/svid/key-type.ts';
 import { attestOptions } from './attest-options.ts';
-import { parseAttestation } from './attestation-file.ts';
 import { dnsOptions } from './dns-options.ts';
 import { etcdOptions } from './etcd-options.ts';
 import {
@@ -22,7 +21,6 @@ import {
   trustDomain,
 } from './process-options.ts';
 import { parseLocality, parseMetaPair, parseServiceTag } from './service-meta.ts';
-import { parseSidecarServices } from './sidecar-services.ts';
 import { vaultOptions } from './vault-options.ts';
 import { parseWorkloadSocket } from './workload-socket.ts';
 
@@ -155,7 +153,7 @@ export const identityOptions = {
   },
   attestation: {
     parse: noText,
-    fromFile: parseAttestation,
+    fromFile: async (value: unknown) => (await import('./attestation-file.ts')).parseAttestation(value),
     description:
       'in the --config file only: what attests nodes besides join tokens (JWT issuers, a Vault, certificates), and what each of them is granted',
   },
@@ -211,7 +209,7 @@ export const edgeProxyOptions = {
   },
   services: {
     parse: noText,
-    fromFile: parseSidecarServices,
+    fromFile: async (value: unknown) => (await import('./sidecar-services.ts')).parseSidecarServices(value),
     description:
       'in the --config file only: the services of a proxy that carries several, each with service, listen, local, upstreams',
   },

@@ -39,7 +39,7 @@ export function defineCommand<S extends OptionSet>(parent: Command, definition: 
     if (missing !== undefined) throw usageError(`missing required argument '${missing.slice(1, -1)}'`);
     const flags = command.opts<Record<string, string | string[] | boolean | undefined>>();
     const names = [...new Set([...allOptionNames, ...Object.keys(definition.options)])];
-    const values = resolveConfiguration(definition.options, flags, process.env, names);
+    const values = await resolveConfiguration(definition.options, flags, process.env, names);
     await definition.run(values, positional, process.env);
   });
 }

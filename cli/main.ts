@@ -28,7 +28,8 @@ function failed(error: unknown): number {
 }
 
 try {
-  await buildProgram().parseAsync(process.argv);
+  const program = await buildProgram(process.argv.slice(2));
+  await program.parseAsync(process.argv);
 } catch (error) {
   // A process that could not start may have opened sockets and timers already: it ends here all the same.
   process.exit(failed(error));

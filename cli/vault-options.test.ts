@@ -5,8 +5,8 @@ import { resolveConfiguration } from '#runtime/configuration.ts';
 import { vaultBackend, vaultOptions } from './vault-options.ts';
 
 const kept = '/data/vault-secret-id.json';
-const backendOf = (kind: Parameters<typeof vaultBackend>[0], flags: Readonly<Record<string, string>>) =>
-  vaultBackend(kind, resolveConfiguration(vaultOptions, flags, {}, Object.keys(vaultOptions)), kept);
+const backendOf = async (kind: Parameters<typeof vaultBackend>[0], flags: Readonly<Record<string, string>>) =>
+  vaultBackend(kind, await resolveConfiguration(vaultOptions, flags, {}, Object.keys(vaultOptions)), kept);
 const vaultAddr = 'http://127.0.0.1:8200';
 
 describe('Vault options', () => {
@@ -49,9 +49,9 @@ describe('Vault options', () => {
     ],
   ];
   for (const [flags, auth] of logins) {
-    test(`${Object.keys(flags).join(', ')}: one login`, () => {
+    test(`${Object.keys(flags).join(', ')}: one login`, async () => {
       for (const kind of ['vault-leaf', 'vault-intermediate'] as const)
-        assert.deepEqual(backendOf(kind, { vaultAddr, ...flags }).auth, auth);
+        assert.deepEqual((await backendOf(kind, { vaultAddr, ...flags })).auth, auth);
     });
   }
 
@@ -67,25 +67,25 @@ describe('Vault options', () => {
     ],
   ];
   for (const [flags, says] of refused) {
-    test(`${Object.keys(flags).join(', ')}: refused`, () => {
-      assert.throws(
+    test(`${Object.keys(flags).join(', ')}: refused`, async () => {
+      await assert.rejects(
         () => backendOf('vault-leaf', flags),
         (error) => isMeshError(error, 'SLV-1003') && says.test(error.message),
       );
     });
   }
 
-  test('each backend gets its own places', () => {
+  test('each backend gets its own places', async () => {
     const flags = { vaultAddr, vaultTokenFile: 't', vaultNamespace: 'team', vaultIssuer: 'i', vaultRootIssuer: 'r' };
     const common = { address: vaultAddr, namespace: 'team', auth: { kind: 'token', tokenFile: 't' } };
-    assert.deepEqual(backendOf('vault-leaf', flags), {
+    assert.deepEqual(await backendOf('vault-leaf', flags), {
       kind: 'vault-leaf',
       ...common,
       mount: 'pki_int',
       role: 'svid',
       issuerRef: 'i',
     });
-    assert.deepEqual(backendOf('vault-intermediate', { ...flags, issuingCaTtl: '2d' }), {
+    assert.deepEqual(await backendOf('vault-intermediate', { ...flags, issuingCaTtl: '2d' }), {
       kind: 'vault-intermediate',
       ...common,
       rootMount: 'pki_root',

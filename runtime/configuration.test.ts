@@ -27,9 +27,9 @@ const names = Object.keys(options);
 const resolve = (flags: Record<string, string | string[]>, environment: Record<string, string> = {}) =>
   resolveConfiguration(options, flags, environment, names);
 
-function faultOf(work: () => unknown): MeshError {
+async function faultOf(work: () => unknown): Promise<MeshError> {
   try {
-    work();
+    await work();
   } catch (error) {
     assert.ok(error instanceof MeshError, String(error));
     return error;
@@ -38,25 +38,25 @@ function faultOf(work: () => unknown): MeshError {
 }
 
 describe('configuration', () => {
-  test('flag over variable over file over default', () => {
+  test('flag over variable over file over default', async () => {
     const config = yaml('level: debug\ndata-dir: /from/file\nupstream: [a, b]\n');
-    assert.deepEqual(resolve({}), {
+    assert.deepEqual(await resolve({}), {
       httpAddr: { host: '127.0.0.1', port: 8500 },
       level: 'info',
       upstream: [],
       dataDir: undefined,
       config: undefined,
     });
-    assert.equal(resolve({ config }).dataDir, '/from/file');
-    assert.equal(resolve({ config }, { SELVEDGE_DATA_DIR: '/from/variable' }).dataDir, '/from/variable');
+    assert.equal((await resolve({ config })).dataDir, '/from/file');
+    assert.equal((await resolve({ config }, { SELVEDGE_DATA_DIR: '/from/variable' })).dataDir, '/from/variable');
     assert.equal(
-      resolve({ config, dataDir: '/from/flag' }, { SELVEDGE_DATA_DIR: '/from/variable' }).dataDir,
+      (await resolve({ config, dataDir: '/from/flag' }, { SELVEDGE_DATA_DIR: '/from/variable' })).dataDir,
       '/from/flag',
     );
-    assert.deepEqual(resolve({ config }).upstream, ['a', 'b']);
-    assert.deepEqual(resolve({}, { SELVEDGE_UPSTREAM: 'x, y' }).upstream, ['x', 'y']);
-    assert.deepEqual(resolve({ upstream: ['p', 'q'] }, { SELVEDGE_UPSTREAM: 'x' }).upstream, ['p', 'q']);
-    assert.equal(resolve({}, { SELVEDGE_CONFIG: config }).level, 'debug');
+    assert.deepEqual((await resolve({ config })).upstream, ['a', 'b']);
+    assert.deepEqual((await resolve({}, { SELVEDGE_UPSTREAM: 'x, y' })).upstream, ['x', 'y']);
+    assert.deepEqual((await resolve({ upstream: ['p', 'q'] }, { SELVEDGE_UPSTREAM: 'x' })).upstream, ['p', 'q']);
+    assert.equal((await resolve({}, { SELVEDGE_CONFIG: config })).level, 'debug');
   });
 
   const refused: [
@@ -101,22 +101,22 @@ describe('configuration', () => {
     ['a mapping where a text belongs', { config: yaml('level: {a: b}\n') }, {}, 'SLV-1002', /\.yaml:1: level/],
   ];
   for (const [name, flags, environment, code, expected] of refused) {
-    test(`refuses ${name}`, () => {
-      const fault = faultOf(() => resolve(flags, environment));
+    test(`refuses ${name}`, async () => {
+      const fault = await faultOf(() => resolve(flags, environment));
       assert.equal(fault.code, code);
       assert.match(fault.message, expected);
     });
   }
 
-  test('lists every fault at once', () => {
-    const fault = faultOf(() => resolve({ level: 'x', httpAddr: 'y' }, { SELVEDGE_NONSENSE: 'z' }));
+  test('lists every fault at once', async () => {
+    const fault = await faultOf(() => resolve({ level: 'x', httpAddr: 'y' }, { SELVEDGE_NONSENSE: 'z' }));
     assert.equal(fault.message.split('\n').length, 3);
   });
 
-  test('a required option that is missing is named with its variable', () => {
+  test('a required option that is missing is named with its variable', async () => {
     const needed = { service: { parse: text, description: 'which', required: true } } as const satisfies OptionSet;
     assert.match(
-      faultOf(() => resolveConfiguration(needed, {}, {}, ['service'])).message,
+      (await faultOf(() => resolveConfiguration(needed, {}, {}, ['service']))).message,
       /--service is needed \(or SELVEDGE_SERVICE\)/,
     );
   });
@@ -157,6 +157,6 @@ describe('option kinds', () => {
     [text, ''],
   ];
   for (const [parse, given] of refused) {
-    test(`refuses "${given}"`, () => assert.equal(faultOf(() => parse(given)).code, 'SLV-1002'));
+    test(`refuses "${given}"`, async () => assert.equal((await faultOf(() => parse(given))).code, 'SLV-1002'));
   }
 });

@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs';
-import { isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { nearestWord } from '#policies/nearest-word.ts';
 
@@ -20,7 +18,7 @@ export interface Option<T> {
   readonly repeatable?: boolean;
   readonly required?: boolean;
   /** Makes the value of what stands in the configuration file, a list or a mapping: such an option has neither flag nor variable. */
-  readonly fromFile?: (value: unknown) => T;
+  readonly fromFile?: (value: unknown) => T | Promise<T>;
 }
 
 /** Options by name. */
@@ -58,7 +56,7 @@ const otherVariables = [
 ];
 
 /** Where one option's text came from, for error messages. */
-interface Found {
+export interface Found {
   readonly texts: readonly string[];
   readonly place: string;
   /** For options that come from the file only: the value in it. */
@@ -74,21 +72,21 @@ interface Found {
  * @param knownNames  option names of all commands: a SELVEDGE_* variable that is none of them is refused
  * @throws MeshError SLV-1001, SLV-1002 or SLV-1003; the message lists every fault, one a line
  */
-export function resolveConfiguration<S extends OptionSet>(
+export async function resolveConfiguration<S extends OptionSet>(
   options: S,
   flags: Readonly<Record<string, string | readonly string[] | boolean | undefined>>,
   environment: Readonly<Record<string, string | undefined>>,
   knownNames: readonly string[],
-): OptionValues<S> {
+): Promise<OptionValues<S>> {
   const faults: MeshError[] = [];
   checkVariables(environment, knownNames, faults);
   const configFile = typeof flags['config'] === 'string' ? flags['config'] : environment['SELVEDGE_CONFIG'];
-  const file = configFile === undefined ? new Map<string, Found>() : readConfigurationFile(configFile, options, faults);
+  const file = configFile === undefined ? undefined : await fromConfigurationFile(configFile, options, faults);
   const values: Record<string, unknown> = {};
   for (const [name, option] of Object.entries(options)) {
     const found =
-      fromFlag(name, flags) ?? fromVariable(name, option, environment) ?? file.get(name) ?? fromDefault(option);
-    values[name] = read(name, option, found, faults);
+      fromFlag(name, flags) ?? fromVariable(name, option, environment) ?? file?.get(name) ?? fromDefault(option);
+    values[name] = await read(name, option, found, faults);
   }
   const [first, ...rest] = faults;
   if (first !== undefined) {
@@ -96,6 +94,12 @@ export function resolveConfiguration<S extends OptionSet>(
     throw new MeshError(first.code, faults.map((fault) => fault.message).join('\n'));
   }
   return values as OptionValues<S>;
+}
+
+/** The reader of YAML is loaded by a process that has a file. */
+async function fromConfigurationFile(path: string, options: OptionSet, faults: MeshError[]) {
+  const { readConfigurationFile } = await import('./configuration-file.ts');
+  return readConfigurationFile(path, options, faults);
 }
 
 function fromFlag(
@@ -123,7 +127,12 @@ function fromDefault(option: Option<unknown>): Found | undefined {
   return option.default === undefined ? undefined : { texts: [option.default], place: 'default' };
 }
 
-function read(name: string, option: Option<unknown>, found: Found | undefined, faults: MeshError[]): unknown {
+async function read(
+  name: string,
+  option: Option<unknown>,
+  found: Found | undefined,
+  faults: MeshError[],
+): Promise<unknown> {
   if (found === undefined) {
     if (option.required === true) {
       faults.push(
@@ -135,7 +144,7 @@ function read(name: string, option: Option<unknown>, found: Found | undefined, f
   const values: unknown[] = [];
   for (const text of found.texts) {
     try {
-      values.push(option.fromFile === undefined ? option.parse(text) : option.fromFile(found.structure));
+      values.push(option.fromFile === undefined ? option.parse(text) : await option.fromFile(found.structure));
     } catch (error) {
       if (!(error instanceof MeshError)) throw error;
       faults.push(new MeshError(error.code, `${found.place}: ${error.message}`, { cause: error }));
@@ -152,65 +161,12 @@ function checkVariables(
   const known = new Set([...knownNames.map(variableName), ...otherVariables]);
   for (const variable of Object.keys(environment)) {
     if (!variable.startsWith('SELVEDGE_') || known.has(variable)) continue;
-    faults.push(unknown(`environment variable ${variable}`, variable, [...known]));
+    faults.push(unknownOption(`environment variable ${variable}`, variable, [...known]));
   }
 }
 
-/** Reads a YAML mapping of keys to scalars, lists of scalars, or what an option reads by itself; refuses unknown and duplicate keys with their line. */
-function readConfigurationFile(path: string, options: OptionSet, faults: MeshError[]): Map<string, Found> {
-  const found = new Map<string, Found>();
-  const lines = new LineCounter();
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    faults.push(new MeshError('SLV-1005', `configuration file ${path} can't be read`, { cause: error }));
-    return found;
-  }
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
-  for (const fault of document.errors) {
-    faults.push(
-      new MeshError(
-        'SLV-1002',
-        `${path}:${lines.linePos(fault.pos[0]).line}: ${fault.message.split('\n')[0] ?? 'not YAML'}`,
-      ),
-    );
-  }
-  if (document.errors.length > 0 || document.contents === null) return found;
-  if (!isMap(document.contents)) {
-    faults.push(new MeshError('SLV-1002', `${path}: a mapping of keys to values is expected`));
-    return found;
-  }
-  const byFlag = new Map(Object.keys(options).map((name) => [flagName(name), name]));
-  for (const pair of document.contents.items) {
-    const key = isScalar(pair.key) ? String(pair.key.value) : '';
-    const line = lines.linePos(isScalar(pair.key) ? (pair.key.range?.[0] ?? 0) : 0).line;
-    const place = `${path}:${line}: ${key}`;
-    const name = byFlag.get(key);
-    if (name === undefined) {
-      faults.push(unknown(`key "${key}" at ${path}:${line}`, key, [...byFlag.keys()]));
-      continue;
-    }
-    if (options[name]?.fromFile !== undefined) {
-      const structure: unknown = isNode(pair.value) ? pair.value.toJS(document) : undefined;
-      found.set(name, { texts: [''], place, structure });
-      continue;
-    }
-    const items = isSeq(pair.value) ? pair.value.items : [pair.value];
-    const texts: string[] = [];
-    for (const item of items) {
-      if (isScalar(item) && item.value !== null) texts.push(String(item.source ?? item.value));
-      else
-        faults.push(
-          new MeshError('SLV-1002', `${place}: a text, a number, true, false or a list of these is expected`),
-        );
-    }
-    found.set(name, { texts, place });
-  }
-  return found;
-}
-
-function unknown(what: string, word: string, known: readonly string[]): MeshError {
+/** An option that there is not, with the nearest that there is. */
+export function unknownOption(what: string, word: string, known: readonly string[]): MeshError {
   const nearest = nearestWord(word, known);
   return new MeshError('SLV-1001', `unknown ${what}${nearest === undefined ? '' : `; did you mean ${nearest}?`}`);
 }

@@ -188,7 +188,7 @@ describe('what the documents name', () => {
   });
 
   test('each command takes the options that it is shown with', () => {
-    const program = buildProgram();
+    const program = await buildProgram();
     const wrong = pages.flatMap((page) => {
       const lines = textOf(page).replaceAll('\\\n', ' ').split('\n');
       const typed = lines.flatMap(
