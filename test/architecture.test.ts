@@ -145,6 +145,38 @@ describe('architecture', () => {
     assert.ok(median <= 120, `median ${median} lines`);
   });
 
+  test('an idle edge proxy loads these packages and no others, and node:http by the one way that leaves undici out', () => {
+    const loaded = new Set<string>();
+    const visit = (file: string): void => {
+      if (loaded.has(file)) return;
+      loaded.add(file);
+      for (const found of valueImportsOf(file)) {
+        const to = target(found);
+        if (to === undefined) loaded.add(found.specifier);
+        else visit(to);
+      }
+    };
+    // What the command tree and the command load by `import()` for this process stands beside them.
+    for (const file of [
+      'cli/main.ts',
+      'cli/commands/serve-edge-proxy.ts',
+      'edge-proxy/main.ts',
+      'edge-proxy/memory.ts',
+    ]) {
+      visit(file);
+    }
+    const outside = [...loaded].filter((name) => !name.endsWith('.ts'));
+    assert.deepEqual(
+      outside.filter((name) => !name.startsWith('node:')).sort(),
+      ['commander', 'jose', 'opossum', 'pino', 're2js', 'zod'],
+      'each is memory of every host of a mesh: docs/performance.md',
+    );
+    assert.deepEqual(
+      outside.filter((name) => name === 'node:http' || name === 'node:http2'),
+      [],
+    );
+  });
+
   test('no drawers: utils, helpers, common, types', () => {
     assert.deepEqual(
       allFiles.filter((file) => /(^|[/-])(utils?|helpers?|common|types|misc)(\.|\/|-)/.test(file)),

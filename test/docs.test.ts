@@ -187,7 +187,7 @@ describe('what the documents name', () => {
     assert.deepEqual(unknown, []);
   });
 
-  test('each command takes the options that it is shown with', () => {
+  test('each command takes the options that it is shown with', async () => {
     const program = await buildProgram();
     const wrong = pages.flatMap((page) => {
       const lines = textOf(page).replaceAll('\\\n', ' ').split('\n');

@@ -25,9 +25,10 @@ export function defineEdgeProxyServe(serve: Command): void {
       const context = systemContext(log, takeSockets(environment));
       const sidecars = sidecarsOf(options);
       const start = async (signal: AbortSignal) => {
-        const { countBuffersWithHeap, releaseStartMemory } = await import('#edge-proxy/memory.ts');
-        countBuffersWithHeap();
-        const { startEdgeProxy } = await import('#edge-proxy/main.ts');
+        const [{ startEdgeProxy }, { endStart }] = await Promise.all([
+          import('#edge-proxy/main.ts'),
+          import('#edge-proxy/memory.ts'),
+        ]);
         const proxy = await startEdgeProxy(
           {
             sidecars,
@@ -73,7 +74,7 @@ export function defineEdgeProxyServe(serve: Command): void {
             process.stdout.write(`upstream ${service} ${formatSocketAddress({ ...address, port })}\n`);
           }
         }
-        releaseStartMemory();
+        endStart();
         process.stdout.write('ready\n');
         tellServing(environment, log);
         return proxy;
