@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import fc from 'fast-check';
+import { canonicaliseTarget } from '#policies/canonical-request.ts';
+import { PathReadings } from '#policies/path-readings.ts';
 import { type AnswerDifferential, compareAnswersFor, startAnswerDifferential } from './answers.ts';
 import { compareFor, type Differential, startDifferential } from './exchange.ts';
 import { skipWithoutReaders } from './readers.ts';
@@ -19,6 +22,24 @@ describe('nginx, HAProxy, net/http and node:http read what both proxies forward 
     const refused = Object.values(refusals).reduce((sum, count) => sum + count, 0);
     // Methods that they do not know, mostly.
     assert.ok(forwarded > 20 && refused < forwarded / 4, JSON.stringify(differential.tally));
+  });
+
+  it('and what they make of an encoded slash that is let pass is among the readings that intentions judge', async () => {
+    const pieces = fc.constantFrom('a', 'B', 'c%40', 'd%3Fe', 'caf%C3%A9', 'f%20g', '');
+    const slashes = fc.constantFrom(['/', '%2F', '%2f'], ['/', '%5C']);
+    const paths = slashes.chain((glue) => fc.array(fc.tuple(fc.constantFrom(...glue), pieces), { maxLength: 6 }));
+    const read = new Set<string>();
+    for (const parts of fc.sample(paths, { numRuns: 300, seed: 20261130 })) {
+      const canonical = canonicaliseTarget(`/x${parts.flat().join('')}`, 'KEEP_UNCHANGED');
+      if (!canonical.ok || !/%2F|%5C/.test(canonical.path)) continue;
+      const { stripped, decoded, combined, slashed } = new PathReadings(canonical.path);
+      const judged = [canonical.path, stripped, decoded, combined, ...slashed.values()];
+      for (const path of await differential.pathsRead(canonical.path)) {
+        assert.ok(judged.includes(path), `${canonical.path} is read as ${path}`);
+        read.add(path);
+      }
+    }
+    assert.ok(read.size > 100, String(read.size));
   });
 });
 

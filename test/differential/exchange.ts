@@ -6,6 +6,7 @@ import { mutated, requests, requestText } from '#edge-proxy/http1/generated-requ
 import { cut, recordRequests } from '#edge-proxy/http1/recorder.ts';
 import { dialTlsPeer, type RawPeer } from '../raw-client.ts';
 import { Mesh } from '../sidecars.ts';
+import { ReaderConnection } from './reader-connection.ts';
 import { startReaders } from './readers.ts';
 import { forwardedReading, type Reading } from './reading.ts';
 import { smuggledRequests } from './smuggled-requests.ts';
@@ -35,6 +36,8 @@ export interface Differential {
   readonly tally: Tally;
   /** Says this on a connection of its own, in pieces, to the proxy of `web` or, as a hostile client with an SVID, to that of `db`. @throws Error when what is behind reads otherwise than we did */
   compare(conversation: string, cuts: readonly number[], way: 'both proxies' | 'inbound port'): Promise<void>;
+  /** What those behind that resolve a path make of this one, asked without us between. */
+  pathsRead(path: string): Promise<readonly string[]>;
   end(): Promise<void>;
 }
 
@@ -45,6 +48,7 @@ export async function startDifferential(): Promise<Differential> {
   const mesh = new Mesh({ applications: [tap.server] });
   mesh.defer(() => tap.end());
   await mesh.start();
+  const direct = behind.readers.map((reader) => new ReaderConnection(reader));
   const tally: Tally = { conversations: 0, read: 0, forwarded: 0, refusals: {} };
   return {
     tally,
@@ -63,7 +67,20 @@ export async function startDifferential(): Promise<Differential> {
       tally.refusals = Object.fromEntries(refusals);
       mesh.log.length = 0; // of long runs it would be all memory
     },
+    async pathsRead(path) {
+      const answers = await Promise.all(
+        direct.map((reader) => {
+          reader.send(Buffer.from(`GET ${path} HTTP/1.1\r\nHost: db\r\n\r\n`, 'latin1'));
+          return reader.answer();
+        }),
+      );
+      return answers.flatMap((answer) => {
+        if ('refusedWith' in answer) throw new Error(`${path} is refused with ${answer.refusedWith}`);
+        return answer.path === undefined ? [] : [Buffer.from(answer.path, 'latin1').toString()];
+      });
+    },
     async end() {
+      for (const reader of direct) reader.end();
       await mesh.close();
       await behind.end();
       await rm(directory, { recursive: true, force: true });
