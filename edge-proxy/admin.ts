@@ -3,6 +3,7 @@ import type { Clock } from '#runtime/clock.ts';
 import { jsonAnswer, textAnswer } from '#runtime/http-answer.ts';
 import type { Logger } from '#runtime/logging.ts';
 import type { Metrics } from '#runtime/metrics.ts';
+import { formatSocketAddress } from '#runtime/socket-address.ts';
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import type { AdminRoutes } from './admin-routes.ts';
 import { breakerRoutes } from './breaker-admin.ts';
@@ -108,7 +109,7 @@ function status(subject: AdminSubject): object {
           routed: upstream.routed,
           endpoints: upstream.endpoints.map((endpoint) => ({
             id: endpoint.id,
-            address: `${endpoint.host}:${endpoint.port}`,
+            address: formatSocketAddress(endpoint),
             expected: endpoint.spiffeId,
             /** The SPIFFE ID that it proved at the last handshake. */
             verified: endpoint.verified ?? null,

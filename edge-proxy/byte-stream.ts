@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import { plainAddress } from '#runtime/socket-address.ts';
 import { readDirectly } from './direct-reads.ts';
 import type { ResetReason, TunnelStream } from './tunnel/tunnel-stream.ts';
 
@@ -78,7 +79,7 @@ class SocketStream implements ByteStream {
   }
 
   get peerAddress(): string {
-    return this.#socket.remoteAddress ?? '';
+    return plainAddress(this.#socket.remoteAddress ?? '');
   }
 
   read(chunk: Buffer): void {

@@ -5,6 +5,7 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import { type AskedHttp, type ListenHttpOptions, listenHttp, pathOf, type ServedHttp } from './http-server.ts';
 import { problemResponse } from './problem.ts';
 import { writeIfReady } from './ready-response.ts';
+import { plainAddress } from './socket-address.ts';
 import type { VerifiedPeer } from './svid/verify-peer.ts';
 
 /** What an application gets with a request: Hono's `c.env`. */
@@ -33,7 +34,7 @@ export async function serveHttp({ app, ...options }: ServeHttpOptions): Promise<
       const peer = incoming[peerKey];
       const answer = await app.fetch(request, {
         ...(peer === undefined ? {} : { peer }),
-        remoteAddress: incoming.socket.remoteAddress ?? '',
+        remoteAddress: plainAddress(incoming.socket.remoteAddress ?? ''),
         incoming,
         outgoing,
       });

@@ -21,7 +21,17 @@ export function parseSocketAddress(text: string): SocketAddress {
       `"${clip(text)}" is not an address; it takes the form 127.0.0.1:8500 or [::1]:8500`,
     );
   }
-  return { host, port };
+  return { host: canonicalHost(host), port };
+}
+
+/** Of IPv6 there are many spellings: the one that the kernel's and Node's have, so that equal addresses are equal texts. */
+function canonicalHost(host: string): string {
+  return isIP(host) === 6 ? new URL(`http://[${host}]`).hostname.slice(1, -1) : host;
+}
+
+/** An address of IPv4 that a socket of both families shows as one of IPv6 (`::ffff:192.0.2.1`), as itself: a source has one name, whichever way it came. */
+export function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') && isIP(address.slice(7)) === 4 ? address.slice(7) : address;
 }
 
 /** `127.0.0.1:8500`, `[::1]:8500`. */

@@ -10,6 +10,7 @@ import {
   type TlsOptions,
 } from 'node:tls';
 import { MeshError } from '#policies/errors/mesh-error.ts';
+import { formatSocketAddress } from './socket-address.ts';
 import type { Svid } from './svid/svid.ts';
 
 /** A handshake that takes longer is given up: slow clients must not pile up (CVE-2020-7219). */
@@ -115,7 +116,7 @@ export function dialTls(dial: Dial): Promise<TLSSocket> {
   const onAbort = () => socket.destroy(new Error('aborted'));
   const onError = (cause: Error) => {
     const reason = 'code' in cause ? String(cause.code) : cause.message;
-    const error = new MeshError('SLV-1006', `Cannot connect to ${host}:${port}: ${reason}.`, {
+    const error = new MeshError('SLV-1006', `Cannot connect to ${formatSocketAddress({ host, port })}: ${reason}.`, {
       detail: { host, port, reason },
       cause,
     });
@@ -135,7 +136,9 @@ export function dialTls(dial: Dial): Promise<TLSSocket> {
     resolve(socket);
   });
   socket.once('close', () =>
-    reject(new MeshError('SLV-1006', `Cannot connect to ${host}:${port}: it closed the connection.`)),
+    reject(
+      new MeshError('SLV-1006', `Cannot connect to ${formatSocketAddress({ host, port })}: it closed the connection.`),
+    ),
   );
   return promise.finally(() => {
     clearTimeout(timer);

@@ -88,6 +88,8 @@ export class MeshProcesses {
   readonly #identityFlags: string[];
   readonly #catalogFlags: string[] = [];
   readonly #logLevel: string;
+  /** Where everything listens, as in an address: IPv6 in brackets. */
+  readonly #host: string;
   /** The clocks of the processes, by their names; absent: all have the real one. */
   readonly clocks: ShiftedClocks | undefined;
   readonly #children = new Map<string, Child>();
@@ -99,16 +101,18 @@ export class MeshProcesses {
 
   /**
    * @param options.identityFlags further flags of `serve identity`: another backend, the lifetime of SVIDs
+   * @param options.host an IPv6 address in brackets; default 127.0.0.1
    * @param options.shiftedClocks gives every process a clock of its own, which `clocks` sets
    */
   constructor(
     directory: string,
-    options: { identityFlags?: readonly string[]; logLevel?: string; shiftedClocks?: true } = {},
+    options: { identityFlags?: readonly string[]; logLevel?: string; shiftedClocks?: true; host?: string } = {},
   ) {
     this.clocks = options.shiftedClocks === true ? new ShiftedClocks(directory) : undefined;
     this.directory = directory;
     this.#identityFlags = [...(options.identityFlags ?? [])];
     this.#logLevel = options.logLevel ?? 'info';
+    this.#host = options.host ?? '127.0.0.1';
   }
 
   get identityUrl(): string {
@@ -164,7 +168,7 @@ export class MeshProcesses {
   async startIdentity(url = this.#identityUrl): Promise<void> {
     const port = url === '' ? 0 : new URL(url).port;
     const identity = this.selvedge('identity', [
-      ...['serve', 'identity', '--listen', `127.0.0.1:${port}`, '--data-dir', this.path('identity')],
+      ...['serve', 'identity', '--listen', `${this.#host}:${port}`, '--data-dir', this.path('identity')],
       ...this.#identityFlags,
     ]);
     this.#identityUrl = await identity.fact('identity');
@@ -184,7 +188,7 @@ export class MeshProcesses {
     if (this.#catalogUrl === '') await this.joinTokenFile('selvedge-catalog', token);
     const port = this.#catalogUrl === '' ? 0 : new URL(this.#catalogUrl).port;
     const catalog = this.selvedge('catalog', [
-      ...['serve', 'catalog', '--listen', `127.0.0.1:${port}`, '--data-dir', this.path('catalog')],
+      ...['serve', 'catalog', '--listen', `${this.#host}:${port}`, '--data-dir', this.path('catalog')],
       ...['--identity', this.#identityUrl, '--join-token-file', token, '--ca-pin', this.#pin],
       ...this.#catalogFlags,
     ]);
@@ -371,7 +375,7 @@ export class MeshProcesses {
   /** @param at where it listened before */
   #proxyFlags(name: string, options: ProxyOptions, at?: RunningProxy): string[] {
     const { service, serviceId, local, upstreams = [], attest, state, flags = [] } = options;
-    const any = '127.0.0.1:0';
+    const any = `${this.#host}:0`;
     return [
       ...['serve', 'edge-proxy', '--service', service, '--node-name', `${name}-host`],
       ...['--admin-addr', at === undefined ? any : new URL(at.admin).host],

@@ -1,6 +1,7 @@
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { SpiffeId } from '#policies/spiffe-id.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
+import { formatSocketAddress } from '#runtime/socket-address.ts';
 import { hasteMs } from '#runtime/svid/renewal-plan.ts';
 import type { Svid, SvidSource } from '#runtime/svid/svid.ts';
 import { isPeerTainted } from '#runtime/svid/tainted.ts';
@@ -49,11 +50,11 @@ export function endpointDialer(options: {
         if (peer.spiffeId !== target.expect) {
           throw new MeshError(
             'SLV-2010',
-            `${target.host}:${target.port} is ${peer.spiffeId}, expected was ${target.expect}`,
+            `${formatSocketAddress(target)} is ${peer.spiffeId}, expected was ${target.expect}`,
           );
         }
         if (socket.alpnProtocol !== 'h2')
-          throw new MeshError('SLV-2010', `${target.host}:${target.port} speaks no h2: it is no edge proxy`);
+          throw new MeshError('SLV-2010', `${formatSocketAddress(target)} speaks no h2: it is no edge proxy`);
       },
     }).then(
       (socket) => {

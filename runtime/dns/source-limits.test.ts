@@ -15,6 +15,19 @@ test('a source has so many a second, its whole /64 together; loopback is not cou
     ['1', '2', '3'].map((host) => asked(`2001:db8:1:2::${host}`, 1_000)),
     [true, true, false],
   );
+  // The zeros of a network are left out, too; and a zone is none of it.
+  assert.deepEqual(
+    ['2001:db8::1', '2001:db8::2', '2001:db8:0:0:ffff::3'].map((address) => asked(address, 1_000)),
+    [true, true, false],
+  );
+  assert.deepEqual(
+    ['fe80::1%eth0', 'fe80::2%eth0', 'fe80::3'].map((address) => asked(address, 1_000)),
+    [true, true, false],
+  );
+  assert.deepEqual(
+    ['192.0.2.9', '::ffff:192.0.2.9', '192.0.2.9'].map((address) => asked(address, 1_000)),
+    [true, true, false],
+  );
   assert.ok(['127.0.0.1', '127.3.2.1', '::1', '::ffff:127.0.0.1'].every((one) => [1, 2, 3].every(() => asked(one, 0))));
 });
 

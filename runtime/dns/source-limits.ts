@@ -1,3 +1,6 @@
+import { plainAddress } from '../socket-address.ts';
+import { hexOf, parseIpBytes } from './ip-bytes.ts';
+
 /** How many queries a second one source may send over UDP before it is sent to TCP, where nobody can speak in another's name. */
 const maxPerSecond = 2_000;
 /** Sources counted apart in one second; those beyond share one count. */
@@ -32,20 +35,22 @@ export class SourceLimits {
   }
 }
 
-/** An IPv6 host has a /64 of addresses. */
+/** An IPv6 host has a /64 of addresses. Read as bytes: of a text that leaves out zeros, the first groups are not the network. */
 function networkOf(address: string): string {
-  return address.includes(':') && !address.startsWith('::ffff:') ? address.split(':').slice(0, 4).join(':') : address;
+  const plain = plainAddress(address);
+  const bytes = parseIpBytes(plain.replace(/%.*$/, ''));
+  return bytes?.length === 16 ? hexOf(bytes.subarray(0, 8)) : plain;
 }
 
 /** True for 127.0.0.0/8 and ::1, also as a socket of both families shows them. */
 export function isLoopbackSource(address: string): boolean {
-  return address === '::1' || address.replace(/^::ffff:/, '').startsWith('127.');
+  return address === '::1' || plainAddress(address).startsWith('127.');
 }
 
 /** True for loopback and for addresses that are not routed on the internet: RFC 1918, RFC 6598, link-local, fc00::/7. */
 export function isPrivateSource(address: string): boolean {
   if (isLoopbackSource(address)) return true;
-  const plain = address.replace(/^::ffff:/, '');
+  const plain = plainAddress(address);
   return (
     /^(?:10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|169\.254\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.)/.test(
       plain,

@@ -81,7 +81,9 @@ export async function startHttpApplication(host = '127.0.0.1'): Promise<HttpAppl
 }
 
 /** Starts a TCP application that sends back what it gets. @returns its address, `host:port`, and the connections that are open */
-export async function startEcho(): Promise<{ readonly address: string; readonly open: ReadonlySet<Socket> }> {
+export async function startEcho(
+  host = '127.0.0.1',
+): Promise<{ readonly address: string; readonly open: ReadonlySet<Socket> }> {
   const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: false }, (socket) => {
     open.add(socket);
@@ -89,10 +91,10 @@ export async function startEcho(): Promise<{ readonly address: string; readonly 
     socket.once('close', () => open.delete(socket));
     socket.pipe(socket);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
   after(() => {
     server.close();
     for (const socket of open) socket.destroy();
   });
-  return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, open };
+  return { address: formatSocketAddress({ host, port: (server.address() as AddressInfo).port }), open };
 }

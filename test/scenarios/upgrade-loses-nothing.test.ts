@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
+import { Resolver } from 'node:dns/promises';
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { Agent } from 'node:http';
+import { networkInterfaces } from 'node:os';
 import { test } from 'node:test';
+import { parseSocketAddress } from '#runtime/socket-address.ts';
+import { freePorts } from '#test/free-ports.ts';
 import { startLoad } from '#test/load.ts';
 import { dial } from '#test/raw-client.ts';
 import { waitFor } from '#test/wait-for.ts';
@@ -9,23 +13,39 @@ import { startEcho, startHttpApplication, well } from './application.ts';
 import { httpCall, keepingAgent, unlessOk } from './http-call.ts';
 import { setScene } from './scene.ts';
 
-/** Proxies are succeeded by new processes under load. The tests are one story, in order. */
+/** Proxies are succeeded by new processes under load, and all of it on IPv6 where this host has it. The tests are one story, in order. */
 
 const upgrades = 3;
 const proxies = ['web', 'db'];
 
-const db = await startHttpApplication();
+const loopback = Object.values(networkInterfaces())
+  .flat()
+  .some((each) => each?.address === '::1')
+  ? '::1'
+  : '127.0.0.1';
+const host = loopback === '::1' ? '[::1]' : loopback;
+const [agentPort = 0, dnsPort = 0, httpProxyPort = 0] = await freePorts(3);
+
+const db = await startHttpApplication(loopback);
 db.onUpgrade = (socket) => {
   socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
   socket.pipe(socket);
 };
 /** What `web` itself serves: bytes. So each proxy is at both ends. */
-const echo = await startEcho();
-const { mesh } = await setScene({}, async (mesh) => {
+const echo = await startEcho(loopback);
+const { mesh } = await setScene({ host }, async (mesh) => {
   await mesh.startControlPlane();
   await mesh.speakHttp('db');
   await Promise.all([
-    mesh.startProxy('web', { service: 'web', local: echo.address, upstreams: ['db'] }),
+    mesh.startProxy('web', {
+      service: 'web',
+      local: echo.address,
+      upstreams: ['db'],
+      flags: [
+        ...['--agent-addr', `${host}:${agentPort}`, '--dns-addr', `${host}:${dnsPort}`],
+        ...['--http-proxy-addr', `${host}:${httpProxyPort}`],
+      ],
+    }),
     mesh.startProxy('db', { service: 'db', local: db.address, upstreams: ['web'] }),
   ]);
   await mesh.intend('web', 'db', 'allow');
@@ -38,12 +58,12 @@ const { mesh } = await setScene({}, async (mesh) => {
   return {};
 });
 const address = () => mesh.proxy('web').upstream('db');
-const portOf = (hostAndPort: string) => Number(hostAndPort.split(':')[1]);
+const portOf = (hostAndPort: string) => parseSocketAddress(hostAndPort).port;
 
 /** A TCP connection and a WebSocket, by both proxies, that stay open until somebody ends them. */
 async function openConnections() {
-  const tcp = dial(portOf(mesh.proxy('db').upstream('web')));
-  const webSocket = dial(portOf(address()));
+  const tcp = dial(portOf(mesh.proxy('db').upstream('web')), loopback);
+  const webSocket = dial(portOf(address()), loopback);
   webSocket.send('GET /live HTTP/1.1\r\nHost: db\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
   const connections = [tcp, webSocket];
   /** Both carry bytes, both ways. */
@@ -55,6 +75,45 @@ async function openConnections() {
   await carry('opened');
   return { connections, carry };
 }
+
+test(`agent, DNS, HTTP proxy and admin serve at ${host} and name what is there`, async () => {
+  const url = `http://${host}:${agentPort}`;
+  const [instance] = (await (await fetch(`${url}/v1/catalog/service/db`)).json()) as {
+    ServiceAddress: string;
+    Address: string;
+  }[];
+  assert.equal(instance?.ServiceAddress || instance?.Address, loopback);
+  const resolver = new Resolver({ timeout: 5_000 });
+  resolver.setServers([`${host}:${dnsPort}`]);
+  const [v4, v6] = await Promise.allSettled([
+    resolver.resolve4('db.service.consul'),
+    resolver.resolve6('db.service.consul'),
+  ]);
+  const [own, other] = loopback === '::1' ? [v6, v4] : [v4, v6];
+  assert.deepEqual(own, { status: 'fulfilled', value: [loopback] });
+  assert.equal(other.status === 'rejected' && other.reason.code, 'ENODATA');
+  const status = await fetch(`${mesh.proxy('web').admin}/status`);
+  assert.match(await status.text(), new RegExp(`"address":"${RegExp.escape(host)}:\\d+"`));
+  // Absolute form, by a name of the mesh; an address, in whatever form, is none.
+  for (const [target, expected] of [
+    ['http://db.mesh/orders', 200],
+    [`http://${host}:${httpProxyPort}/orders`, 421],
+    [`http://${host}/orders`, 421],
+  ] as const) {
+    const client = dial(httpProxyPort, loopback).send(
+      `GET ${target} HTTP/1.1\r\nHost: ${new URL(target).host}\r\n\r\n`,
+    );
+    await client.untilTrue('an answer', () => client.status !== 0);
+    assert.equal(client.status, expected, target);
+    client.end();
+  }
+  // Before an application, Host may be any address; XFCC is ours.
+  const answer = await httpCall(address(), { headers: { host: `${host}:80`, 'x-forwarded-client-cert': 'By=a' } });
+  assert.equal(answer.status, 200);
+  const seen = db.seen.at(-1)?.headers ?? {};
+  assert.equal(seen.host, `${host}:80`);
+  assert.match(String(seen['x-forwarded-client-cert']), /^By=spiffe:.*\/svc\/db;URI=spiffe:.*\/svc\/web$/);
+});
 
 test('three upgrades of both proxies: no request fails, on kept connections or new ones, and none is sent twice', async (t) => {
   const agent = keepingAgent();
@@ -112,7 +171,7 @@ test('three upgrades of both proxies: no request fails, on kept connections or n
 
 test('one that was succeeded is told to stop: what is idle at it ends at once, what is under way has the time of any drain', async () => {
   const { connections, carry } = await openConnections();
-  const idle = dial(portOf(address())).send('GET / HTTP/1.1\r\nHost: db\r\n\r\n');
+  const idle = dial(portOf(address()), loopback).send('GET / HTTP/1.1\r\nHost: db\r\n\r\n');
   await idle.until('well\n');
   const before = mesh.child('web').pid ?? 0;
   await mesh.child('web').handOver();
