@@ -25,6 +25,7 @@ import { type NamedContext, serveNamed } from './outbound/named-connection.ts';
 import { serveConnection } from './outbound/serve-connection.ts';
 import { Upstream } from './outbound/upstream.ts';
 import { UpstreamSet } from './outbound/upstream-set.ts';
+import { InstanceLimiter } from './resilience/instance-limiter.ts';
 import { RequestLimiter } from './resilience/request-limiter.ts';
 import type { Drainable, ServingSet } from './server-stream.ts';
 import type { Traffic } from './traffic.ts';
@@ -172,8 +173,13 @@ export class Sidecar {
     const own = this.svid.current;
     if (this.application !== undefined && own !== undefined) {
       const limiter = new RequestLimiter(process.clock);
-      limiter.update(this.view.requestLimit);
-      this.view.onLimit(() => limiter.update(this.view.requestLimit));
+      const instanceLimiter = new InstanceLimiter(process.clock);
+      const limit = () => {
+        limiter.update(this.view.requestLimit);
+        instanceLimiter.update(this.view.instanceLimits);
+      };
+      limit();
+      this.view.onLimit(limit);
       const context: InboundContext = {
         view: this.view,
         application: this.application,
@@ -183,6 +189,7 @@ export class Sidecar {
         live: this.live,
         calls: this.calls,
         limiter,
+        instanceLimiter,
         idleTimeoutMs: inboundIdleTimeoutMs,
         nothingKnown: nothingKnown(config.service),
         draining: () => this.#draining,

@@ -1,3 +1,4 @@
+import { instanceLimitsOf } from '#policies/config-entries/rate-limits.ts';
 import { callingOf } from '#policies/config-entries/upstream-config.ts';
 import type { Intention } from '#policies/intention.ts';
 import type { RequestNormalization } from '#policies/request-normalization.ts';
@@ -136,15 +137,20 @@ export class FeedResources {
       name,
       ...(requestLimit === undefined ? {} : { requestLimit }),
       ...this.#normalization(name),
-      ...this.#calling(name),
+      ...this.#ofDefaults(name),
     };
   }
 
-  /** What a service says of its calls; left out where that is nothing. */
-  #calling(name: string): Pick<FeedLimits, 'calling'> {
+  /** What a service says of its calls, and of how much each of its instances takes; left out where that is nothing. */
+  #ofDefaults(name: string): Pick<FeedLimits, 'calling' | 'instanceLimits'> {
     const defaults = this.#parts.state.config.get('service-defaults', name)?.record;
-    const calling = defaults === undefined ? undefined : callingOf(defaults);
-    return calling === undefined ? {} : { calling };
+    if (defaults === undefined) return {};
+    const calling = callingOf(defaults);
+    const instanceLimits = instanceLimitsOf(defaults);
+    return {
+      ...(calling === undefined ? {} : { calling }),
+      ...(instanceLimits === undefined ? {} : { instanceLimits }),
+    };
   }
 
   /** Services with an instance in the mesh and a port at which an application could be called. */

@@ -148,6 +148,7 @@ test('limits are told to who asks for them, also when they end', async (t) => {
   assert.equal((await send(catalog, 'DELETE', '/v1/mesh/resilience/web')).status, 200);
   assert.deepEqual(await limit(), { kind: 'limits', name: 'web' });
   await entry(catalog, 'service-defaults', 'web', {
+    RateLimits: { InstanceLevel: { RequestsPerSecond: 9 } },
     UpstreamConfig: {
       Defaults: { ConnectTimeoutMs: 500, PassiveHealthCheck: { MaxFailures: 3, MaxEjectionPercent: 25 } },
       Overrides: [{ Name: 'db', Limits: { MaxConcurrentRequests: 7 } }, { Name: 'api' }],
@@ -155,7 +156,8 @@ test('limits are told to who asks for them, also when they end', async (t) => {
   });
   const defaults = { connectTimeoutMs: 500, outlier: { consecutiveFailures: 3, maxEjectedRatio: 0.25 } };
   const upstreams = { db: { ...defaults, maxConcurrentRequests: 7 } };
-  assert.deepEqual(await limit(), { kind: 'limits', name: 'web', calling: { defaults, upstreams } });
+  const instanceLimits = { all: { perSecond: 9, burst: 9 } };
+  assert.deepEqual(await limit(), { kind: 'limits', name: 'web', calling: { defaults, upstreams }, instanceLimits });
   feed.close();
   silent.close();
 });

@@ -131,6 +131,12 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
       this.#refuse('SLV-4015', 'request limit', reason, ['Retry-After', String(Math.ceil(waitMs / 1_000))]);
       return;
     }
+    const fullMs = this.#context.instanceLimiter.take(target.path);
+    if (fullMs > 0) {
+      const reason = `this instance of ${view.service} takes no more requests for ${fullMs} ms`;
+      this.#refuse('SLV-4018', 'instance limit', reason, ['Retry-After', String(Math.ceil(fullMs / 1_000))]);
+      return;
+    }
     this.#facts = facts;
     this.#context.live.add(this, tokens?.untilMs);
     const forwardable = forwardableHeaders(head);

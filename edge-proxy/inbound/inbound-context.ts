@@ -2,6 +2,7 @@ import type { Verdict } from '#policies/intention-decision.ts';
 import type { SpiffeId } from '#policies/spiffe-id.ts';
 import type { RecentCalls } from '../calls/recent-calls.ts';
 import { pushHeader } from '../http1/head-encoder.ts';
+import type { InstanceLimiter } from '../resilience/instance-limiter.ts';
 import type { RequestLimiter } from '../resilience/request-limiter.ts';
 import type { Drainable, ServingContext } from '../server-stream.ts';
 import type { Traffic } from '../traffic.ts';
@@ -20,6 +21,8 @@ export interface InboundContext extends ServingContext {
   readonly calls: RecentCalls;
   /** What each caller may ask of the local service. */
   readonly limiter: RequestLimiter;
+  /** What this instance of it takes of all callers together. */
+  readonly instanceLimiter: InstanceLimiter;
   /** No byte either way for this long ends a stream, ms. */
   readonly idleTimeoutMs: number;
   /** The verdict where no intentions are known: deny. */

@@ -56,3 +56,39 @@ test('a caller turned away by one instance is tried at another where its retries
   for (let sent = 0; sent < 6; sent++) assert.equal(await ask('POST', '/'), 200);
   assert.deepEqual(seen, [1, 5]);
 });
+
+test('an instance takes so many requests of all callers together, by path where that is said', async (t) => {
+  const seen: string[] = [];
+  const server = createServer((incoming, outgoing) => {
+    seen.push(incoming.url ?? '');
+    outgoing.end('well');
+  });
+  const mesh = await startMesh(t, { applications: [server], resilience: { retries: { attempts: 0 } } });
+  const ask = async (path: string) =>
+    (await mesh.ask(`GET ${path} HTTP/1.1\r\nHost: db\r\nConnection: close\r\n\r\n`)).status;
+  const limits = (change: object = {}) => {
+    const routes = [{ pathPrefix: '/few', limit: { perSecond: 0.1, burst: 1 } }];
+    const instanceLimits = { all: { perSecond: 0.2, burst: 2 }, routes };
+    mesh.feed(mesh.db.sidecar, [{ kind: 'limits', name: 'db', instanceLimits, ...change }]);
+  };
+  limits();
+  for (const [path, status] of [
+    ['/few', 200],
+    ['/a/../few', 429],
+    ['/', 200],
+    ['/x', 200],
+    ['/', 429],
+  ] as const) {
+    assert.equal(await ask(path), status, path);
+  }
+  assert.deepEqual(seen, ['/few', '/', '/x']);
+  assert.deepEqual(
+    [...new Set(mesh.decisions.map(({ code, rule }) => `${code} ${rule}`))],
+    ['SLV-4018 instance limit'],
+  );
+  assert.equal(mesh.upstream.endpoints[0]?.breaker.state, 'closed');
+  limits({ requestLimit: { perSecond: 1_000, burst: 1_000 } });
+  assert.equal(await ask('/'), 429, 'what was used up stays used up');
+  mesh.pass(5_000);
+  assert.deepEqual([await ask('/'), await ask('/')], [200, 429]);
+});

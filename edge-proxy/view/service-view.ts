@@ -6,6 +6,7 @@ import { type CompiledIntentions, compileIntentions } from '#policies/intention-
 import { type RequestNormalization, strictNormalization } from '#policies/request-normalization.ts';
 import type { RequestLimitPolicy, ResiliencePolicy } from '#policies/resilience.ts';
 import { parseResiliencePolicy } from '#policies/resilience-form.ts';
+import { compileInstanceLimits, type InstanceLimit } from '#policies/routing/instance-limits.ts';
 import { type CompiledRoute, compileRouteTable } from '#policies/routing/route-table.ts';
 import { parseSpiffeId } from '#policies/spiffe-id.ts';
 import {
@@ -19,7 +20,7 @@ import {
   feedMeshNamesSchema,
   feedUpstreamSchema,
 } from '#policies/wire/feed.ts';
-import type { FeedLoadBalancer, FeedRouting, FeedTarget } from '#policies/wire/feed-routing.ts';
+import type { FeedLoadBalancer, FeedTarget } from '#policies/wire/feed-routing.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { TokenProvider } from '../tokens/token-provider.ts';
 import { listenable, type MeshName } from './mesh-names.ts';
@@ -94,6 +95,8 @@ export class ServiceView {
   requestLimit: RequestLimitPolicy | undefined;
   /** What the local service lets pass of requests. */
   normalization: RequestNormalization = strictNormalization;
+  /** What this instance takes of all callers together. */
+  instanceLimits: readonly InstanceLimit[] = [];
   /** What the local service says of its calls. */
   calling: Calling = {};
   /** Where names of the mesh lead, if the feed was asked for it. */
@@ -133,7 +136,7 @@ export class ServiceView {
     this.#inboundListeners.add(listener);
   }
 
-  /** Calls back whenever `requestLimit` was told anew. */
+  /** Calls back whenever `requestLimit` and `instanceLimits` were told anew. */
   onLimit(listener: () => void): void {
     this.#limitListeners.add(listener);
   }
@@ -245,7 +248,8 @@ export class ServiceView {
     for (const listener of this.#upstreamListeners.get(view.name) ?? []) listener(view);
   }
 
-  #applyLimits({ requestLimit, normalization, calling = {} }: FeedLimits): void {
+  #applyLimits({ requestLimit, instanceLimits = {}, normalization, calling = {} }: FeedLimits): void {
+    this.instanceLimits = understood('limits', () => compileInstanceLimits(instanceLimits));
     this.#setCalling(calling);
     this.normalization = { ...strictNormalization, ...normalization };
     this.#setLimit(requestLimit);
@@ -305,7 +309,7 @@ function upstreamView(resource: FeedUpstream): UpstreamView {
       destinations: new Map([[name, { targets: [target], loadBalancer: undefined }]]),
     };
   }
-  const routes = compiled(routing);
+  const routes = understood('routing', () => compileRouteTable(routing));
   const targets = new Map(Object.entries(routing.targets).map(([key, target]) => [key, targetView(key, target)]));
   const destinations = Object.entries(routing.destinations).map(([key, destination]): [string, DestinationView] => [
     key,
@@ -323,12 +327,13 @@ function targetView(name: string, { service, endpoints, resilience, byLocality }
   return { name, service, endpoints: endpoints.map(reachable), resilience: policy, byLocality: byLocality === true };
 }
 
-function compiled(routing: FeedRouting): readonly CompiledRoute[] {
+/** @throws MeshError SLV-5006 in the place of a SyntaxError */
+function understood<T>(what: string, compile: () => T): T {
   try {
-    return compileRouteTable(routing);
+    return compile();
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    throw new MeshError('SLV-5006', `routing not understood: ${error.message}`, { cause: error });
+    throw new MeshError('SLV-5006', `${what} not understood: ${error.message}`, { cause: error });
   }
 }
 

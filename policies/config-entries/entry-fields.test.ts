@@ -8,6 +8,7 @@ import { type ChainEntries, compileChain } from '../discovery-chain/compile.ts';
 import { routingOfChain } from '../routing/routing-of-chain.ts';
 import { type EntriesByKind, type KeptEntry, parseConfigEntry } from './config-entry.ts';
 import { proxyDefaultsSchema } from './proxy-defaults.ts';
+import { instanceLimitsOf } from './rate-limits.ts';
 import { serviceDefaultsSchema } from './service-defaults.ts';
 import { serviceResolverSchema } from './service-resolver.ts';
 import { serviceRouterSchema } from './service-router.ts';
@@ -86,6 +87,7 @@ const upstream = (at: string, around: object): Row[] => {
     idle('Peer', 'east'),
   ];
 };
+const limitedRoute = { RateLimits: { InstanceLevel: { Routes: [{ PathPrefix: '/a', RequestsPerSecond: 5 }] } } };
 const normalization: Fate = { shownBy: 'catalog/feed/upstream-routing.test.ts' };
 
 const rows: Readonly<Record<Kind, readonly Row[]>> = {
@@ -213,6 +215,25 @@ const rows: Readonly<Record<Kind, readonly Row[]>> = {
     ...upstream('UpstreamConfig.Overrides[]', { UpstreamConfig: { Overrides: [{ Name: 'db' }] } }),
     ['UpstreamConfig.Defaults.Name', 'db', { refused: /Name must be empty/ }],
     ...upstream('UpstreamConfig.Defaults', {}),
+    ['RateLimits.InstanceLevel.RequestsPerSecond', 5, 'told'],
+    [
+      'RateLimits.InstanceLevel.RequestsMaxBurst',
+      9,
+      'told',
+      { RateLimits: { InstanceLevel: { RequestsPerSecond: 5 } } },
+    ],
+    ...(['PathExact', 'PathPrefix', 'PathRegex'] as const).map(
+      (field): Row => [
+        `RateLimits.InstanceLevel.Routes[].${field}`,
+        '/a',
+        'told',
+        { RateLimits: { InstanceLevel: { Routes: [{ RequestsPerSecond: 5 }] } } },
+      ],
+    ),
+    ['RateLimits.InstanceLevel.Routes[].RequestsPerSecond', 6, 'told', limitedRoute],
+    ['RateLimits.InstanceLevel.Routes[].RequestsMaxBurst', 6, 'told', limitedRoute],
+    ['RateLimits.InstanceLevel.Routes[].RequestsMaxBurst', 1, { refused: /RequestsMaxBurst must be/ }, limitedRoute],
+    ['RateLimits.InstanceLevel.Routes[].PathExact', '/b', { refused: /exactly one of/ }, limitedRoute],
     ['HTTP.Incoming.RequestNormalization.PathWithEscapedSlashesAction', 'KEEP_UNCHANGED', normalization],
     ['HTTP.Incoming.RequestNormalization.HeadersWithUnderscoresAction', 'ALLOW', normalization],
     [`${odd}.InsecureDisablePathNormalization`, true, { refused: /is not offered/ }],
@@ -232,7 +253,6 @@ const rows: Readonly<Record<Kind, readonly Row[]>> = {
       ['LocalConnectTimeoutMs', 1],
       ['LocalRequestTimeoutMs', 1],
       ['BalanceInboundConnections', 'exact_balance'],
-      ['RateLimits', { InstanceLevel: { RequestsPerSecond: 1 } }],
       ['MaxRequestHeadersKB', 1],
     ),
   ],
@@ -348,8 +368,8 @@ function told(entry: KeptEntry | undefined): string {
   const times = Object.values(chain.Nodes).map((node) =>
     node.Type === 'resolver' ? [node.Resolver.ConnectTimeout, node.Resolver.RequestTimeout] : [],
   );
-  const calling = entry?.Kind === 'service-defaults' ? callingOf(entry) : undefined;
-  return JSON.stringify([chain.Protocol, times, routingOfChain(chain), calling]);
+  const own = entry?.Kind === 'service-defaults' ? [callingOf(entry), instanceLimitsOf(entry)] : [];
+  return JSON.stringify([chain.Protocol, times, routingOfChain(chain), own]);
 }
 
 type Step = Readonly<Record<string, unknown>> | readonly unknown[] | undefined;

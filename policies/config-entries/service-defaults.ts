@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { ServiceProtocol } from '../intention.ts';
 import { count, entryFields, entryObject, invalidEntry, judgeServiceEntry, listOf, text } from './entry-object.ts';
 import { judgeBalance, judgeUpstream, proxyFields, upstreamSchema } from './proxy-settings.ts';
+import { judgeRateLimits } from './rate-limits.ts';
 import { incomingSchema, judgeIncoming } from './request-normalization.ts';
 
 const rate = z.int().min(0).default(0);
@@ -13,7 +14,8 @@ const routeLimitSchema = entryObject({
   RequestsPerSecond: rate,
   RequestsMaxBurst: rate,
 });
-const rateLimitsSchema = entryObject({
+/** Of each instance, for all of its callers together. */
+export const rateLimitsSchema = entryObject({
   InstanceLevel: entryObject({
     RequestsPerSecond: rate,
     RequestsMaxBurst: rate,
@@ -71,6 +73,7 @@ export function judgeServiceDefaults(entry: ServiceDefaults): void {
   for (const override of upstreams?.Overrides ?? []) judgeUpstream(override, true);
   if (upstreams?.Defaults !== undefined) judgeUpstream(upstreams.Defaults, false);
   if (destination !== undefined) judgeDestination(destination);
+  if (entry.RateLimits !== undefined) judgeRateLimits(entry.RateLimits);
   for (const [field, ms] of Object.entries({
     MaxInboundConnections: entry.MaxInboundConnections,
     LocalConnectTimeoutMs: entry.LocalConnectTimeoutMs,

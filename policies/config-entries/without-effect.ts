@@ -6,7 +6,7 @@ import { upstreamFieldsWithoutEffect } from './upstream-config.ts';
 
 /** What the proxies of the mesh act on, by kind; all else is kept, shown, and without effect on traffic. */
 const actedOn: { readonly [Kind in EntryKind]?: readonly string[] } = {
-  'service-defaults': ['Protocol', 'HTTP', 'UpstreamConfig'],
+  'service-defaults': ['Protocol', 'HTTP', 'UpstreamConfig', 'RateLimits'],
   'jwt-provider': [
     'JSONWebKeySet',
     'Issuer',

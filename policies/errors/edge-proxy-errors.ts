@@ -75,6 +75,11 @@ export const edgeProxyErrors = {
     title: 'Encoded slashes in the path',
     fix: 'Ask at the path in Location, which has slashes in their place: so says PathWithEscapedSlashesAction of the service (docs/requests.md).',
   },
+  'SLV-4018': {
+    status: 429,
+    title: 'Too many requests of one instance',
+    fix: 'Each instance of the service takes so many requests a second of all callers together; Retry-After says when it takes the next. Run more instances, or raise RateLimits.InstanceLevel in its service-defaults.',
+  },
   'SLV-4101': {
     status: 502,
     title: 'Tunnel broken by its peer',

@@ -141,14 +141,30 @@ export const feedMeshNamesSchema = z.strictObject({
   services: z.array(z.strictObject({ service: z.string(), address: z.string(), ports: z.array(z.number()) })),
 });
 
+/** What one instance of a service takes of all callers together: by path the first that is for it, else `all`. */
+const instanceLimitsSchema = z.strictObject({
+  all: requestLimitSchema.exactOptional(),
+  routes: z
+    .array(
+      z.strictObject({
+        pathExact: z.string().exactOptional(),
+        pathPrefix: z.string().exactOptional(),
+        pathRegex: z.string().exactOptional(),
+        limit: requestLimitSchema,
+      }),
+    )
+    .exactOptional(),
+});
+
 /**
- * How much callers may ask of one of the proxy's own services, without `requestLimit` as much as they like, and how; and what the service says of its own calls.
+ * How much callers may ask of one of the proxy's own services, each for itself (`requestLimit`) and all together, and how; and what the service says of its own calls.
  * Sent to who asks by `limits=1`.
  */
 export const feedLimitsSchema = z.strictObject({
   kind: z.literal('limits'),
   name: z.string(),
   requestLimit: requestLimitSchema.exactOptional(),
+  instanceLimits: instanceLimitsSchema.exactOptional(),
   normalization: normalizationSchema.exactOptional(),
   calling: callingSchema.exactOptional(),
 });
@@ -202,6 +218,7 @@ export type FeedIntentions = z.infer<typeof feedIntentionsSchema>;
 export type FeedUpstream = z.infer<typeof feedUpstreamSchema>;
 export type FeedMeshNames = z.infer<typeof feedMeshNamesSchema>;
 export type FeedNormalization = z.infer<typeof normalizationSchema>;
+export type FeedInstanceLimits = z.infer<typeof instanceLimitsSchema>;
 export type FeedLimits = z.infer<typeof feedLimitsSchema>;
 export type FeedBundle = z.infer<typeof feedBundleSchema>;
 export type FeedResource = z.infer<typeof feedResourceSchema>;
