@@ -15,6 +15,8 @@ export interface ByteStream {
   readonly peerAddress?: string;
   /** Writes bytes, or text as latin1. False: wait for `onDrain` before writing more. A write after the end is dropped. */
   write(data: Buffer | string): boolean;
+  /** As `write`, of bytes that their owner uses again once `written` was called, which one that breaks does not do. Absent: they have to be copied. */
+  writeLent?(data: Buffer, written: () => void): boolean;
   /** What is written until `uncork` leaves together. Absent where that costs nothing anyway. */
   cork?(): void;
   uncork?(): void;
@@ -100,6 +102,11 @@ class SocketStream implements ByteStream {
   write(data: Buffer | string): boolean {
     if (!this.#socket.writable) return true;
     return typeof data === 'string' ? this.#socket.write(data, 'latin1') : this.#socket.write(data);
+  }
+
+  writeLent(data: Buffer, written: () => void): boolean {
+    if (!this.#socket.writable) return true;
+    return this.#socket.write(data, (error) => (error == null ? written() : undefined));
   }
 
   cork(): void {

@@ -71,7 +71,7 @@ export class Http2ServerConnection implements Drainable {
       requests: true,
       now: () => performance.now(),
       write: (bytes, written) => {
-        // A byte stream does not tell when it has read a buffer, and this one is used again.
+        if (stream.writeLent !== undefined) return stream.writeLent(bytes, written);
         const more = stream.write(Buffer.from(bytes));
         written();
         return more;

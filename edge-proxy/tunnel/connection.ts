@@ -207,10 +207,17 @@ export class Http2Connection implements FrameSink, OriginTunnel {
     this.#streams.data(streamId, chunk, start, end, flowBytes, endStream);
   }
 
-  headers(streamId: number, block: Buffer, endStream: boolean, dependsOnItself: boolean): void {
+  headers(
+    streamId: number,
+    chunk: Buffer,
+    start: number,
+    end: number,
+    endStream: boolean,
+    dependsOnItself: boolean,
+  ): void {
     this.#requireSettings();
     // Decoded whatever becomes of it: the decoder's state is the connection's.
-    const fields = this.#decoder.decode(block);
+    const fields = this.#decoder.decode(chunk, start, end);
     this.#streams.head(streamId, { fields, over: this.#decoder.over }, endStream, dependsOnItself);
   }
 

@@ -21,8 +21,8 @@ function reading(role: 'client' | 'server' = 'client'): { reader: FrameReader; t
       told.push(['data', streamId, part.text, part.flow]);
       parts.delete(streamId);
     },
-    headers: (streamId, block, endStream, itself) =>
-      told.push(['headers', streamId, block.toString('hex'), endStream, itself]),
+    headers: (streamId, chunk, start, end, endStream, itself) =>
+      told.push(['headers', streamId, chunk.toString('hex', start, end), endStream, itself]),
     rstStream: (streamId, code) => told.push(['rst', streamId, code]),
     settings: (entries) => told.push(['settings', entries.toString('hex')]),
     settingsAck: () => told.push(['settings-ack']),

@@ -22,8 +22,15 @@ export interface FrameSink {
    * @param endStream only with the last part
    */
   data(streamId: number, chunk: Buffer, start: number, end: number, flowBytes: number, endStream: boolean): void;
-  /** HEADERS with all its CONTINUATION. */
-  headers(streamId: number, block: Buffer, endStream: boolean, dependsOnItself: boolean): void;
+  /** HEADERS with all its CONTINUATION: octets `start` to before `end` of `chunk`. */
+  headers(
+    streamId: number,
+    chunk: Buffer,
+    start: number,
+    end: number,
+    endStream: boolean,
+    dependsOnItself: boolean,
+  ): void;
   rstStream(streamId: number, code: number): void;
   settings(entries: Buffer): void;
   settingsAck(): void;
@@ -204,7 +211,8 @@ export class FrameReader {
     const end = offset + here;
     if (this.#filled === 0 && here === this.#remaining) {
       this.#position = at.header;
-      this.#dispatch(chunk.subarray(offset, end));
+      if (this.#type === frameType.headers) this.#headers.begin(this.#streamId, this.#flags, chunk, offset, end);
+      else this.#dispatch(chunk.subarray(offset, end));
       return end;
     }
     this.#gathered ??= Buffer.allocUnsafeSlow(maxFrameSize);
@@ -224,7 +232,7 @@ export class FrameReader {
     const sink = this.#sink;
     switch (this.#type) {
       case frameType.headers:
-        this.#headers.begin(this.#streamId, this.#flags, payload);
+        this.#headers.begin(this.#streamId, this.#flags, payload, 0, payload.length);
         break;
       case frameType.continuation:
         this.#headers.continue(this.#flags, payload);

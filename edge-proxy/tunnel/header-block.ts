@@ -5,9 +5,16 @@ export const maxHeaderBlockSize = 65_536;
 /** Most CONTINUATION frames of one block. */
 const maxContinuations = 32;
 
-/** Who takes a whole block. */
+/** Who takes a whole block: octets `start` to before `end` of `chunk`. */
 export interface HeaderBlockSink {
-  headers(streamId: number, block: Buffer, endStream: boolean, dependsOnItself: boolean): void;
+  headers(
+    streamId: number,
+    chunk: Buffer,
+    start: number,
+    end: number,
+    endStream: boolean,
+    dependsOnItself: boolean,
+  ): void;
 }
 
 /** Puts a field block together from HEADERS and CONTINUATION (RFC 9113 4.3, 6.2, 6.10), within bounds, and sees that nothing comes between them. */
@@ -41,33 +48,32 @@ export class HeaderBlock {
     }
   }
 
-  /** A HEADERS frame. */
-  begin(streamId: number, flags: number, payload: Buffer): void {
-    let start = 0;
-    let end = payload.length;
+  /** A HEADERS frame, whose payload is octets `from` to before `to` of `chunk`. */
+  begin(streamId: number, flags: number, chunk: Buffer, from: number, to: number): void {
+    let start = from;
+    let end = to;
     if ((flags & flag.padded) !== 0) {
-      if (end === 0) throw tooShort();
-      start = 1;
-      end -= payload[0] ?? 0;
+      if (start === end) throw tooShort();
+      end -= chunk[start] ?? 0;
+      start += 1;
     }
     this.#dependsOnItself = false;
     if ((flags & flag.priority) !== 0) {
-      if (start + 5 > payload.length) throw tooShort();
-      this.#dependsOnItself = (payload.readUInt32BE(start) & maxInt31) === streamId;
+      if (start + 5 > to) throw tooShort();
+      this.#dependsOnItself = (chunk.readUInt32BE(start) & maxInt31) === streamId;
       start += 5;
     }
     if (start > end) throw new Http2ConnectionError(errorCode.protocolError, 'padding longer than its frame');
-    const fragment = payload.subarray(start, end);
     const endStream = (flags & flag.endStream) !== 0;
     if ((flags & flag.endHeaders) !== 0) {
-      this.#sink.headers(streamId, fragment, endStream, this.#dependsOnItself);
+      this.#sink.headers(streamId, chunk, start, end, endStream, this.#dependsOnItself);
       return;
     }
     this.#begun += 1;
     this.#streamId = streamId;
     this.#endStream = endStream;
-    this.#size = fragment.length;
-    this.#parts = [Buffer.from(fragment)];
+    this.#size = end - start;
+    this.#parts = [Buffer.from(chunk.subarray(start, end))];
   }
 
   /** A CONTINUATION frame. Throws ENHANCE_YOUR_CALM past the bounds. */
@@ -82,7 +88,7 @@ export class HeaderBlock {
     const streamId = this.#streamId;
     this.#streamId = 0;
     this.#parts = [];
-    this.#sink.headers(streamId, block, this.#endStream, this.#dependsOnItself);
+    this.#sink.headers(streamId, block, 0, block.length, this.#endStream, this.#dependsOnItself);
   }
 }
 

@@ -36,6 +36,7 @@ export class HpackDecoder {
   readonly #maxFields: number;
   #block: Buffer = Buffer.alloc(0);
   #at = 0;
+  #end = 0;
 
   constructor(maxFields = maxRequestFields) {
     this.#maxFields = maxFields;
@@ -47,16 +48,17 @@ export class HpackDecoder {
     this.#sizeUpdateDue = this.#tableSize > size;
   }
 
-  /** Decodes one whole field section. */
-  decode(block: Buffer): Field[] {
+  /** Decodes one whole field section: octets `start` to before `end` of `block`. */
+  decode(block: Buffer, start = 0, end = block.length): Field[] {
     this.#block = block;
-    this.#at = 0;
+    this.#at = start;
+    this.#end = end;
     const fields: Field[] = [];
     let size = 0;
     let begun = false;
     let typed = false;
     this.over = false;
-    while (this.#at < block.length) {
+    while (this.#at < end) {
       const octet = block[this.#at] ?? 0;
       if ((octet & 0xe0) === 0x20) {
         if (begun) throw fault('table size update after a field');
@@ -121,7 +123,7 @@ export class HpackDecoder {
     const length = this.#integer(7);
     const start = this.#at;
     const end = start + length;
-    if (end > this.#block.length) throw fault('string past the end of the block');
+    if (end > this.#end) throw fault('string past the end of the block');
     this.#at = end;
     if (huffman) return decodeHuffman(this.#block, start, end, limit);
     if (length > limit) throw new Http2ConnectionError(errorCode.enhanceYourCalm, 'header list over the limit');
@@ -142,9 +144,8 @@ export class HpackDecoder {
   }
 
   #octet(): number {
-    const octet = this.#block[this.#at++];
-    if (octet === undefined) throw fault('block ends within a field');
-    return octet;
+    if (this.#at >= this.#end) throw fault('block ends within a field');
+    return this.#block[this.#at++] as number;
   }
 }
 

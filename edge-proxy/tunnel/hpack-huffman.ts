@@ -54,6 +54,9 @@ function buildTree(): Int16Array {
   return nodes;
 }
 
+/** What most strings are decoded into. */
+const scratch = Buffer.allocUnsafeSlow(4_096);
+
 /**
  * Decodes a Huffman string to latin1 text.
  *
@@ -62,7 +65,10 @@ function buildTree(): Int16Array {
  * past the limit.
  */
 export function decodeHuffman(bytes: Buffer, start: number, end: number, limit: number): string {
-  let text = '';
+  // The shortest code has five bits.
+  const room = Math.min(limit, Math.ceil(((end - start) * 8) / 5));
+  const text = room > scratch.length ? Buffer.allocUnsafe(room) : scratch;
+  let length = 0;
   let node = 0;
   let pendingBits = 0;
   let pendingOnes = true;
@@ -79,8 +85,8 @@ export function decodeHuffman(bytes: Buffer, start: number, end: number, limit: 
       }
       const symbol = ~next;
       if (symbol === endOfString) throw new Http2ConnectionError(errorCode.compressionError, 'EOS in a Huffman string');
-      text += String.fromCharCode(symbol);
-      if (text.length > limit) throw new Http2ConnectionError(errorCode.enhanceYourCalm, 'header list over the limit');
+      if (length >= limit) throw new Http2ConnectionError(errorCode.enhanceYourCalm, 'header list over the limit');
+      text[length++] = symbol;
       node = 0;
       pendingBits = 0;
       pendingOnes = true;
@@ -89,5 +95,5 @@ export function decodeHuffman(bytes: Buffer, start: number, end: number, limit: 
   if (pendingBits > 7 || !pendingOnes) {
     throw new Http2ConnectionError(errorCode.compressionError, 'bad padding of a Huffman string');
   }
-  return text;
+  return text.toString('latin1', 0, length);
 }
