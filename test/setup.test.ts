@@ -66,3 +66,33 @@ test('without a Node of its own bin/node looks for one on the PATH, and never fi
   const found = run(`${join(directory, 'bin')}:${dirname(process.execPath)}:/usr/bin:/bin`);
   assert.equal(found.stdout, '42\n', found.stderr);
 });
+
+test('the first start of an edge proxy of a version compiles in a process of its own, if what it compiles can be kept', (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'selvedge-setup-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  for (const folder of ['bin', 'cli', 'edge-proxy']) mkdirSync(join(directory, folder));
+  const manifest = join(directory, 'package.json');
+  writeFileSync(manifest, '{}');
+  copyFileSync(new URL('../bin/selvedge', import.meta.url), join(directory, 'bin/selvedge'));
+  // A Node that only tells what it was to do, and whether it would take the channel to the process that it succeeds for its own.
+  const node = join(directory, 'bin/node');
+  writeFileSync(node, '#!/bin/sh\necho "channel:$NODE_CHANNEL_FD $*" >&2\n');
+  chmodSync(node, 0o755);
+  const starts = (cache: string): string[] => {
+    const env = { ...process.env, NODE_COMPILE_CACHE: join(directory, cache), NODE_CHANNEL_FD: '3' };
+    const run = spawnSync('sh', [join(directory, 'bin/selvedge'), 'serve', 'edge-proxy', '--service', 'web'], {
+      env,
+      encoding: 'utf8',
+    });
+    assert.equal(run.status, 0, run.stderr);
+    return run.stderr.trim().split('\n');
+  };
+  const [apart, itself, ...more] = starts('cache');
+  assert.match(apart ?? '', /^channel: .*--import \S+edge-proxy\/main\.ts .*serve edge-proxy --help$/);
+  assert.match(itself ?? '', /^channel:3 .*cli\/main\.ts serve edge-proxy --service web$/);
+  assert.deepEqual(more, []);
+  assert.deepEqual(starts('cache'), [itself]);
+  utimesSync(manifest, Date.now() / 1_000 + 60, Date.now() / 1_000 + 60);
+  assert.deepEqual(starts('cache'), [apart, itself], 'another version');
+  assert.deepEqual(starts('package.json/is-no-directory'), [itself], 'nothing can be kept there');
+});
