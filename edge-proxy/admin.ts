@@ -103,7 +103,8 @@ function status(subject: AdminSubject): object {
         upstreams: sidecar.upstreams.map((upstream) => ({
           name: upstream.name,
           localPort: sidecar.outboundPorts.get(upstream.name) ?? null,
-          protocol: upstream.protocol,
+          /** Null before the catalog has told of it. */
+          protocol: upstream.known ? upstream.protocol : null,
           normalization: upstream.normalization,
           /** Undefined where all calls go to the instances of one target. */
           routed: upstream.routed,

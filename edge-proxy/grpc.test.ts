@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { describe, test } from 'node:test';
-import { type ServiceError, status } from '@grpc/grpc-js';
+import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js';
 import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import { get, orders, type Scene, same, scene } from '#test/grpc-scene.ts';
 import { intention, webMayCall, webMayNot } from '#test/sidecars.ts';
@@ -193,4 +193,19 @@ test('a call under way is cut within a second when its intention goes: PERMISSIO
   assert.match(error.details, /cut: .*web -> db says deny/);
   assert.ok(performance.now() - startedMs < 1_000);
   assert.equal(mesh.traffic.edge('inbound', 'web', 'db').cut.value, 1);
+});
+
+test('by :authority at the port for all services, without a port of its own', async (t) => {
+  const { mesh } = await scene(t, { httpProxy: true });
+  const at = (authority: string): Client => {
+    const place = `127.0.0.1:${mesh.web.httpProxyPort}`;
+    const client = new Client(place, credentials.createInsecure(), { 'grpc.default_authority': authority });
+    mesh.defer(() => client.close());
+    return client;
+  };
+  const { error, answer, trailers } = await get(at('db.mesh'));
+  assert.equal(error, null);
+  assert.equal(String(answer), 'hello');
+  assert.match(String(trailers?.get('x-source')[0]), /svc\/web$/);
+  assert.match((await get(at('example.com'))).error?.details ?? '', /^SLV-4012: /);
 });

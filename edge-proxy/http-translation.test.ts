@@ -253,13 +253,13 @@ describe('HTTP/1.1 to a service of HTTP/2', () => {
       const chunked = 'Transfer-Encoding: chunked\r\n';
       assert.equal(
         answers,
-        `HTTP/1.1 200 \r\nx-seen: 4 1\r\n${chunked}\r\n4\r\nbody\r\n0\r\n\r\n` +
-          `HTTP/1.1 200 \r\nx-seen: undefined undefined\r\n${chunked}\r\n3\r\nabc\r\n0\r\n\r\n` +
-          'HTTP/1.1 204 \r\n\r\n' +
-          'HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n' +
-          'HTTP/1.1 200 \r\nContent-Length: 42\r\n\r\n' +
-          'HTTP/1.1 103 \r\nlink: </a>\r\n\r\nHTTP/1.1 304 \r\nContent-Length: 7\r\n\r\n' +
-          `HTTP/1.1 200 \r\nx-seen: undefined undefined\r\n${chunked}Connection: close\r\n\r\n0\r\n\r\n`,
+        `HTTP/1.1 200 OK\r\nx-seen: 4 1\r\n${chunked}\r\n4\r\nbody\r\n0\r\n\r\n` +
+          `HTTP/1.1 200 OK\r\nx-seen: undefined undefined\r\n${chunked}\r\n3\r\nabc\r\n0\r\n\r\n` +
+          'HTTP/1.1 204 No Content\r\n\r\n' +
+          'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n' +
+          'HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n' +
+          'HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n' +
+          `HTTP/1.1 200 OK\r\nx-seen: undefined undefined\r\n${chunked}Connection: close\r\n\r\n0\r\n\r\n`,
       );
     }
   });

@@ -1,3 +1,4 @@
+import { STATUS_CODES } from 'node:http';
 import { CONTENT_LENGTH, headerKind } from '../http1/header-kind.ts';
 import { type Framing, noBody, type ResponseHead, untilClose } from '../http1/message.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
@@ -31,7 +32,8 @@ export function readAnswer(
   return {
     minorVersion: 1,
     status,
-    reason: '',
+    // HTTP/2 has none, and not every client of HTTP/1.1 takes an empty one.
+    reason: STATUS_CODES[status] ?? '',
     headers,
     framing: bodiless ? noBody : framingOf(ends, contentLength),
     keepAlive: true,

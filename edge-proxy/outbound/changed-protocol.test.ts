@@ -93,6 +93,7 @@ describe('before the catalog has told of an upstream', () => {
 
   test('connections wait, and are served in its protocol', async (t) => {
     const { mesh, fresh, port } = await newcomer(t);
+    assert.equal(fresh.upstreams[0]?.known, false);
     const peer = mesh.dial(port).send(get('/now'));
     const streamed = ask(session(mesh, port), { ':path': '/now' });
     const gone = mesh.dial(port);
