@@ -1,4 +1,4 @@
-import { STATUS_CODES } from 'node:http';
+import { STATUS_CODES } from '#runtime/node-http.ts';
 import { CONTENT_LENGTH, headerKind } from '../http1/header-kind.ts';
 import { type Framing, noBody, type ResponseHead, untilClose } from '../http1/message.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
