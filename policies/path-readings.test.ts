@@ -29,13 +29,15 @@ test('the further readings of a path with encoded slashes', () => {
   assert.equal(readingsOf('/a%40b').slashed.size, 0);
   const readings = readingsOf('/A%2F%2Fb%40%3Fc');
   assert.deepEqual(
-    [readings.decoded, readings.folded, ...new Set(readings.slashed.values())],
-    ['/A//b@?c', '/a/b@', '/A//b%40%3Fc', '/A/b%40%3Fc', '/A%2F%2Fb@?c', '/A//b@?c', '/A/b@?c'],
+    [readings.decoded, readings.folded, ...readings.slashed.values()],
+    ['/A//b@?c', '/a/b@', '/A%2F%2Fb@?c', '/A//b%40%3Fc', '/A/b%40%3Fc', '/A/b@?c'],
   );
   assert.equal(readings.named('all but slashes decoded'), '/A%2F%2Fb@?c');
   const backslash = readingsOf('/a%5Cb');
   assert.deepEqual([backslash.decoded, backslash.folded], ['/a\\b', '/a/b']);
-  assert.deepEqual([...new Set(backslash.slashed.values())], ['/a\\b', '/a/b', '/a%5Cb']);
+  // They have other names already.
+  assert.deepEqual([...backslash.slashed], []);
+  assert.ok(backslash.hasSlash);
 });
 
 test('a reading that climbs above the root throws, and the evaluator denies', () => {

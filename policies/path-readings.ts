@@ -41,6 +41,11 @@ export class PathReadings {
     return this.#plain;
   }
 
+  /** An encoded `/` or `\` is in it. */
+  get hasSlash(): boolean {
+    return !this.plain && hasEncodedSlash(this.canonical);
+  }
+
   /** Without the `;parameters` of each segment, as Tomcat and its like route. */
   get stripped(): string {
     this.#stripped ??= this.plain ? this.canonical : stripParameters(this.canonical, false);
@@ -69,11 +74,11 @@ export class PathReadings {
   }
 
   /**
-   * What else may be read in a path with encoded slashes; empty for any other. For patterns only: of exact and prefix rules, which are folded like the path, `folded`
+   * What else may be read in a path with encoded slashes; of any other, and where there is nothing else, empty. For patterns only: of exact and prefix rules, which are folded like the path, `folded`
    * matches wherever one of these does, as the canonicaliser refuses such paths with parameters or dot segments.
    */
   get slashed(): ReadonlyMap<SlashReadingName, string> {
-    this.#slashed ??= !this.plain && hasEncodedSlash(this.canonical) ? readSlashes(this.canonical) : noReadings;
+    this.#slashed ??= this.hasSlash ? this.#readSlashes() : noReadings;
     return this.#slashed;
   }
 
@@ -91,6 +96,22 @@ export class PathReadings {
       default:
         return this.slashed.get(name) ?? this.decoded;
     }
+  }
+
+  /** Each once, and none that has another name: a long path is matched with every pattern. */
+  #readSlashes(): ReadonlyMap<SlashReadingName, string> {
+    const { canonical, decoded, combined } = this;
+    const slashes = canonical.replaceAll('%2F', '/').replaceAll('%5C', '\\');
+    const all: readonly (readonly [SlashReadingName, string])[] = [
+      ['all but slashes decoded', decodeURIComponent(canonical.replaceAll(/%(?=2F|5C)/g, '%25'))],
+      ['slashes decoded', slashes],
+      ['slashes decoded to /', withSlashes(slashes)],
+      ['slashes decoded and merged', stripParameters(withSlashes(slashes), false)],
+      ['decoded to /', withSlashes(decoded)],
+      ['decoded and merged', stripParameters(withSlashes(decoded), false)],
+    ];
+    const known = new Set([canonical, decoded, combined]);
+    return new Map(all.filter(([, reading]) => known.size < known.add(reading).size));
   }
 }
 
@@ -121,19 +142,6 @@ export function foldPrefix(prefix: string): FoldedRule {
     decoded: decodeURIComponent(prefix),
     folded: combine(prefix, true).toLowerCase(),
   };
-}
-
-function readSlashes(canonical: string): ReadonlyMap<SlashReadingName, string> {
-  const slashes = canonical.replaceAll('%2F', '/').replaceAll('%5C', '\\');
-  const decoded = decodeURIComponent(canonical);
-  return new Map([
-    ['slashes decoded', slashes],
-    ['slashes decoded to /', withSlashes(slashes)],
-    ['slashes decoded and merged', stripParameters(withSlashes(slashes), false)],
-    ['all but slashes decoded', decodeURIComponent(canonical.replaceAll(/%(?=2F|5C)/g, '%25'))],
-    ['decoded to /', withSlashes(decoded)],
-    ['decoded and merged', stripParameters(withSlashes(decoded), false)],
-  ]);
 }
 
 /** As those read it to whom a backslash is a slash. */

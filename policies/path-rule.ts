@@ -103,7 +103,7 @@ function regexRule(source: string): PathRule {
       // Not implied: [^a] matches A, and does not without regard to case.
       matchesEitherWay(readings.canonical) &&
       (readings.plain ||
-        (readings.slashed.size > 0
+        (readings.hasSlash
           ? [readings.decoded, readings.combined, ...readings.slashed.values()].every(matchesAsItIs)
           : (speaksOfParameters || matchesEitherWay(readings.stripped)) &&
             (speaksOfEscapes || matchesEitherWay(readings.decoded)) &&
@@ -112,9 +112,10 @@ function regexRule(source: string): PathRule {
       if (pattern.matches(readings.canonical)) return 'canonical';
       if (matchesEitherWay(readings.canonical)) return 'folded';
       if (readings.plain) return undefined;
-      if (matchesEitherWay(readings.stripped)) return 'without parameters';
+      // Long paths are worth a look at whether there is anything to tell apart.
+      if (readings.stripped !== readings.canonical && matchesEitherWay(readings.stripped)) return 'without parameters';
       if (matchesEitherWay(readings.decoded)) return 'decoded';
-      if (matchesEitherWay(readings.combined)) return 'folded';
+      if (readings.combined !== readings.decoded && matchesEitherWay(readings.combined)) return 'folded';
       for (const [name, reading] of readings.slashed) if (matchesEitherWay(reading)) return name;
       return undefined;
     },
