@@ -9,8 +9,10 @@ const learnTimeoutMs = 2_000;
 /** The same for one of the configuration, which is followed from the start: as long as a connection may take. */
 const firstViewTimeoutMs = defaultResiliencePolicy.connectTimeoutMs;
 /** Services that are called without having been configured; the one not used for the longest time makes room, of those without connections if there are any. */
-const maxLearned = 256;
-/** A name of which the catalog knows no instance keeps its place this long, so that made-up names don't have the feed opened without end. */
+const maxServices = 256;
+/** Names of which the catalog has told no instance, made up or misspelt or of a service that comes later: none of them takes the place of a service. */
+const maxEmpty = 128;
+/** Such a name keeps its place this long, so that made-up ones don't have the feed opened without end. */
 const emptyKeepMs = 30_000;
 
 /** What came of asking for an upstream by its name. */
@@ -72,7 +74,7 @@ export class UpstreamSet {
     if (!options.learns) return;
     // What was learned before a restart is in the view.
     for (const name of options.view.upstreams.keys()) {
-      if (!this.#configured.has(name) && this.#learned.size < maxLearned) this.#want(name);
+      if (!this.#configured.has(name) && this.#learned.size < maxServices) this.#want(name);
     }
   }
 
@@ -106,8 +108,8 @@ export class UpstreamSet {
       return nothing;
     }
     const known = this.#learned.get(name);
-    if (known === undefined && !this.#makeRoom()) {
-      const reason = `${maxLearned} services are in use that the configuration does not name: ${name} finds no room`;
+    if (known === undefined && !this.#hasRoomForName()) {
+      const reason = `${maxEmpty} names that the catalog knows no instance of were called within ${emptyKeepMs / 1_000} s: ${name} finds no room among them`;
       done({ kind: 'refused', code: 'SLV-4013', reason });
       return nothing;
     }
@@ -164,7 +166,10 @@ export class UpstreamSet {
   #want(name: string): Learned {
     const { view, make } = this.#options;
     const changed = (next: UpstreamView | undefined): void => {
-      if (next !== undefined && knowsInstances(next)) learned.upstream ??= make(name);
+      if (learned.upstream === undefined && next !== undefined && knowsInstances(next)) {
+        this.#makeRoom();
+        learned.upstream = make(name);
+      }
       learned.upstream?.update(next);
       // That a name is gone from the view is no answer.
       if (next !== undefined) for (const look of [...learned.waiting]) look();
@@ -176,17 +181,26 @@ export class UpstreamSet {
     return learned;
   }
 
-  /** @returns false: all are in use */
-  #makeRoom(): boolean {
+  /** For a name of which nothing is known yet. */
+  #hasRoomForName(): boolean {
     const nowMs = performance.now();
+    let empty = 0;
     for (const learned of this.#learned.values()) {
-      if (learned.upstream === undefined && nowMs - learned.usedAtMs > emptyKeepMs) this.#drop(learned);
+      if (learned.upstream !== undefined) continue;
+      if (nowMs - learned.usedAtMs > emptyKeepMs) this.#drop(learned);
+      else empty += 1;
     }
-    if (this.#learned.size < maxLearned) return true;
+    return empty < maxEmpty;
+  }
+
+  /** For one more service. While each has calls under way, there are more of them. */
+  #makeRoom(): void {
+    let services = 0;
+    for (const { upstream } of this.#learned.values()) if (upstream !== undefined) services += 1;
+    if (services < maxServices) return;
     // A connection that was opened for a service asks for it once, and is to be served until it ends.
     const oldest = this.#oldest(({ edge }) => edge.openConnections.value === 0) ?? this.#oldest(() => true);
     if (oldest !== undefined) this.#drop(oldest);
-    return oldest !== undefined;
   }
 
   /** The one without calls that was not used for the longest time. */

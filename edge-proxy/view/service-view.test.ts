@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
+import { pino } from 'pino';
 import type { FeedIntentions, FeedResource, FeedUpstream } from '#policies/wire/feed.ts';
 import { createLogger } from '#runtime/logging.ts';
 import { ServiceView } from './service-view.ts';
@@ -194,6 +195,33 @@ describe('its cache', () => {
     const view = new ServiceView('db', Date.now);
     assert.equal(await new ViewCache(await directory(t), 'db', log).load(view, 1_000), false);
     assert.equal(view.inbound, undefined);
+  });
+
+  test('that it can’t be written is said once, again ten minutes later, and when it is over', async (t) => {
+    const stateDir = await directory(t);
+    const said: string[] = [];
+    let nowMs = 0;
+    const listening = pino({}, { write: (line: string) => said.push(JSON.parse(line).msg.split(':')[0]) });
+    const cache = new ViewCache(stateDir, 'db', listening, () => nowMs);
+    const save = async () => {
+      cache.save(new ServiceView('db', Date.now));
+      await cache.settled();
+    };
+    const inItsPlace = join(stateDir, 'view-db.json');
+    await mkdir(inItsPlace);
+    for (let count = 0; count < 5; count++) await save();
+    assert.deepEqual(said, ['view not saved']);
+    nowMs += 600_000;
+    await save();
+    await save();
+    await rmdir(inItsPlace);
+    await save();
+    await save();
+    assert.deepEqual(said.slice(1), ['view not saved', 'view saved again']);
+    await rm(inItsPlace);
+    await mkdir(inItsPlace);
+    await save();
+    assert.equal(said.length, 4);
   });
 
   for (const [name, damage] of [

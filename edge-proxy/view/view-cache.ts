@@ -5,6 +5,8 @@ import { ensurePrivateDirectory, readFileBounded, writeFileAtomic } from '#runti
 import type { Logger } from '#runtime/logging.ts';
 import type { ServiceView } from './service-view.ts';
 
+/** A disk that stays full is named again this often. */
+const failureRepeatMs = 600_000;
 const maxCacheBytes = 64 * 1_024 * 1_024;
 
 const cacheSchema = z.strictObject({
@@ -23,10 +25,15 @@ export class ViewCache {
   readonly #path: string;
   readonly #directory: string;
   readonly #log: Logger;
+  readonly #now: () => number;
   #writing: Promise<void> | undefined;
   #again = false;
+  /** Why the last save failed, and when that was said; undefined: it did not. Monotonic, ms. */
+  #failure: { readonly reason: string; readonly saidAtMs: number } | undefined;
 
-  constructor(stateDir: string, service: string, log: Logger) {
+  /** @param now monotonic, ms */
+  constructor(stateDir: string, service: string, log: Logger, now = () => performance.now()) {
+    this.#now = now;
     this.#directory = stateDir;
     this.#path = join(stateDir, `view-${service}.json`);
     this.#log = log;
@@ -66,15 +73,16 @@ export class ViewCache {
     return true;
   }
 
-  /** Saves the view; calls while a save is under way are folded into one that follows. A failure is logged: traffic does not depend on it. */
+  /** Saves the view; calls while a save is under way are folded into one that follows. A failure is logged, not every one of a row: traffic does not depend on it. */
   save(view: ServiceView): void {
     if (this.#writing !== undefined) {
       this.#again = true;
       return;
     }
     this.#writing = this.#write(view)
-      .catch((error: unknown) =>
-        this.#log.error({ err: error }, 'view not saved: a restart without the catalog would know an older one'),
+      .then(
+        () => this.#saved(),
+        (error: unknown) => this.#failed(error),
       )
       .finally(() => {
         this.#writing = undefined;
@@ -88,6 +96,20 @@ export class ViewCache {
   /** Resolves when nothing is being written. */
   async settled(): Promise<void> {
     while (this.#writing !== undefined) await this.#writing;
+  }
+
+  #saved(): void {
+    if (this.#failure !== undefined) this.#log.info({ file: this.#path }, 'view saved again');
+    this.#failure = undefined;
+  }
+
+  #failed(error: unknown): void {
+    const reason = error instanceof Error ? error.message : String(error);
+    const nowMs = this.#now();
+    const last = this.#failure;
+    if (last?.reason === reason && nowMs - last.saidAtMs < failureRepeatMs) return;
+    this.#failure = { reason, saidAtMs: nowMs };
+    this.#log.error({ err: error }, 'view not saved: a restart without the catalog would know an older one');
   }
 
   async #write(view: ServiceView): Promise<void> {
