@@ -21,6 +21,7 @@ import { NodeProofs } from './node-proof.ts';
 import { Nodes } from './nodes.ts';
 import { type OwnSvid, openOwnSvid } from './own-svid.ts';
 import { Presence } from './presence.ts';
+import { ProcessRoll } from './processes/process-roll.ts';
 import { Revocations } from './revocation/revocations.ts';
 import { HeldSvids } from './status/held-svids.ts';
 import { ServiceHealth } from './status/service-health.ts';
@@ -50,7 +51,7 @@ async function parts(): Promise<{
   issuance: Issuance;
   trust: TrustPublication;
   ca: { fails: boolean };
-  healthOf: (own: OwnSvid) => ServiceHealth;
+  healthOf: (own: OwnSvid, roll?: ProcessRoll) => ServiceHealth;
 }> {
   const embedded = await openEmbeddedCa({ dataDir, trustDomain }, context);
   const ca = { fails: false };
@@ -89,7 +90,8 @@ async function parts(): Promise<{
   const held = new HeldSvids(context.clock);
   const isRevoked = (): boolean => false;
   const issuance = new Issuance({ config, backend, attestation, nodes, audit, counts, held, isRevoked, context });
-  const healthOf = (own: OwnSvid) => new ServiceHealth({ backend, own, held, clock: context.clock });
+  const healthOf = (own: OwnSvid, roll?: ProcessRoll) =>
+    new ServiceHealth({ backend, own, held, roll, clock: context.clock });
   return { issuance, trust, ca, healthOf };
 }
 
@@ -141,6 +143,24 @@ test('when it runs out it is no longer shown, and nothing is signed by it; its e
   assert.equal(health.earliestEndMs, endMs);
   assert.deepEqual(health.reasons, ['the own SVID has run out']);
   await assert.rejects(trust.signed(own), (error) => error instanceof MeshError && error.code === 'SLV-2140');
+  await own.close();
+});
+
+test('a store that several share and that can not be asked is as a CA that can not sign: nothing is issued', async () => {
+  const { issuance, trust, healthOf } = await parts();
+  const own = await openOwnSvid({ issuance, trust, dataDir: undefined, context });
+  const roll = new ProcessRoll(store, { key: 'identity/processes/lead' }, context);
+  await roll.look();
+  const health = healthOf(own, roll);
+  assert.deepEqual([health.outage.state, health.reasons], ['ok', []]);
+  const sinceMs = nowMs;
+  nowMs += 20_000;
+  assert.deepEqual([health.outage.state, health.reasons], ['failing', []]);
+  nowMs += 2_400_000;
+  assert.equal(health.outage.state, 'red', 'half of the time that an hour gives is gone');
+  assert.deepEqual(health.reasons, [`since ${new Date(sinceMs).toISOString()}: etcd can not be reached`]);
+  await roll.look();
+  assert.deepEqual([health.outage.state, health.reasons], ['ok', []]);
   await own.close();
 });
 

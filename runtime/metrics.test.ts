@@ -10,6 +10,12 @@ test('counters, gauges and histograms show what was counted, in the text format'
   requests.cell({ source: 'web', code: '2xx' }).value += 1;
   requests.cell({ source: 'api', code: '5xx' }).value += 1;
   metrics.gauge('selvedge_test_gauge', 'now', ['service'], () => [[{ service: 'db' }, 7]]);
+  let known: number | undefined;
+  metrics.gauge('selvedge_test_unlabelled', 'now, if it is known', [], () =>
+    known === undefined ? [] : [[{}, known]],
+  );
+  assert.doesNotMatch((await metrics.exposition()).text, /^selvedge_test_unlabelled /m);
+  known = 3;
   const durations = metrics
     .histogram('selvedge_test_seconds', 'how long', ['source'], [0.1, 1])
     .cell({ source: 'web' });
@@ -20,6 +26,7 @@ test('counters, gauges and histograms show what was counted, in the text format'
     'selvedge_test_total{source="web",code="2xx"} 3',
     'selvedge_test_total{source="api",code="5xx"} 1',
     'selvedge_test_gauge{service="db"} 7',
+    'selvedge_test_unlabelled 3',
     'selvedge_test_seconds_bucket{source="web",le="0.1"} 2',
     'selvedge_test_seconds_bucket{source="web",le="1"} 3',
     'selvedge_test_seconds_bucket{source="web",le="+Inf"} 4',

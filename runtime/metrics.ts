@@ -4,7 +4,7 @@ import type { Registry } from 'prom-client';
 export interface Metrics {
   /** A counter whose increments on the hot path are one addition. */
   counter<L extends string>(name: string, help: string, labels: readonly L[]): HotCounter<L>;
-  /** A gauge that is read when it is scraped. */
+  /** A gauge that is read when it is scraped; what reads nothing is absent: as 0 it would look like the worst. */
   gauge<L extends string>(
     name: string,
     help: string,
@@ -77,7 +77,7 @@ export function createMetrics(): Metrics {
         for (const [values, value] of read()) series.set(seriesKey(labels, values), { labels: values, value });
         return [...series.values()];
       };
-      add(sourceMetric(name, help, 'gauge', () => withZero(labels, values())));
+      add(sourceMetric(name, help, 'gauge', values));
     },
     histogram: (name, help, labels, buckets) => add(hotHistogram(name, help, labels, buckets)),
     async exposition() {
@@ -117,7 +117,7 @@ function sourceMetric(name: string, help: string, type: string, values: () => re
   return { name, get: async () => ({ name, help, type, aggregator: 'sum', values: values() }) };
 }
 
-/** A metric without labels is 0 before anything was counted. */
+/** A counter without labels is 0 before anything was counted. */
 function withZero(labels: readonly string[], values: readonly ShownValue[]): readonly ShownValue[] {
   return labels.length === 0 && values.length === 0 ? [{ labels: {}, value: 0 }] : values;
 }

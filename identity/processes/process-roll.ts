@@ -40,6 +40,11 @@ export class ProcessRoll {
     return last !== undefined && this.#context.clock() - last.atMs <= staleMs ? last : undefined;
   }
 
+  /** Since when the store can't be asked, ms since the epoch; then nothing is issued, for what is handed out is recorded first. Undefined: it can. */
+  get lostSinceMs(): number | undefined {
+    return this.current === undefined ? this.#last?.atMs : undefined;
+  }
+
   /** Reads it now. @throws MeshError SLV-3505 when the store can't be asked, SLV-2143 for a record that is none */
   async look(): Promise<void> {
     const { kvs } = await this.#store.range(processesPrefix);

@@ -35,18 +35,29 @@ export class ServiceHealth {
   }
 
   get outage(): Outage {
-    const { backend, held, clock } = this.#parts;
-    const { health } = backend;
-    return outageOf(held.all(), clock(), health.state === 'unhealthy' ? health.sinceMs : undefined);
+    const { held, clock } = this.#parts;
+    return outageOf(held.all(), clock(), this.#failures[0]?.sinceMs);
   }
 
-  /** Why the service is not ready, in words; empty: it is. A CA that is away becomes one at half of the outage budget: until then nobody lacks anything. */
+  /** Why nothing can be issued, the first that began first; empty: it can. */
+  get #failures(): readonly { readonly sinceMs: number; readonly reason: string }[] {
+    const { health } = this.#parts.backend;
+    const lostSinceMs = this.roll?.lostSinceMs;
+    return [
+      ...(health.state === 'unhealthy' ? [health] : []),
+      ...(lostSinceMs === undefined ? [] : [{ sinceMs: lostSinceMs, reason: 'etcd can not be reached' }]),
+    ].sort((a, b) => a.sinceMs - b.sinceMs);
+  }
+
+  /** Why the service is not ready, in words; empty: it is. A CA or a store that is away becomes one at half of the outage budget: until then nobody lacks anything. */
   get reasons(): readonly string[] {
     const { backend, own } = this.#parts;
     const { health } = backend;
-    const reasons: string[] = [];
-    if (health.state === 'ending' || (health.state === 'unhealthy' && this.outage.state === 'red'))
-      reasons.push(`since ${new Date(health.sinceMs).toISOString()}: ${health.reason}`);
+    const grave = [
+      ...(health.state === 'ending' ? [health] : []),
+      ...(this.outage.state === 'red' ? this.#failures : []),
+    ];
+    const reasons = grave.map(({ sinceMs, reason }) => `since ${new Date(sinceMs).toISOString()}: ${reason}`);
     if (own.current === undefined) reasons.push('the own SVID has run out');
     return reasons;
   }
