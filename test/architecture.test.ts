@@ -177,6 +177,13 @@ describe('architecture', () => {
     );
   });
 
+  test('settings of V8 change once, when an edge proxy is loaded: V8 refuses cached code that was made under others', () => {
+    assert.deepEqual(
+      productionFiles.filter((file) => readFileSync(join(root, file), 'utf8').includes('setFlagsFromString')),
+      ['edge-proxy/memory.ts'],
+    );
+  });
+
   test('no drawers: utils, helpers, common, types', () => {
     assert.deepEqual(
       allFiles.filter((file) => /(^|[/-])(utils?|helpers?|common|types|misc)(\.|\/|-)/.test(file)),
