@@ -28,6 +28,20 @@ for (const [path, match, rewrite, expected] of cases) {
   });
 }
 
+test('encoded slashes: what is left of the path keeps them, and none comes to stand in front or beside dots', () => {
+  const keeping = { escapedSlashes: 'KEEP_UNCHANGED', underscores: 'REJECT_REQUEST' } as const;
+  for (const [path, rewrite, expected] of [
+    ['/v1/a%2Fb', '/', '/a%2Fb'],
+    ['/v1/a%2Fb', '/x/', '/x/a%2Fb'],
+    ['/v1/%2Fb', '/', undefined],
+    ['/v1/%2Fb', '/x/..', undefined],
+    ['/v1/%2Fb', '/x', '/x%2Fb'],
+  ] as const) {
+    const target = rewritePrefix(path, '', { pathPrefix: '/v1/' }, rewrite, keeping);
+    assert.equal(target.ok ? target.path : undefined, expected, `${path} to ${rewrite}`);
+  }
+});
+
 test('what comes out is canonical', () => {
   const segment = fc.constantFrom('a', '.', '..', '', '%61', 'b;c', '%2F', 'x.');
   const path = fc.array(segment, { maxLength: 6 }).map((parts) => `/${parts.join('/')}`);

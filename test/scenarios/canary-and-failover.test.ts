@@ -89,6 +89,7 @@ test('odd requests pass as soon as the service lets them, and no longer than tha
   await entry('service-defaults', { Protocol: 'http', ...words('KEEP_UNCHANGED') });
   await waitFor('the slash to pass', async () => (await call('/repos/a%2Fb')).status === 200, 5_000);
   assert.ok(all.some(({ seen }) => seen.some(({ path }) => path === '/repos/a%2Fb')));
+  assert.match(await (await fetch(`${web.admin}/status`)).text(), /"escapedSlashes":"KEEP_UNCHANGED"/);
   await mesh.must('PUT', '/v1/config', { Kind: 'mesh', ...words('UNESCAPE_AND_REDIRECT') });
   await entry('service-defaults', { Protocol: 'http' });
   await waitFor('the redirect', async () => (await call('/repos/a%2Fb')).status === 307, 5_000);
