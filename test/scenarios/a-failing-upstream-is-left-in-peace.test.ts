@@ -217,3 +217,20 @@ test('calls beyond the bulkhead are refused at once; those within are not distur
   for (const outgoing of waiting) outgoing.end('well\n');
   assert.ok((await Promise.all(within)).every((answer) => answer.status === 200));
 });
+
+test('what web and db say of themselves in service-defaults holds at once: no call of db, a second for each', async () => {
+  const defaults = (Name: string, more: object) =>
+    mesh.must('PUT', '/v1/config', { Kind: 'service-defaults', Name, Protocol: 'http', ...more });
+  const answered = (code: string) => async () => (await call()).text.includes(code);
+  await defaults('web', { UpstreamConfig: { Overrides: [{ Name: 'db', Limits: { MaxConcurrentRequests: 0 } }] } });
+  await waitFor('web to call db no more', answered('SLV-4006'), 5_000);
+  db.clear();
+  await call();
+  assert.equal(db.count, 0);
+  await defaults('web', {});
+  await waitFor('web to call db again', async () => (await call()).status === 200, 5_000);
+  await defaults('db', { RateLimits: { InstanceLevel: { RequestsPerSecond: 1 } } });
+  await waitFor('db to take no more', answered('SLV-4018'), 5_000);
+  await defaults('db', {});
+  await waitFor('db to take all', async () => (await call()).status === 200 && (await call()).status === 200, 5_000);
+});
