@@ -11,6 +11,7 @@ import { planRegistration } from '../registry/register.ts';
 import { registrationSchema, toRegistration } from '../registry/registration.ts';
 import type { Node } from '../state/nodes.ts';
 import type { ServiceInstance } from '../state/services.ts';
+import { centralConfig } from './central-config.ts';
 import { hasNodeMeta, hasTags, warningHeader } from './matching.ts';
 import { refuseUnsupported } from './query-options.ts';
 import { answerList, answerRead } from './read.ts';
@@ -45,15 +46,19 @@ export function catalogRoutes(parts: CatalogParts): Route[] {
     return Object.fromEntries([...names].sort().map(([name, tags]) => [name, [...tags].sort()]));
   };
 
-  const onNode = (c: CatalogRequest, view: (node: Node, services: readonly AgentServiceView[]) => unknown) => {
+  const onNode = (
+    c: CatalogRequest,
+    view: (node: Node, services: readonly AgentServiceView[]) => unknown,
+    { topics, show } = centralConfig(state, new URLSearchParams()),
+  ) => {
     denied(knownOnly(c.var.caller));
     const name = pathName(c, 'node');
     const produce = (passes: Filter) => {
       const node = state.nodes.get(name);
-      const services = state.services.onNode(name).map(agentServiceView);
+      const services = state.services.onNode(name).map(show).map(agentServiceView);
       return { json: node === undefined ? null : view(node, services.filter(passes)) };
     };
-    return answerRead(c, parts, [`node/${name}`], produce, agentServiceFields);
+    return answerRead(c, parts, [`node/${name}`, ...topics], produce, agentServiceFields);
   };
 
   return [
@@ -99,8 +104,9 @@ export function catalogRoutes(parts: CatalogParts): Route[] {
         GET: (c) => {
           denied(knownOnly(c.var.caller));
           const name = pathName(c, 'name');
-          return answerList(c, parts, [`service/${name}`], catalogServiceFields, () =>
-            instances(c, state.services.named(name)),
+          const { topics, show } = centralConfig(state, queryOf(c));
+          return answerList(c, parts, [`service/${name}`, ...topics], catalogServiceFields, () =>
+            instances(c, state.services.named(name).map(show)),
           );
         },
       },
@@ -112,8 +118,9 @@ export function catalogRoutes(parts: CatalogParts): Route[] {
         GET: (c) => {
           denied(knownOnly(c.var.caller));
           const name = pathName(c, 'name');
-          return answerList(c, parts, [`connect/${name}`], catalogServiceFields, () =>
-            instances(c, state.services.inMesh(name)),
+          const { topics, show } = centralConfig(state, queryOf(c));
+          return answerList(c, parts, [`connect/${name}`, ...topics], catalogServiceFields, () =>
+            instances(c, state.services.inMesh(name).map(show)),
           );
         },
       },
@@ -134,10 +141,11 @@ export function catalogRoutes(parts: CatalogParts): Route[] {
       missing: 'Missing node name',
       methods: {
         GET: (c) =>
-          onNode(c, (node, services) => ({
-            Node: nodeView(node, datacenter),
-            Services: services,
-          })),
+          onNode(
+            c,
+            (node, services) => ({ Node: nodeView(node, datacenter), Services: services }),
+            centralConfig(state, queryOf(c)),
+          ),
       },
     },
     {

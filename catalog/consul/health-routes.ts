@@ -4,6 +4,7 @@ import { knownOnly } from '../access/permissions.ts';
 import type { CatalogParts } from '../parts.ts';
 import { aggregate, type CheckStatus, checkStatuses } from '../state/checks.ts';
 import type { ServiceInstance } from '../state/services.ts';
+import { centralConfig } from './central-config.ts';
 import { hasNodeMeta, hasTags } from './matching.ts';
 import { parseFlag } from './query-options.ts';
 import { answerList } from './read.ts';
@@ -42,11 +43,12 @@ export function healthRoutes(parts: CatalogParts): Route[] {
       missing: 'Missing service name',
       methods: {
         GET: (c) =>
-          read(c, 'name', (name, query) =>
-            answerList(c, parts, [`health/${name}`], serviceEntryFields, () =>
-              entries(query, state.services.named(name)),
-            ),
-          ),
+          read(c, 'name', (name, query) => {
+            const { topics, show } = centralConfig(state, query);
+            return answerList(c, parts, [`health/${name}`, ...topics], serviceEntryFields, () =>
+              entries(query, state.services.named(name).map(show)),
+            );
+          }),
       },
     },
     {
@@ -54,11 +56,12 @@ export function healthRoutes(parts: CatalogParts): Route[] {
       missing: 'Missing service name',
       methods: {
         GET: (c) =>
-          read(c, 'name', (name, query) =>
-            answerList(c, parts, [`connect-health/${name}`], serviceEntryFields, () =>
-              entries(query, state.services.inMesh(name)),
-            ),
-          ),
+          read(c, 'name', (name, query) => {
+            const { topics, show } = centralConfig(state, query);
+            return answerList(c, parts, [`connect-health/${name}`, ...topics], serviceEntryFields, () =>
+              entries(query, state.services.inMesh(name).map(show)),
+            );
+          }),
       },
     },
     {
