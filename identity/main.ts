@@ -204,7 +204,7 @@ export async function startIdentity(
   addSignedBundleRoute(app, { trust, own, stopping: stopping.signal });
   addSuccessionRoute(app, succession);
   addOperatorRoutes(app, { operator, tokens, nodes, held, trust, audit });
-  addRevocationRoutes(app, { operator, revocations, nodes, held, trust, issuance, audit });
+  addRevocationRoutes(app, { operator, revocations, nodes, held, trust, issuance, own, audit });
   const idOf = (service: string): SpiffeId => issuance.idOf(service);
   addCrlRoutes(app, new CrlPublication({ backend, nodes, revocations, trust, idOf, clock }));
   addRotationRoutes(app, { operator, driver });

@@ -2,8 +2,11 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { parseSpiffeId } from '#policies/spiffe-id.ts';
+import { readCertificate } from '#policies/svid-leaf.ts';
 import { createLogger } from '#runtime/logging.ts';
+import { certificatesOfPem } from '#runtime/svid/pem.ts';
 import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
+import { waitFor } from '#test/wait-for.ts';
 import { type Answer, RunningService } from '../testing/running-service.ts';
 import { Revocations } from './revocations.ts';
 
@@ -66,6 +69,24 @@ describe('revocations over the API', () => {
   for (const [what, body, status] of refused) {
     test(`${what} is not revoked: ${status}`, async () => assert.equal(codeOf(await revoke(body)), status));
   }
+
+  test('the CA that signs now is not revoked, but that before it is', async () => {
+    const signer = async (): Promise<string> => {
+      const { issued } = await service.svid(await service.node('web'), 'web');
+      return readCertificate(certificatesOfPem(issued.chain)[1] ?? assert.fail()).serialHex;
+    };
+    const first = await signer();
+    assert.equal(codeOf(await revoke({ serial: first.toUpperCase() })), '403 SLV-2002');
+    await service.operate('/v1/identity/rotation/taint', { method: 'POST', body: {} });
+    await waitFor(
+      'the next CA to sign for the service itself, too',
+      async () => (await revoke({ serial: first })).status === 200,
+      10_000,
+    );
+    assert.notEqual(await signer(), first);
+    const { body } = await service.ask('/v1/identity/bundle/signed');
+    assert.ok(await service.trust?.acceptSigned(String(body['jws'])), 'what it signs is believed');
+  });
 
   test('are for operators only', async () => {
     assert.equal(codeOf(await service.ask('/v1/identity/revocations')), '401 SLV-2001');

@@ -1,8 +1,11 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { parseSpiffeId, pathOf, trustDomainOf } from '#policies/spiffe-id.ts';
+import { readCertificate } from '#policies/svid-leaf.ts';
 import { type RevocationView, revocationSchema, revokeSchema } from '#policies/wire/revocation-api.ts';
 import { identityServiceName } from '#runtime/svid/open-bundle.ts';
+import { certificatesOfPem } from '#runtime/svid/pem.ts';
+import type { Svid, SvidSource } from '#runtime/svid/svid.ts';
 import type { IdentityAudit } from '../audit-events.ts';
 import type { Issuance } from '../issuance.ts';
 import type { NodeRecord, Nodes } from '../nodes.ts';
@@ -22,6 +25,8 @@ export interface RevocationRouteParts {
   readonly held: HeldSvids;
   readonly trust: TrustPublication;
   readonly issuance: Issuance;
+  /** What signs the trust bundle. */
+  readonly own: Pick<SvidSource, 'current'>;
   readonly audit: IdentityAudit;
 }
 
@@ -49,7 +54,7 @@ const deleteRoute = createRoute({
 
 /** `/v1/identity/revocations`, for operators only. */
 export function addRevocationRoutes(app: IdentityApp, parts: RevocationRouteParts): void {
-  const { operator, revocations, nodes, held, trust, issuance, audit } = parts;
+  const { operator, revocations, nodes, held, trust, issuance, own, audit } = parts;
   operatorsOnly(app, operator, [path]);
 
   app.openapi(listRoute, async (c) => {
@@ -81,6 +86,7 @@ export function addRevocationRoutes(app: IdentityApp, parts: RevocationRoutePart
     }
     if ('spiffeId' in asked) return viewOf(await revocations.add(ofId(asked.spiffeId), asked.reason));
     const { serial } = asked;
+    requireNotInUse(serial, own.current);
     const live = (await nodes.ofSerial(serial))?.node.live.find((svid) => svid.serial === serial);
     return viewOf(await revocations.add({ kind: 'serial', serial, notAfterMs: live?.notAfterMs }, asked.reason));
   }
@@ -99,6 +105,17 @@ export function addRevocationRoutes(app: IdentityApp, parts: RevocationRoutePart
       throw new MeshError('SLV-2002', 'The identity service can not revoke itself; rotate the root instead.');
     return { kind: 'spiffe-id', spiffeId } as const;
   }
+}
+
+/** Whoever took that bundle would believe nothing more: not the next bundle either, which could take it back. @throws MeshError SLV-2002 */
+function requireNotInUse(serial: string, own: Svid | undefined): void {
+  if (own === undefined) return;
+  const [, ...signers] = certificatesOfPem(own.chainPem);
+  if (!signers.some((der) => readCertificate(der).serialHex === serial)) return;
+  throw new MeshError(
+    'SLV-2002',
+    `${serial} is the CA that signs now: everything under it would be refused, the identity service too. Replace it first: \`selvedge identity taint\`, and with Vault another issuer.`,
+  );
 }
 
 function viewOf(record: RevocationRecord): RevocationView {
