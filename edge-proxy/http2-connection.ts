@@ -3,11 +3,9 @@ import type { ByteStream } from './byte-stream.ts';
 import { endWithFarewell } from './farewell.ts';
 import type { Drainable, ServingContext } from './server-stream.ts';
 import { Http2Connection } from './tunnel/connection.ts';
+import { everySecond } from './tunnel/ticker.ts';
 import { defaultTunnelLimits, type TunnelLimits, type TunnelRequest } from './tunnel/tunnel.ts';
 import type { InboundTunnelStream } from './tunnel/tunnel-stream.ts';
-
-/** How often time-outs are looked at, ms. */
-const tickMs = 1_000;
 
 /** Bounds of a connection that carries requests and nothing else: an application's own, or one within a tunnel. */
 export const requestConnectionLimits: TunnelLimits = {
@@ -38,15 +36,14 @@ export class Http2ServerConnection implements Drainable {
   readonly #handlers: Http2ConnectionHandlers;
   readonly #connection: Http2Connection;
   #closed = false;
-  readonly #ticker: NodeJS.Timeout;
+  #stopTicking = (): void => {};
 
   constructor(stream: ByteStream, context: ServingContext, handlers: Http2ConnectionHandlers) {
     this.#stream = stream;
     this.#context = context;
     this.#handlers = handlers;
     this.#connection = this.#bind();
-    this.#ticker = setInterval(() => this.#connection.checkTimers(), tickMs);
-    this.#ticker.unref();
+    this.#stopTicking = everySecond(() => this.#connection.checkTimers());
     context.serving.add(this);
     stream.handlers = {
       onData: (chunk) => this.#connection.receive(chunk),
@@ -81,7 +78,7 @@ export class Http2ServerConnection implements Drainable {
         onStream: (opened, request) => this.#handlers.onRequest(opened, request),
         onClose: (reason) => {
           this.#closed = true;
-          clearInterval(this.#ticker);
+          this.#stopTicking();
           this.#context.serving.delete(this);
           endWithFarewell(stream, this.#context.sweep);
           this.#handlers.onClosed(reason);

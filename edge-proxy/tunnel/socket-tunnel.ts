@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { MeshError } from '#policies/errors/mesh-error.ts';
 import { Http2Connection, type Http2ConnectionOptions } from './connection.ts';
+import { everySecond } from './ticker.ts';
 import {
   type AcceptingHandlers,
   defaultTunnelLimits,
@@ -14,8 +15,6 @@ import {
 const socketHighWaterMark = 262_144;
 /** How long a closed tunnel's last bytes may take, ms. */
 const lingerMs = 2_000;
-/** How often time-outs are looked at, ms. */
-const tickMs = 1_000;
 
 export interface TunnelOptions {
   /** Connected, and where it is a TLSSocket: its peer verified, ALPN `h2` agreed. Nothing has been read from it. The tunnel owns it from here on. */
@@ -60,14 +59,13 @@ function bind(
     handlers: {
       ...handlers,
       onClose(reason: MeshError | undefined) {
-        clearInterval(ticker);
+        stopTicking();
         finish(socket);
         handlers.onClose(reason);
       },
     },
   });
-  const ticker = setInterval(() => connection.checkTimers(), tickMs);
-  ticker.unref();
+  const stopTicking = everySecond(() => connection.checkTimers());
   let cause: Error | undefined;
   if ('setNoDelay' in socket && typeof socket.setNoDelay === 'function') socket.setNoDelay(true);
   socket.on('data', (chunk: Buffer) => connection.receive(chunk));
