@@ -53,7 +53,7 @@ export interface HotHistogram<L extends string> {
   cell(labels: Readonly<Record<L, string>>): HistogramCell;
 }
 
-/** Metrics with Node's own of the process (prefix `selvedge_`), which begin when somebody first reads: until then prom-client, 5 MB, is not loaded. */
+/** Metrics with Node's own of the process (prefix `selvedge_`), which begin when somebody first reads: until then prom-client, 6 MB with what a reading takes, is not loaded. */
 export function createMetrics(): Metrics {
   const metrics: SourceMetric[] = [];
   const add = <T extends SourceMetric>(metric: T): T => {

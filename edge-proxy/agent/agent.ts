@@ -22,7 +22,7 @@ import { systemTimers } from './timers.ts';
 
 /** The local agent: services and checks of this host, shown over Consul's /v1/agent and kept in the catalog. */
 export interface Agent {
-  /** /v1/agent/* of Consul. Loaded when asked for: most proxies serve it nowhere, and with Hono it is 10 MB. */
+  /** /v1/agent/* of Consul. Loaded when asked for: most proxies serve it nowhere, and with Hono it is 8 MB. */
   app(): Promise<Hono<{ Bindings: PeerEnv }>>;
   /**
    * What PUT /v1/agent/service/register does (checks that are not named go), for what the process says again at every start: it is not kept. Throws ConsulError when the definition does not
