@@ -79,6 +79,7 @@ export class ForcedBreakers {
         `The proxy of ${this.#service} hands over to its successor, which would not know.`,
       );
     const own = key(upstream, endpoint);
+    const before = this.#held.get(own);
     if (endpoint === undefined) {
       for (const [other, held] of this.#held) if (held.upstream === upstream) this.#held.delete(other);
     }
@@ -86,7 +87,9 @@ export class ForcedBreakers {
     else {
       if (!this.#held.has(own) && this.#held.size >= maxHeld)
         throw new MeshError('SLV-1009', `${maxHeld} breakers are forced; reset some, or force their whole upstream.`);
-      this.#held.set(own, { upstream, endpoint, state, sinceMs: this.#process.clock() });
+      // Said once more it is as old as before.
+      const sinceMs = before?.state === state ? before.sinceMs : this.#process.clock();
+      this.#held.set(own, { upstream, endpoint, state, sinceMs });
     }
     return this.#save();
   }
