@@ -6,6 +6,7 @@ import { mutated, requests, requestText } from '#edge-proxy/http1/generated-requ
 import { cut, recordRequests } from '#edge-proxy/http1/recorder.ts';
 import { dialTlsPeer, type RawPeer } from '../raw-client.ts';
 import { Mesh } from '../sidecars.ts';
+import { type Http2Request, http2Conversations, http2Reading, sayInHttp2 } from './http2-requests.ts';
 import { ReaderConnection } from './reader-connection.ts';
 import { startReaders } from './readers.ts';
 import { forwardedReading, type Reading } from './reading.ts';
@@ -31,11 +32,16 @@ export interface Tally {
   refusals: Readonly<Record<string, number>>;
 }
 
+/** Where a caller comes in. */
+type Way = 'both proxies' | 'inbound port';
+
 /** Our two proxies with all readers behind them. */
 export interface Differential {
   readonly tally: Tally;
   /** Says this on a connection of its own, in pieces, to the proxy of `web` or, as a hostile client with an SVID, to that of `db`. @throws Error when what is behind reads otherwise than we did */
-  compare(conversation: string, cuts: readonly number[], way: 'both proxies' | 'inbound port'): Promise<void>;
+  compare(conversation: string, cuts: readonly number[], way: Way): Promise<void>;
+  /** The same in HTTP/2, which one of the proxies translates. */
+  compareHttp2(requests: readonly Http2Request[], way: Way): Promise<void>;
   /** What those behind that resolve a path make of this one, asked without us between. */
   pathsRead(path: string): Promise<readonly string[]>;
   end(): Promise<void>;
@@ -50,6 +56,19 @@ export async function startDifferential(): Promise<Differential> {
   await mesh.start();
   const direct = behind.readers.map((reader) => new ReaderConnection(reader));
   const tally: Tally = { conversations: 0, read: 0, forwarded: 0, refusals: {} };
+  /** Requests that were reset while they were on their way: the application may hear of them behind the conversation. */
+  let late: readonly Reading[] = [];
+  const judge = (read: readonly (Reading | undefined)[]): readonly Reading[] => {
+    const { forwarded, refusals } = tap.take();
+    const left = inOrderOf([...late, ...read.filter((reading) => reading !== undefined)], forwarded);
+    late = [];
+    tally.conversations += 1;
+    tally.read += read.length;
+    tally.forwarded += forwarded.length;
+    tally.refusals = Object.fromEntries(refusals);
+    mesh.log.length = 0; // of long runs it would be all memory
+    return left;
+  };
   return {
     tally,
     async compare(conversation, cuts, way) {
@@ -57,15 +76,15 @@ export async function startDifferential(): Promise<Differential> {
       const { db, webSvid } = mesh;
       const peer = way === 'both proxies' ? mesh.dial() : (await dialTlsPeer(db.inboundPort, webSvid.current)).peer;
       await say(peer, pieces);
-      const { forwarded, refusals } = tap.take();
       const { messages } = recordRequests(pieces, true);
-      const due = messages.map(forwardedReading).filter((reading) => reading !== undefined);
-      inOrderOf(due, forwarded);
-      tally.conversations += 1;
-      tally.read += messages.length;
-      tally.forwarded += forwarded.length;
-      tally.refusals = Object.fromEntries(refusals);
-      mesh.log.length = 0; // of long runs it would be all memory
+      judge(messages.map(forwardedReading));
+    },
+    async compareHttp2(requests, way) {
+      const { db, webSvid } = mesh;
+      const h2 = { ALPNProtocols: ['h2'] };
+      const peer = way === 'both proxies' ? mesh.dial() : (await dialTlsPeer(db.inboundPort, webSvid.current, h2)).peer;
+      await sayInHttp2(peer.socket, requests);
+      late = judge(requests.map(http2Reading));
     },
     async pathsRead(path) {
       const answers = await Promise.all(
@@ -106,8 +125,8 @@ async function say({ socket }: RawPeer, pieces: readonly Buffer[]): Promise<void
   }
 }
 
-/** Requests may be refused, none may change, come twice or come from nowhere. */
-function inOrderOf(due: readonly Reading[], forwarded: readonly Reading[]): void {
+/** Requests may be refused, none may change, come twice or come from nowhere. @returns those behind the last that came */
+function inOrderOf(due: readonly Reading[], forwarded: readonly Reading[]): readonly Reading[] {
   const left = due.map((reading) => JSON.stringify(reading));
   for (const reading of forwarded) {
     const claims = reading.headers.filter((header) => /^(selvedge-|x-selvedge-|x-forwarded-client-cert:)/.test(header));
@@ -116,6 +135,7 @@ function inOrderOf(due: readonly Reading[], forwarded: readonly Reading[]): void
     if (at < 0) throw new Error(`forwarded, but not asked: ${JSON.stringify(reading)}\nasked: ${left.join('\n')}`);
     left.splice(0, at + 1);
   }
+  return due.slice(due.length - left.length);
 }
 
 /** Compares conversations until the time is over. @throws Error with the smallest one that is read differently, and the seed */
@@ -133,7 +153,12 @@ export async function compareFor(
   const property = fc.asyncProperty(conversations, places, ways, (conversation, cuts, way) =>
     differential.compare(conversation, cuts, way),
   );
+  const inHttp2 = fc.asyncProperty(http2Conversations, ways, (requests, way) =>
+    differential.compareHttp2(requests, way),
+  );
   // In batches: a run that is interrupted would go on behind our back.
-  for (let round = 0; performance.now() < untilMs; round++)
-    await fc.assert(property, { seed: seed + round, numRuns: 50 });
+  for (let round = 0; performance.now() < untilMs; round++) {
+    await fc.assert(property, { seed: seed + round, numRuns: 40 });
+    await fc.assert(inHttp2, { seed: seed + round, numRuns: 20 });
+  }
 }
