@@ -15,10 +15,10 @@ const h2spec = await findH2spec();
 const missing = h2spec.path === undefined ? h2spec.reason : false;
 const skip = process.env['CI'] === 'true' ? false : missing;
 
-/** Runs every case against a port, strictly. @returns the summary */
-async function run(port: number | string): Promise<string> {
+/** Runs every case, or those of some sections, against a port, strictly. @returns the summary */
+async function run(port: number | string, sections: readonly string[] = []): Promise<string> {
   assert.ok(h2spec.path !== undefined, String(missing));
-  const options = ['-h', '127.0.0.1', '-p', String(port), '--strict', '-o', '2'];
+  const options = [...sections, '-h', '127.0.0.1', '-p', String(port), '--strict', '-o', '2'];
   try {
     return (await promisify(execFile)(h2spec.path, options, { timeout: 120_000 })).stdout;
   } catch (error) {
@@ -69,30 +69,27 @@ test('h2spec: before an application of HTTP/1.1, and at the port for all service
   const mesh = await startMesh(t, { applications: [application], httpProxy: true });
   const port = mesh.web.httpProxyPort ?? 0;
   assert.equal((await mesh.ask('GET / HTTP/1.1\r\nHost: db\r\nConnection: close\r\n\r\n', port)).status, 200);
-  const [outbound, inbound] = await Promise.all([run(port), run(await shim(mesh))]);
+  const [outbound, inbound] = await Promise.all([run(port, ofNoService), run(await shim(mesh))]);
   assert.deepEqual(failed(inbound), []);
   assert.match(inbound, all);
-  const unexplained = failed(outbound).filter((name) => !refusedAtOnce.includes(name));
-  assert.deepEqual(unexplained, [otherPreface]);
-  assert.match(outbound, /14\d tests/);
+  assert.deepEqual(failed(outbound), [otherPreface]);
+  assert.match(outbound, /1[12]\d tests, 1[12]\d passed, 0 skipped, 1 failed/);
 });
 
 /** Who does not begin with the preface speaks another protocol, and is told so in text before the connection ends: h2spec wants silence (RFC 9113 3.4). */
 const otherPreface = 'Sends invalid connection preface';
 
 /**
- * What h2spec asks at the port for all services names none of them, so that it is refused before its second frame comes: these cases want a stream that is still
- * open then. What comes on one that is not any more is passed over (RFC 9113 5.1, `closed`).
+ * What h2spec asks at the port for all services names none of them, so that it is refused before its second frame comes. The cases that want a stream that is still
+ * open then stand in 5.1, 6.9, 8.1, 8.1.2.1 and 8.1.2.6, and each would wait for an error: what comes on a closed stream is passed over (RFC 9113 5.1).
  */
-const refusedAtOnce = [
-  'closed: Sends a DATA frame after sending RST_STREAM frame',
-  'closed: Sends a HEADERS frame after sending RST_STREAM frame',
-  'Sends a WINDOW_UPDATE frame with a flow control window increment of 0 on a stream',
-  'Sends multiple WINDOW_UPDATE frames increasing the flow control window to above 2^31-1 on a stream',
-  'Sends a second HEADERS frame without the END_STREAM flag',
-  'Sends a HEADERS frame that contains a pseudo-header field as trailers',
-  'Sends a HEADERS frame with the "content-length" header field which does not equal the DATA frame payload length',
-  'Sends a HEADERS frame with the "content-length" header field which does not equal the sum of the multiple DATA frames payload length',
+const ofNoService = [
+  'generic',
+  'hpack',
+  ...['3.5', '4.1', '4.2', '4.3', '5.1.1', '5.1.2', '5.3.1', '5.4.1', '5.5'].map((section) => `http2/${section}`),
+  ...['6.1', '6.2', '6.3', '6.4', '6.5', '6.7', '6.8', '6.10', '7', '8.1.2.2', '8.1.2.3', '8.2'].map(
+    (section) => `http2/${section}`,
+  ),
 ];
 
 /** h2spec can show no client certificate: somebody who is allowed in passes its bytes on. @returns where */
