@@ -169,7 +169,7 @@ describe('what the documents name', () => {
       ...names.map((name) => `--${flagName(name)}`),
       '--help',
       // Of V8, as bin/selvedge sets it or was tried with.
-      ...['--maglev-filter', '--turbo-filter', '--v8-pool-size', '--no-sparkplug'],
+      ...['--maglev-filter', '--turbo-filter', '--v8-pool-size', '--no-sparkplug', '--initial-old-space-size'],
       // Of the npm scripts, and of commands of others.
       ...['--vault', '--keep', '--json', '--rounds', '--seconds', '--case', '--subject', '--concurrency'],
     ]);

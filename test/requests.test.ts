@@ -63,11 +63,6 @@ const refused: readonly (readonly [name: string, status: number, bytes: string])
   ['another version', 505, `GET / HTTP/1.2\r\n${host}\r\n`],
   ['CONNECT', 501, `CONNECT db:80 HTTP/1.1\r\n${host}\r\n`],
   ['TRACE', 501, `TRACE / HTTP/1.1\r\n${host}\r\n`],
-  [
-    'an upgrade to h2c',
-    400,
-    `GET / HTTP/1.1\r\n${host}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n`,
-  ],
   ['another expectation', 417, `GET / HTTP/1.1\r\n${host}Expect: miracles\r\n\r\n`],
   ['too long a target', 414, `GET /${'a'.repeat(9_000)} HTTP/1.1\r\n${host}\r\n`],
   ['too long a head', 431, `GET / HTTP/1.1\r\n${host}A: ${'b'.repeat(40_000)}\r\n\r\n`],
@@ -184,6 +179,20 @@ for (const way of ['through both proxies', 'straight at the inbound one'] as con
         assert.equal(received().split('\r\n')[0], `GET ${line} HTTP/1.1`);
       });
     }
+
+    test('an upgrade to h2c is declined: the request is one of HTTP/1.1', async () => {
+      const offer = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n';
+      const client = (await open()).send(
+        `POST /h2c HTTP/1.1\r\n${host}${offer}Content-Length: 2\r\n\r\nabGET /next HTTP/1.1\r\n${host}Connection: close\r\n\r\n`,
+      );
+      await client.untilEnded();
+      client.end();
+      assert.equal(client.text.match(/HTTP\/1\.1 200/g)?.length, 2, client.text);
+      const came = received();
+      assert.match(came, /^POST \/h2c HTTP\/1\.1\r\n/);
+      assert.match(came, /GET \/next HTTP\/1\.1\r\n/);
+      assert.doesNotMatch(came, /upgrade|http2-settings/i);
+    });
 
     test('claims of identity are dropped, whatever their case, and ours are there once', async () => {
       const claims = [

@@ -38,7 +38,7 @@ export interface RequestHead {
   readonly keepAlive: boolean;
   /** The caller waits for `100 Continue`: answer it ourselves (`continueResponse`). */
   readonly expectContinue: boolean;
-  /** The Upgrade header where Connection asks for it: never h2c, never with a body. */
+  /** The Upgrade header where Connection asks for it, without h2c; never with a body. */
   readonly upgrade: string | undefined;
   /** Headers that Connection names, lower case: not to be forwarded. */
   readonly connectionOptions: readonly string[];

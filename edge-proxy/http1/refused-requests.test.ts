@@ -204,8 +204,6 @@ const refused: readonly (readonly [name: string, text: string, status: number, c
   ].map(
     (options) => [`Connection: ${options.slice(0, 24)}`, get(`Connection: ${options}\r\n`), 400, 'SLV-4201'] as const,
   ),
-  ['h2c', get('Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n'), 400, 'SLV-4209'],
-  ['h2c in a list', get('Upgrade: websocket, H2C\r\n'), 400, 'SLV-4209'],
   ['two Upgrades', get('Upgrade: a\r\nUpgrade: b\r\n'), 400, 'SLV-4209'],
   [
     'an upgrade with a body',

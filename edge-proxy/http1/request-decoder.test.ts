@@ -83,6 +83,15 @@ describe('RequestDecoder takes', () => {
     const websocket = only(get('Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n')).head;
     assert.equal(websocket.upgrade, 'websocket');
     assert.equal(only(get('Upgrade: websocket\r\n')).head.upgrade, undefined);
+    // h2c is declined: as Java's client offers it, in a list, in any case, and with a body.
+    const offered = (upgrade: string) =>
+      only(get(`Connection: upgrade, http2-settings\r\nUpgrade: ${upgrade}\r\n`)).head.upgrade;
+    for (const h2c of ['h2c', 'H2C', ' h2c ,h2c']) assert.equal(offered(h2c), undefined);
+    for (const list of ['websocket, h2c', 'h2c, websocket', ' H2c,websocket,\th2c'])
+      assert.equal(offered(list), 'websocket');
+    assert.equal(offered('h2c2'), 'h2c2');
+    const withBody = 'POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 1\r\n\r\na';
+    assert.equal(only(withBody).head.upgrade, undefined);
     assert.equal(only(post('Expect: 100-Continue\r\nContent-Length: 1\r\n', 'a')).head.expectContinue, true);
     assert.equal(only('POST / HTTP/1.0\r\nExpect: x\r\nContent-Length: 0\r\n\r\n').head.expectContinue, false);
   });

@@ -35,8 +35,8 @@ export function readRequestHead(
   if (typeof host === 'object') return host;
   const framing = framingOf(block);
   if (method === 'CONNECT' && framing.kind !== 'none') return bodyWithConnect;
-  const upgrade = minorVersion === 1 && block.upgradeListed ? block.upgrade : undefined;
-  const connectionFault = refuseUpgrade(block, upgrade, framing) ?? refuseExpect(block, minorVersion);
+  const upgrade = minorVersion === 1 && block.upgradeListed ? upgradeBesideH2c(block.upgrade) : undefined;
+  const connectionFault = refuseUpgrade(upgrade, framing) ?? refuseExpect(block, minorVersion);
   if (connectionFault !== undefined) return connectionFault;
   return {
     method,
@@ -112,9 +112,17 @@ function authorityEnd(target: string): number {
   return target.length;
 }
 
-function refuseUpgrade(block: HeaderBlock, upgrade: string | undefined, framing: Framing): Fault | undefined {
-  if (block.upgrade === undefined) return undefined;
-  for (const protocol of block.upgrade.split(',')) if (/^[ \t]*h2c[ \t]*$/i.test(protocol)) return h2cUpgrade;
+/**
+ * An upgrade to h2c is declined, as a server may (RFC 9110 7.8): Java's client offers it with every first request. It is not forwarded: bytes behind a 101 are
+ * read by nobody, so requests in them would be judged by nobody.
+ */
+function upgradeBesideH2c(upgrade: string | undefined): string | undefined {
+  if (upgrade === undefined || !/h2c/i.test(upgrade)) return upgrade;
+  const others = upgrade.split(',').filter((protocol) => !/^[ \t]*h2c[ \t]*$/i.test(protocol));
+  return others.length === 0 ? undefined : others.join(',').trim();
+}
+
+function refuseUpgrade(upgrade: string | undefined, framing: Framing): Fault | undefined {
   const hasBody = framing.kind === 'chunked' || (framing.kind === 'length' && framing.bytes > 0);
   return upgrade !== undefined && hasBody ? upgradeWithBody : undefined;
 }
@@ -141,6 +149,5 @@ const badConnectTarget = line('the target of CONNECT is not host:port');
 const bodyWithConnect: Fault = { kind: 'framing', reason: 'a body with CONNECT' };
 const badHost: Fault = { kind: 'host', reason: 'not a host name or address with an optional port' };
 const otherHost: Fault = { kind: 'host', reason: 'Host and the target name different hosts' };
-const h2cUpgrade: Fault = { kind: 'upgrade', reason: 'an upgrade to h2c' };
 const upgradeWithBody: Fault = { kind: 'upgrade', reason: 'an upgrade asked for with a request body' };
 const otherExpectation: Fault = { kind: 'expect', reason: 'an expectation other than 100-continue' };

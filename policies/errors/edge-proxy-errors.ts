@@ -154,7 +154,7 @@ export const edgeProxyErrors = {
   'SLV-4209': {
     status: 400,
     title: 'Upgrade refused',
-    fix: 'Speak HTTP/2 directly instead of upgrading to h2c; ask for an upgrade without a request body.',
+    fix: 'Ask for an upgrade once, and without a request body.',
   },
   'SLV-4210': { status: 417, title: 'Expectation not supported', fix: 'Only `Expect: 100-continue` is understood.' },
   'SLV-4211': {
