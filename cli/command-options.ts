@@ -346,7 +346,7 @@ export const edgeProxyOptions = {
     parse: integer(1, 1_000_000),
     placeholder: 'count',
     default: '10000',
-    description: 'inbound connections at once',
+    description: 'inbound connections at once; a quarter of them from one address',
   },
   logLevel,
   config,

@@ -13,12 +13,12 @@ import { serveHttpVersion } from '../http-beginning.ts';
 import { HttpServerStream } from '../http-server-stream.ts';
 import { Http2ServerConnection } from '../http2-connection.ts';
 import { Http2ServerStream } from '../http2-server-stream.ts';
-import { listenAt } from '../listen-at.ts';
 import { acceptTunnel } from '../tunnel/socket-tunnel.ts';
 import type { Tunnel, TunnelRequest } from '../tunnel/tunnel.ts';
 import type { InboundTunnelStream } from '../tunnel/tunnel-stream.ts';
 import { wireOf } from '../wire-protocol.ts';
 import { Caller } from './caller.ts';
+import { Door } from './door.ts';
 import { InboundHttpStream } from './http-stream.ts';
 import type { InboundContext } from './inbound-context.ts';
 import { denialFields, notReachedFields, recordDenial, serveTcp } from './tcp-stream.ts';
@@ -31,6 +31,8 @@ const lettingGoMs = 1_000;
  * of Envoy), anything else a plain mTLS client, served as the service's protocol.
  */
 export class InboundListener {
+  readonly #door: Door;
+  /** Shakes hands with whom the door lets in; it does not listen itself. */
   readonly #server: Server;
   readonly #context: InboundContext;
   readonly #process: ProcessContext;
@@ -61,10 +63,13 @@ export class InboundListener {
     this.#server = createServer({
       ...serverTlsOptions(current),
       ALPNCallback: ({ protocols }) => this.#alpn(protocols),
-      noDelay: true,
       allowHalfOpen: true,
     });
-    this.#server.maxConnections = options.maxConnections;
+    this.#door = new Door({
+      maxConnections: options.maxConnections,
+      begin: (socket) => this.#server.emit('connection', socket),
+      process,
+    });
     this.#server.on('connection', (socket: Socket) => {
       const key = peerOf(socket);
       this.#handshaking.set(key, socket);
@@ -89,7 +94,7 @@ export class InboundListener {
 
   /** @returns the bound port. Throws SLV-1004 when the address can't be had. */
   listen(address: SocketAddress): Promise<number> {
-    return listenAt(this.#server, address, this.#process);
+    return this.#door.listen(address);
   }
 
   /** Tunnels open now, for the admin API. */
@@ -103,7 +108,7 @@ export class InboundListener {
    * @param idleMs how long the idle streams of those who don't let go may have a next request, which ends them in order
    */
   drain(idleMs = lettingGoMs): void {
-    this.#server.close();
+    this.#door.close();
     for (const tunnel of this.#tunnels) tunnel.goAway();
     // Peers of ours let go of idle streams themselves once told. Were we to end those at once, a request that is on its way on one would be lost.
     clearTimeout(this.#lettingGo);
@@ -121,7 +126,8 @@ export class InboundListener {
     this.#stopRotation();
     this.#peers.close();
     clearTimeout(this.#lettingGo);
-    this.#server.close();
+    this.#door.close();
+    this.#door.clear();
     for (const tunnel of [...this.#tunnels]) tunnel.close();
     for (const socket of [...this.#plain, ...this.#handshaking.values()]) socket.destroy();
   }

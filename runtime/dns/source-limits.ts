@@ -1,5 +1,5 @@
 import { plainAddress } from '../socket-address.ts';
-import { hexOf, parseIpBytes } from './ip-bytes.ts';
+import { sourceNetwork } from '../source-network.ts';
 
 /** How many queries a second one source may send over UDP before it is sent to TCP, where nobody can speak in another's name. */
 const maxPerSecond = 2_000;
@@ -27,19 +27,12 @@ export class SourceLimits {
       this.#second = second;
       this.#counts.clear();
     }
-    const network = networkOf(address);
+    const network = sourceNetwork(address);
     const source = this.#counts.size >= maxSources && !this.#counts.has(network) ? 'others' : network;
     const count = (this.#counts.get(source) ?? 0) + 1;
     this.#counts.set(source, count);
     return count <= this.#max;
   }
-}
-
-/** An IPv6 host has a /64 of addresses. Read as bytes: of a text that leaves out zeros, the first groups are not the network. */
-function networkOf(address: string): string {
-  const plain = plainAddress(address);
-  const bytes = parseIpBytes(plain.replace(/%.*$/, ''));
-  return bytes?.length === 16 ? hexOf(bytes.subarray(0, 8)) : plain;
 }
 
 /** True for 127.0.0.0/8 and ::1, also as a socket of both families shows them. */
