@@ -1,4 +1,4 @@
-import { HeaderBlock } from './header-block.ts';
+import { HeaderBlock, type HeaderBlockSink } from './header-block.ts';
 import {
   connectionPreface,
   errorCode,
@@ -14,7 +14,7 @@ import {
  * What a FrameReader tells: frames that are well-formed by themselves. Buffers are valid only during the call, except those of `data`. Each may throw
  * Http2ConnectionError.
  */
-export interface FrameSink {
+export interface FrameSink extends HeaderBlockSink {
   /**
    * A DATA frame or, where it arrives in parts, the part that is here: octets `start` to before `end` of `chunk`.
    *
@@ -22,15 +22,6 @@ export interface FrameSink {
    * @param endStream only with the last part
    */
   data(streamId: number, chunk: Buffer, start: number, end: number, flowBytes: number, endStream: boolean): void;
-  /** HEADERS with all its CONTINUATION: octets `start` to before `end` of `chunk`. */
-  headers(
-    streamId: number,
-    chunk: Buffer,
-    start: number,
-    end: number,
-    endStream: boolean,
-    dependsOnItself: boolean,
-  ): void;
   rstStream(streamId: number, code: number): void;
   settings(entries: Buffer): void;
   settingsAck(): void;

@@ -5,8 +5,9 @@ export const maxHeaderBlockSize = 65_536;
 /** Most CONTINUATION frames of one block. */
 const maxContinuations = 32;
 
-/** Who takes a whole block: octets `start` to before `end` of `chunk`. */
+/** Who takes whole blocks. */
 export interface HeaderBlockSink {
+  /** HEADERS with all its CONTINUATION: octets `start` to before `end` of `chunk`. */
   headers(
     streamId: number,
     chunk: Buffer,
