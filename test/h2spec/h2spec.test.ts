@@ -51,8 +51,12 @@ test('h2spec: every case, strict', { skip }, async () => {
 test('h2spec: the listeners of both proxies, with an application behind them', { skip }, async (t) => {
   const application = createHttp2Server().on('stream', (stream: ServerHttp2Stream) => {
     stream.on('error', () => {}); // h2spec breaks off
-    stream.respond({ ':status': 200, 'content-type': 'text/plain' });
-    stream.end('A short body.');
+    // Not before the request is whole: of a stream that we have answered and given back, what h2spec still sends is rightly ignored (RFC 9113 5.1), where it waits for a word.
+    stream.resume().on('end', () => {
+      if (stream.destroyed) return;
+      stream.respond({ ':status': 200, 'content-type': 'text/plain' });
+      stream.end('A short body.');
+    });
   });
   const mesh = await startMesh(t, { applications: [application], protocol: 'http2' });
   const [outbound, inbound] = await Promise.all([run(mesh.port), run(await shim(mesh))]);
