@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, verify } from 'node:crypto';
 import { test } from 'node:test';
-import { sideBySide, signSideBySide, verifySideBySide } from './side-by-side.ts';
+import { sideBySide, signSideBySide, useThreads, verifySideBySide } from './side-by-side.ts';
+
+useThreads(true);
 
 const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const data = Buffer.from('what is signed');
@@ -27,6 +29,13 @@ test('one order is served at once, two are beside one another, and one that fail
     /refused/,
   );
   assert.equal(await waits(() => sideBySide(sign)), false);
+});
+
+test('without threads all is served at once', async () => {
+  useThreads(false);
+  const order = () => sideBySide(() => waits(() => signSideBySide('sha256', data, privateKey)));
+  assert.deepEqual(await Promise.all([order(), order()]), [false, false]);
+  useThreads(true);
 });
 
 test('what is signed verifies, whoever computes it', async () => {

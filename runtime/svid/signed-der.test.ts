@@ -7,7 +7,7 @@ import { derBitString, derNull, derOid, derSequence, derUtf8 } from '#policies/d
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { makeCa } from '#test/mini-ca.ts';
 import { linkOfKnownKey, readCertificateLink } from './certificate-link.ts';
-import { sideBySide } from './side-by-side.ts';
+import { sideBySide, useThreads } from './side-by-side.ts';
 import {
   isAcceptedAlgorithm,
   isAlgorithmOf,
@@ -35,6 +35,8 @@ const accepted: readonly [keyof typeof keys, algorithm: string, digest: string |
   ]),
   ['Ed25519', '1.3.101.112', null],
 ];
+useThreads(true);
+
 /** What each way to compute it says: at once, alone, and beside another order. */
 async function isSigned(statement: SignedDer, key: KeyObject): Promise<boolean> {
   const verdict = isSignedWith(statement, key);
