@@ -3,6 +3,8 @@ import { ownSubject, type Row } from './report.ts';
 /** Layout, in pixels. */
 const width = 760;
 const labelWidth = 190;
+/** Of the value behind the longest bar, with its ratio. */
+const valueWidth = 125;
 const barHeight = 14;
 const barGap = 3;
 const caseGap = 22;
@@ -34,7 +36,7 @@ export function pictureOf(rows: readonly Row[], metrics: readonly string[], capt
     for (const row of bars) {
       const own = row.subject === ownSubject;
       const colour = own ? ownColour : (peerColours[peers++ % peerColours.length] ?? ownColour);
-      const length = Math.max(1, ((width - labelWidth - 90) * row.value) / longest);
+      const length = Math.max(1, ((width - labelWidth - valueWidth) * row.value) / longest);
       parts.push(text(8, y + 11, row.subject));
       parts.push(
         `<rect x="${labelWidth}" y="${y}" width="${length.toFixed(1)}" height="${barHeight}" fill="${colour}"/>`,
