@@ -6,7 +6,7 @@ import type { Metrics } from '#runtime/metrics.ts';
 import { formatSocketAddress } from '#runtime/socket-address.ts';
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import type { AdminRoutes } from './admin-routes.ts';
-import { breakerRoutes } from './breaker-admin.ts';
+import { breakerRoutes, forcedSeconds } from './breaker-admin.ts';
 import type { DecisionLog } from './decisions.ts';
 import type { BreakerSnapshot } from './resilience/breaker.ts';
 import type { Sidecar } from './sidecar.ts';
@@ -62,8 +62,8 @@ function meshListeners({ meshListeners: listeners }: Sidecar): object | null {
   return { listening: listeners.listening, conflicts: listeners.conflicts.slice(0, longestList) };
 }
 
-function forcedSeconds({ forcedSinceMs }: BreakerSnapshot, now: number): number | null {
-  return forcedSinceMs === null ? null : Math.max(0, Math.round((now - forcedSinceMs) / 1_000));
+function secondsForced({ forcedSinceMs }: BreakerSnapshot, now: number): number | null {
+  return forcedSinceMs === null ? null : forcedSeconds(forcedSinceMs, now);
 }
 
 function status(subject: AdminSubject): object {
@@ -117,7 +117,7 @@ function status(subject: AdminSubject): object {
             status: endpoint.status,
             breaker: endpoint.breaker.state,
             /** By an operator, for so long now; null: it is on its own. */
-            breakerForcedSeconds: forcedSeconds(endpoint.breaker.snapshot(), now),
+            breakerForcedSeconds: secondsForced(endpoint.breaker.snapshot(), now),
             tunnels: endpoint.tunnels.size,
             inFlight: endpoint.inFlight,
           })),

@@ -111,8 +111,13 @@ function view({ breaker }: Endpoint, nowMs: number): object {
 function ageOf({ sinceMs }: Pick<ForcedState, 'sinceMs'>, nowMs: number): object {
   return {
     forcedSince: new Date(sinceMs).toISOString(),
-    forcedSeconds: Math.max(0, Math.round((nowMs - sinceMs) / 1_000)),
+    forcedSeconds: forcedSeconds(sinceMs, nowMs),
   };
+}
+
+/** For how long something has been forced; a clock that was set back makes it no less than 0. */
+export function forcedSeconds(sinceMs: number, nowMs: number): number {
+  return Math.max(0, Math.round((nowMs - sinceMs) / 1_000));
 }
 
 /** Why nothing was set: what was asked for, and what there is. */

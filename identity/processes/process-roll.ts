@@ -57,14 +57,13 @@ export class ProcessRoll {
 
   /** Reads it until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    for (let failures = 0; !signal.aborted; ) {
+    for (let isLost = false; !signal.aborted; ) {
       try {
         await this.look();
-        failures = 0;
+        isLost = false;
       } catch (err) {
-        if (failures === 0)
-          this.#context.log.warn({ err }, 'which processes share the store is not known; looking again');
-        failures += 1;
+        if (!isLost) this.#context.log.warn({ err }, 'which processes share the store is not known; looking again');
+        isLost = true;
       }
       await pause(lookEveryMs, signal);
     }

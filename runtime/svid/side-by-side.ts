@@ -1,5 +1,6 @@
 import { type KeyObject, sign, verify } from 'node:crypto';
 import { availableParallelism } from 'node:os';
+import { promisify } from 'node:util';
 
 /*
  * Signatures computed in Node's pool of threads while the event loop goes on: some 5 µs of it for a signature of P-256, where it would stand still for 25 to 65. Who is
@@ -14,6 +15,9 @@ let threads = availableParallelism() > 2;
 export function useThreads(use: boolean): void {
   threads = use;
 }
+
+const verifyInThread = promisify(verify);
+const signInThread = promisify(sign);
 
 /** Takes part in deciding that: from now until `work` has ended there is one order more. */
 export async function sideBySide<T>(work: () => Promise<T>): Promise<T> {
@@ -36,16 +40,10 @@ export async function verifySideBySide(
   key: KeyObject,
   signature: Uint8Array,
 ): Promise<boolean> {
-  if (!threads || orders < 2) return verify(digest, data, key, signature);
-  return new Promise((resolve, reject) => {
-    verify(digest, data, key, signature, (error, verified) => (error === null ? resolve(verified) : reject(error)));
-  });
+  return threads && orders > 1 ? verifyInThread(digest, data, key, signature) : verify(digest, data, key, signature);
 }
 
 /** As `sign` of node:crypto. */
 export async function signSideBySide(digest: string | null, data: Uint8Array, key: KeyObject): Promise<Uint8Array> {
-  if (!threads || orders < 2) return sign(digest, data, key);
-  return new Promise((resolve, reject) => {
-    sign(digest, data, key, (error, signature) => (error === null ? resolve(signature) : reject(error)));
-  });
+  return threads && orders > 1 ? signInThread(digest, data, key) : sign(digest, data, key);
 }
