@@ -125,18 +125,21 @@ describe('identity processes with an embedded CA take over from one another', { 
   });
 
   test('the command shows which of them is in charge and which stands by', async () => {
-    const shown = await runSelvedge(['identity', 'status', '--identity', urlOf(0), '--ca-pin', pin]);
-    assert.equal(shown.code, 0, shown.stderr);
-    const rows = shown.stdout.split('\n').map((line) => line.split(/ {2,}/));
-    assert.deepEqual(
-      rows
+    const shown = async (): Promise<(string | undefined)[][]> => {
+      const { code, stdout, stderr } = await runSelvedge(['identity', 'status', '--identity', urlOf(0), '--ca-pin', pin]);
+      assert.equal(code, 0, stderr);
+      return stdout
+        .split('\n')
+        .map((line) => line.split(/ {2,}/))
         .filter(([process]) => process?.includes(' 127.0.0.1:'))
-        .map(([process, role, , , asked]) => [process?.split(':')[1], role, asked]),
-      [
-        [String(ports[0]), 'lead', 'yes'],
-        [String(ports[1]), 'standby', '-'],
-      ],
-    );
+        .map(([process, role, , , asked]) => [process?.split(':')[1], role, asked]);
+    };
+    // Each process reads the roll once a second: the one that answers may not have seen the newest yet.
+    await waitFor('both in the list', async () => (await shown()).length === 2);
+    assert.deepEqual(await shown(), [
+      [String(ports[0]), 'lead', 'yes'],
+      [String(ports[1]), 'standby', '-'],
+    ]);
   });
 
   test('the active one is paused past its lease: the other takes over; resumed, it signs nothing and stands by', async () => {
