@@ -126,7 +126,14 @@ describe('identity processes with an embedded CA take over from one another', { 
 
   test('the command shows which of them is in charge and which stands by', async () => {
     const shown = async (): Promise<(string | undefined)[][]> => {
-      const { code, stdout, stderr } = await runSelvedge(['identity', 'status', '--identity', urlOf(0), '--ca-pin', pin]);
+      const { code, stdout, stderr } = await runSelvedge([
+        'identity',
+        'status',
+        '--identity',
+        urlOf(0),
+        '--ca-pin',
+        pin,
+      ]);
       assert.equal(code, 0, stderr);
       return stdout
         .split('\n')
@@ -135,8 +142,11 @@ describe('identity processes with an embedded CA take over from one another', { 
         .map(([process, role, , , asked]) => [process?.split(':')[1], role, asked]);
     };
     // Each process reads the roll once a second: the one that answers may not have seen the newest yet.
-    await waitFor('both in the list', async () => (await shown()).length === 2);
-    assert.deepEqual(await shown(), [
+    const both = async () => {
+      const list = await shown();
+      return list.length === 2 && list;
+    };
+    assert.deepEqual(await waitFor('both in the list', both, 20_000), [
       [String(ports[0]), 'lead', 'yes'],
       [String(ports[1]), 'standby', '-'],
     ]);
