@@ -1,3 +1,4 @@
+import type { ByteStream } from './byte-stream.ts';
 import type { Framing, Http2Traits, ResponseHead } from './http1/message.ts';
 import type { HeaderFields } from './tunnel/tunnel-stream.ts';
 
@@ -27,8 +28,8 @@ export interface AnswerSink {
   onComplete(trailers?: HeaderFields): void;
   /** The answer will not come, or not wholly. */
   onBroken(reason: string, point: BreakPoint): void;
-  /** 101: from here on `onBody` brings the other protocol's bytes. */
-  onUpgraded(head: ResponseHead): void;
+  /** 101: `stream` speaks the other protocol from here on, and is the sink's: paused, with what has come behind the head. Nothing more is called. */
+  onUpgraded(head: ResponseHead, stream: ByteStream): void;
   /** More may be written. */
   onDrain(): void;
   /** All that came at once has been told: what waits to be joined with more is to go on now. */
@@ -54,12 +55,10 @@ export interface ClientStream {
   readonly exchanges: number;
   /** Begins an exchange: sends the head, and `sink` gets the answer. @returns false: wait for `onDrain` before the body */
   begin(sink: AnswerSink, request: OutgoingRequest): boolean;
-  /** Bytes of the body, in whatever framing the head has announced; after an upgrade, of the other protocol. @returns false: wait for `onDrain` */
+  /** Bytes of the body, in whatever framing the head has announced. @returns false: wait for `onDrain` */
   body(chunk: Buffer): boolean;
   /** The body is whole. Trailers go on over HTTP/2 only. */
   finish(trailers?: HeaderFields): void;
-  /** After an upgrade: no more from our side. */
-  end(): void;
   pause(): void;
   resume(): void;
   /** After a whole answer to a whole request: ready for the next exchange, where there can be one. */

@@ -1,8 +1,9 @@
-import type { ByteStream } from './byte-stream.ts';
+import { type ByteStream, withRest } from './byte-stream.ts';
 import { type AnswerSink, type ClientStream, noSink, type OutgoingRequest } from './client-stream.ts';
 import { BodyEncoder } from './http1/body-encoder.ts';
 import type { Refusal } from './http1/fault.ts';
 import { encodeRequestHead } from './http1/head-encoder.ts';
+import type { ResponseHead } from './http1/message.ts';
 import { ResponseDecoder } from './http1/response-decoder.ts';
 
 /** Where free streams are kept. */
@@ -43,7 +44,7 @@ export class HttpClientStream implements ClientStream {
       },
       onBody: (chunk) => this.sink.onBody(chunk),
       onComplete: () => this.sink.onComplete(),
-      onUpgraded: (head) => this.sink.onUpgraded(head),
+      onUpgraded: (head, rest) => this.#handOver(head, rest),
       onRefusal: (refusal: Refusal) => this.#break(refusal.reason),
     });
     stream.handlers = {
@@ -83,11 +84,6 @@ export class HttpClientStream implements ClientStream {
     this.#encoder = undefined;
   }
 
-  /** Half-close, for an upgraded stream. */
-  end(): void {
-    this.#stream.end();
-  }
-
   pause(): void {
     this.#paused = true;
     this.#stream.pause();
@@ -125,6 +121,15 @@ export class HttpClientStream implements ClientStream {
   readonly #put = (piece: Buffer): void => {
     this.#more = this.#stream.write(piece);
   };
+
+  #handOver(head: ResponseHead, rest: Buffer): void {
+    const sink = this.sink;
+    this.sink = noSink;
+    this.#gone = true;
+    this.#home.drop(this);
+    this.#stream.pause();
+    sink.onUpgraded(head, withRest(this.#stream, rest, false));
+  }
 
   #break(reason: string): void {
     if (this.#gone) return;

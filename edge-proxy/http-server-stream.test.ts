@@ -4,7 +4,7 @@ import { createServer as createTcpServer, type Server, type Socket } from 'node:
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { dialTlsPeer, RawPeer } from '#test/raw-client.ts';
-import { intention, startMesh, vanish } from '#test/sidecars.ts';
+import { intention, type Mesh, startMesh, vanish } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
 import { type ByteStream, idleHandlers } from './byte-stream.ts';
 import { HttpServerStream } from './http-server-stream.ts';
@@ -368,7 +368,6 @@ test('an answer that is on its way to a slow reader is not taken back when the c
       onRequestBody() {},
       onRequestWhole() {},
       onRequestRefused: () => '',
-      onUpgradedEnd() {},
       onAnswerDrain() {},
       onAnswered() {},
       onClosed() {},
@@ -483,6 +482,44 @@ describe('an upgrade', () => {
   });
 
   for (const way of ['through both proxies', 'straight at the inbound one'] as const) {
+    const large = 'x'.repeat(3_000_000);
+    const call = async (mesh: Mesh): Promise<RawPeer> => {
+      if (way === 'through both proxies') return mesh.dial();
+      return mesh.keep((await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current)).peer);
+    };
+
+    test(`whoever ends first still hears all that the other says (${way})`, async (t) => {
+      const heard: RawPeer[] = [];
+      const mesh = await startMesh(
+        t,
+        byHand((peer, socket) => {
+          heard.push(peer);
+          void peer.until('\r\n\r\n').then(() => {
+            peer.send('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n');
+            if (peer.text.startsWith('GET /leaves ')) peer.send(`last words ${large}`).end();
+            else socket.on('end', () => peer.send(`last words ${large}`).end());
+          });
+        }),
+      );
+      const leaving = await call(mesh);
+      leaving.send(ask.replace('/', '/leaves'));
+      await leaving.untilTrue('the end of the application', () => leaving.ended);
+      assert.ok(leaving.text.endsWith(`last words ${large}`));
+      assert.equal(leaving.closed, false);
+      leaving.send('one more thing, ').send(large).end();
+      await waitFor('the application to hear it', () => heard[0]?.ended, 5_000);
+      assert.ok(heard[0]?.text.endsWith(`\r\n\r\none more thing, ${large}`));
+
+      const staying = await call(mesh);
+      staying.send(ask.replace('/', '/stays'));
+      await staying.until('101 Switching');
+      staying.send(large).end();
+      await staying.untilTrue('the end of the application', () => staying.ended);
+      assert.ok(staying.text.endsWith(`last words ${large}`));
+      assert.ok(heard[1]?.text.endsWith(`\r\n\r\n${large}`));
+      await waitFor('all to be given back', () => mesh.settled && mesh.applicationConnections === 0, 5_000);
+    });
+
     test(`what stands behind its head is the other protocol’s, to the byte, in whatever pieces (${way})`, async (t) => {
       /** What the application says once it has switched, and what it has heard. */
       let pieces: readonly Buffer[] = [];
@@ -507,10 +544,7 @@ describe('an upgrade', () => {
           const switching = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n';
           pieces = cut(switching + answered.join(''), answeredCuts);
           heard.length = 0;
-          const client =
-            way === 'through both proxies'
-              ? mesh.dial()
-              : mesh.keep((await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current)).peer);
+          const client = await call(mesh);
           await written(client, cut(ask + asked.join(''), askedCuts));
           client.end();
           await client.untilEnded();

@@ -38,7 +38,7 @@ export class HttpServerStream implements ServerStream {
   readonly #decoder: RequestDecoder;
   readonly #writer: MessageWriter;
   #guard: IdleGuard;
-  #phase: 'http' | 'upgraded' | 'ended' = 'http';
+  #phase: 'http' | 'ended' = 'http';
   /** Under way: not wholly answered. */
   #request: RequestHead | undefined;
   #requestWhole = false;
@@ -118,7 +118,7 @@ export class HttpServerStream implements ServerStream {
   /** No `onRequestBody` until `resumeRequest`. */
   pauseRequest(): void {
     // A whole request is no load on anyone; the pause that holds back the next one is not the sink's to end.
-    if (this.#requestWhole && this.#phase !== 'upgraded') return;
+    if (this.#requestWhole) return;
     this.#bodyPaused = true;
     this.#stream.pause();
     this.#decoder.pause();
@@ -168,14 +168,9 @@ export class HttpServerStream implements ServerStream {
     this.#writer.flush();
   }
 
-  /** The answer is whole; or, after an upgrade, the other side has ended. */
+  /** The answer is whole. */
   complete(): void {
     this.#writer.finish();
-    if (this.#phase === 'upgraded') {
-      this.#request = undefined;
-      this.#end();
-      return;
-    }
     // Answered before it was read: what is left of it would be taken for the next request, if anyone waited for that.
     if (!this.#requestWhole) this.#last = true;
     this.#answered(this.#status);
@@ -200,23 +195,18 @@ export class HttpServerStream implements ServerStream {
     this.#next();
   }
 
-  /** 101: from here on bytes go both ways as they are. */
-  upgrade(head: ResponseHead, headers: readonly string[]): void {
+  /** 101, and the connection becomes somebody else's, as by `handOver`. */
+  upgrade(head: ResponseHead, headers: readonly string[]): ByteStream {
     this.#status = head.status;
     this.#stream.write(
       encodeResponseHead(head.status, head.reason, headers, { kind: 'none' }, { upgrade: head.upgrade ?? '' }),
     );
-    this.#writer.head('', { kind: 'until-close' });
     this.#answered(head.status);
-    this.#phase = 'upgraded';
-    this.#decoder.passThrough();
-    this.#decoder.resume();
-    if (!this.#bodyPaused) this.#stream.resume();
-    if (this.#callerEnded) this.#sink.onUpgradedEnd();
+    return this.handOver();
   }
 
   /**
-   * The connection becomes somebody else's (CONNECT), with what has come behind the request; so do its answer and its end. Paused until resumed. The sink hears
+   * The connection becomes somebody else's, with what has come behind the request; so do its answer and its end. Paused until resumed. The sink hears
    * no more.
    */
   handOver(): ByteStream {
@@ -292,10 +282,6 @@ export class HttpServerStream implements ServerStream {
   /** The caller sends no more, but may still read: what it has sent is answered first. */
   #onCallerEnd(): void {
     this.#callerEnded = true;
-    if (this.#phase === 'upgraded') {
-      this.#sink.onUpgradedEnd();
-      return;
-    }
     this.#decoder.end();
     this.#endBehindCaller();
     if (this.#phase !== 'ended') this.#watch(Math.min(halfClosedMs, this.#idleTimeoutMs), () => this.#stream.destroy());

@@ -152,7 +152,7 @@ export class Http2ServerStream implements ServerStream, TunnelStreamHandlers {
     this.#finish(status, () => this.#stream.end(), reason, decision);
   }
 
-  upgrade(): void {
+  upgrade(): never {
     throw new RangeError('HTTP/2 has no upgrade');
   }
 

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '#policies/errors/catalogue.ts';
+import type { ByteStream } from './byte-stream.ts';
 import type { Refusal } from './http1/fault.ts';
 import type { RequestHead, ResponseHead } from './http1/message.ts';
 import type { IdleSweep } from './idle-sweep.ts';
@@ -8,19 +9,17 @@ import type { HeaderFields } from './tunnel/tunnel-stream.ts';
 export interface RequestSink {
   /** A request begins. It is answered by `head` … `complete`, `error` or `upgrade`, now or later. */
   onRequest(head: RequestHead): void;
-  /** Bytes of its body; after an upgrade, of the other protocol. Not called once the request has been answered. */
+  /** Bytes of its body. Not called once the request has been answered. */
   onRequestBody(chunk: Buffer): void;
   /** @param trailers of HTTP/2; those of HTTP/1.1 are dropped */
   onRequestWhole(trailers?: HeaderFields): void;
   /** The request broke the rules, or off: let go of what is under way for it. @returns the decision id that the answer is to carry */
   onRequestRefused(refusal: Refusal): string;
-  /** After an upgrade: the caller sends no more. */
-  onUpgradedEnd(): void;
   /** After `body` answered false: write on. */
   onAnswerDrain(): void;
   /** A request is done with; once for each. `reason` where it was not the application's own whole answer. */
   onAnswered(status: number, durationMs: number, reason?: string, decision?: string): void;
-  /** The stream is gone; once, last. */
+  /** The stream is gone; once, last. Not called of one that was upgraded: it is the sink's. */
   onClosed(): void;
 }
 
@@ -49,12 +48,12 @@ export interface ServerStream {
   body(chunk: Buffer): boolean;
   /** What came at once has been written. */
   flush(): void;
-  /** The answer is whole; or, after an upgrade, the other side has ended. */
+  /** The answer is whole. */
   complete(trailers?: HeaderFields): void;
   /** An answer of our own. */
   error(refusal: Refusal, decision: string | undefined, headers?: readonly string[]): void;
-  /** 101: from here on bytes go both ways as they are. HTTP/1.1 only. */
-  upgrade(head: ResponseHead, headers: readonly string[]): void;
+  /** 101. The stream speaks the other protocol from here on, and is whoever's calls: paused, with what has come behind the request. HTTP/1.1 only. */
+  upgrade(head: ResponseHead, headers: readonly string[]): ByteStream;
   /** Half an answer has gone down, and only breaking off tells the caller so; but gRPC, which has a status at the end for `code`. */
   cut(code: ErrorCode, reason: string, decision?: string): void;
 }

@@ -53,6 +53,13 @@ export abstract class MessageDecoder {
     this.run();
   }
 
+  /** The connection speaks something else from here on. Hands out what has come of that; nothing is decoded any more. */
+  takeRest(): Buffer {
+    const rest = this.window.take(this.window.length);
+    this.stop();
+    return rest;
+  }
+
   /** Bytes taken and not digested. */
   get heldBytes(): number {
     return this.window.length;

@@ -30,8 +30,7 @@ function bodyHandlers<Head>(record: Recording<Head>) {
     },
     onBody: (chunk: Buffer) => {
       const last = record.messages.at(-1);
-      if (record.upgraded !== undefined) record.upgraded += chunk.toString('latin1');
-      else if (last !== undefined) last.body += chunk.toString('latin1');
+      if (last !== undefined) last.body += chunk.toString('latin1');
     },
     onComplete: () => {
       const last = record.messages.at(-1);
@@ -82,19 +81,22 @@ export function recordResponses(
       ...handlers,
       onComplete: () => {
         handlers.onComplete();
-        if (record.upgraded === undefined && decoder.idle) next();
+        if (decoder.idle) next();
       },
       onInformational: (head) => {
         record.informational.push(head.status);
       },
-      onUpgraded: () => {
-        record.upgraded = '';
+      onUpgraded: (_, rest) => {
+        record.upgraded = rest.toString('latin1');
       },
     },
     options.limits,
   );
   next();
-  for (const piece of pieces) decoder.execute(piece);
+  for (const piece of pieces) {
+    if (record.upgraded === undefined) decoder.execute(piece);
+    else record.upgraded += piece.toString('latin1');
+  }
   if (options.end === true) decoder.end();
   return record;
 }

@@ -5,7 +5,7 @@ import type { RequestHead } from './message.ts';
 import { MessageDecoder } from './message-decoder.ts';
 import { readRequestHead } from './request-head.ts';
 
-/** What a decoder of requests tells. Calls come synchronously from `execute`, `resume`, `passThrough` and `end`. */
+/** What a decoder of requests tells. Calls come synchronously from `execute`, `resume` and `end`. */
 export interface RequestHandlers {
   onHead(head: RequestHead): void;
   /** Decoded bytes of the body: a view of the caller's chunk, good as long as that is. Never empty. */
@@ -16,7 +16,7 @@ export interface RequestHandlers {
   onRefusal(refusal: Refusal): void;
 }
 
-type Phase = 'start' | 'head' | 'body' | 'raw';
+type Phase = 'start' | 'head' | 'body';
 
 /** Decodes the requests of one connection, strictly, whatever the pieces in which the bytes come. Never throws. */
 export class RequestDecoder extends MessageDecoder {
@@ -28,19 +28,6 @@ export class RequestDecoder extends MessageDecoder {
   constructor(handlers: RequestHandlers, limits: Partial<Http1Limits> = {}) {
     super({ ...requestLimits, ...limits }, incomplete);
     this.#handlers = handlers;
-  }
-
-  /** From here on the connection speaks something else (an upgrade was answered with 101): all bytes, held ones first, go to onBody as they are. */
-  passThrough(): void {
-    this.#phase = 'raw';
-    this.run();
-  }
-
-  /** Hands out what has come and was not digested; nothing is decoded any more. */
-  takeRest(): Buffer {
-    const rest = this.window.take(this.window.length);
-    this.stop();
-    return rest;
   }
 
   /** Between requests: nothing of a next one has come. */
@@ -56,9 +43,6 @@ export class RequestDecoder extends MessageDecoder {
         return this.#readHead();
       case 'body':
         return this.#readBody();
-      case 'raw':
-        if (this.window.length > 0) this.#handlers.onBody(this.window.take(this.window.length));
-        return this.window.length > 0;
     }
   }
 

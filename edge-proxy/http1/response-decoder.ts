@@ -9,19 +9,19 @@ import { readResponseHead } from './response-head.ts';
 export interface ResponseHandlers {
   /** The final head (status 200 and above). */
   onHead(head: ResponseHead): void;
-  /** Decoded bytes of the body, or after onUpgraded bytes as they come: a view. Never empty. */
+  /** Decoded bytes of the body: a view. Never empty. */
   onBody(chunk: Buffer): void;
-  /** The answer is whole; after onUpgraded: the connection ended. */
+  /** The answer is whole. */
   onComplete(): void;
   /** Nothing comes after it; close the connection. May come behind onHead, in the midst of a body. */
   onRefusal(refusal: Refusal): void;
   /** A 1xx other than 101. */
   onInformational(head: ResponseHead): void;
-  /** 101: from here on all bytes go to onBody as they are. */
-  onUpgraded(head: ResponseHead): void;
+  /** 101, and what has come behind it. Nothing is decoded any more. */
+  onUpgraded(head: ResponseHead, rest: Buffer): void;
 }
 
-type Phase = 'idle' | 'head' | 'body' | 'raw';
+type Phase = 'idle' | 'head' | 'body';
 
 /** Decodes the answers of one connection, one for each `startResponse`. Bytes that nobody asked for are refused (response-queue poisoning). */
 export class ResponseDecoder extends MessageDecoder {
@@ -75,8 +75,6 @@ export class ResponseDecoder extends MessageDecoder {
         return this.#readHead();
       case 'body':
         return this.#readBody();
-      case 'raw':
-        return this.#readRaw();
     }
   }
 
@@ -97,9 +95,8 @@ export class ResponseDecoder extends MessageDecoder {
   #interim(head: ResponseHead): boolean {
     if (head.status === 101) {
       if (!this.#upgradeAsked || head.upgrade === undefined) return this.refuse(unaskedUpgrade);
-      this.#phase = 'raw';
-      this.#handlers.onUpgraded(head);
-      return true;
+      this.#handlers.onUpgraded(head, this.takeRest());
+      return false;
     }
     if (++this.#informational > this.limits.maxInformational) return this.refuse(manyInterim);
     this.#handlers.onInformational(head);
@@ -123,14 +120,6 @@ export class ResponseDecoder extends MessageDecoder {
     if (!(read instanceof Uint8Array)) return this.refuse(read);
     this.#handlers.onBody(read);
     return true;
-  }
-
-  #readRaw(): boolean {
-    if (this.window.length > 0) {
-      this.#handlers.onBody(this.window.take(this.window.length));
-      return true;
-    }
-    return this.ended && this.#complete();
   }
 
   #complete(): boolean {

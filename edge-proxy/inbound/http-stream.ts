@@ -1,5 +1,6 @@
 import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
 import type { RequestFacts, Verdict } from '#policies/intention-decision.ts';
+import type { ByteStream } from '../byte-stream.ts';
 import type { SourceCalls } from '../calls/recent-calls.ts';
 import type { AnswerSink, BreakPoint, ClientStream, OutgoingRequest } from '../client-stream.ts';
 import { traitsTowards, untranslatable } from '../http-translation.ts';
@@ -8,6 +9,7 @@ import { forwardableHeaders, headerLookalikes, headerValues } from '../http1/for
 import { pushHost } from '../http1/head-encoder.ts';
 import type { RequestHead, ResponseHead } from '../http1/message.ts';
 import { normalise } from '../normalised-request.ts';
+import { relay } from '../relay.ts';
 import { isIdempotent } from '../resilience/idempotency.ts';
 import type { RequestSink, ServerStream } from '../server-stream.ts';
 import { RequestTokens } from '../tokens/request-tokens.ts';
@@ -45,6 +47,8 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   #request: OutgoingRequest | undefined;
   #application: ClientStream | undefined;
   #cancelOpen: (() => void) | undefined;
+  /** Behind an upgrade. */
+  #cutBytes: ((reason: string) => void) | undefined;
   /** Body that waits for a connection to the application. */
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
@@ -68,8 +72,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     const { view } = this.#context;
     if (policy === undefined || view.inbound === undefined || this.#facts === undefined)
       return this.#context.nothingKnown;
-    // An upgraded connection carries bytes.
-    if (this.#server.request === undefined && wireOf(view.inbound.protocol) !== 'HTTP/1.1')
+    if (this.#cutBytes !== undefined && wireOf(view.inbound.protocol) !== 'HTTP/1.1')
       return protocolChanged(this.#context);
     return policy.request(this.#facts);
   }
@@ -77,6 +80,10 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   cut(verdict: Verdict): void {
     this.#edge.cut.value += 1;
     const decision = this.#recordDenial(verdict);
+    if (this.#cutBytes !== undefined) {
+      this.#cutBytes(`cut: ${verdict.reason} (decision ${decision})`);
+      return;
+    }
     this.#letGo();
     // As long as nothing has gone down, the caller can be told. A 403 is not retried, and no breaker counts it; a reset would be both.
     if (this.#server.answering) this.#server.cut('SLV-4001', `cut: ${verdict.reason}`, decision);
@@ -179,10 +186,6 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     return this.#record(refusal.code, `HTTP/${this.#server.version}`, refusal.reason);
   }
 
-  onUpgradedEnd(): void {
-    this.#application?.end();
-  }
-
   onAnswerDrain(): void {
     this.#application?.resume();
   }
@@ -268,8 +271,16 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     this.#refuse('SLV-4005', 'application', `${this.#context.view.service}: ${reason}`);
   }
 
-  onUpgraded(head: ResponseHead): void {
-    this.#server.upgrade(head, forwardableHeaders(head));
+  onUpgraded(head: ResponseHead, stream: ByteStream): void {
+    this.#application = undefined;
+    const { sweep, idleTimeoutMs } = this.#context;
+    this.#cutBytes = relay(this.#server.upgrade(head, forwardableHeaders(head)), stream, {
+      sweep,
+      idleTimeoutMs,
+      forward: this.#edge.bytesSent,
+      backward: this.#edge.bytesReceived,
+      onDone: () => this.onClosed(),
+    });
   }
 
   onDrain(): void {

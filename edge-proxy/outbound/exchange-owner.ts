@@ -1,4 +1,5 @@
 import type { ErrorCode } from '#policies/errors/catalogue.ts';
+import type { ByteStream } from '../byte-stream.ts';
 import type { ResponseHead } from '../http1/message.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
 
@@ -17,14 +18,14 @@ export interface ExchangeOwner {
   answerBody(chunk: Buffer): void;
   /** What came at once of the answer has been told. */
   answerFlush(): void;
-  /** The answer is whole; after an upgrade: the other side has ended. */
+  /** The answer is whole. */
   answerComplete(trailers?: HeaderFields): void;
   /** Nothing has been sent to the caller yet: tell it why. */
   answerFailed(failure: ExchangeFailure): void;
   /** The answer broke after its head went down: all that is left is to cut the connection. */
   answerCut(code: ErrorCode, reason: string): void;
-  /** 101 from the application: both sides speak something else from here on. */
-  answerUpgraded(head: ResponseHead): void;
+  /** 101 from the application: `stream` speaks something else from here on, and is the owner's. The exchange lasts until it is cancelled. */
+  answerUpgraded(head: ResponseHead, stream: ByteStream): void;
   /** More of the request's body may come. */
   requestDrained(): void;
 }

@@ -1,6 +1,7 @@
 import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
 import type { ResiliencePolicy } from '#policies/resilience.ts';
 import { rewritePrefix } from '#policies/routing/prefix-rewrite.ts';
+import type { ByteStream } from '../byte-stream.ts';
 import { traitsTowards, untranslatable } from '../http-translation.ts';
 import type { Refusal } from '../http1/fault.ts';
 import { forwardableHeaders, headerValues } from '../http1/forwardable-headers.ts';
@@ -8,6 +9,7 @@ import { pushHost } from '../http1/head-encoder.ts';
 import type { RequestHead, ResponseHead } from '../http1/message.ts';
 import type { IdleGuard } from '../idle-sweep.ts';
 import { normalise } from '../normalised-request.ts';
+import { relay } from '../relay.ts';
 import type { RequestSink, ServerStream, ServingContext } from '../server-stream.ts';
 import type { EdgeTraffic, Traffic } from '../traffic.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
@@ -104,16 +106,12 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
     return this.#record(refusal.code, `HTTP/${this.#server.version}`, refusal.reason);
   }
 
-  onUpgradedEnd(): void {
-    this.#exchange?.endUpgraded();
-  }
-
   onAnswerDrain(): void {
     this.#exchange?.resumeAnswer();
   }
 
   onAnswered(status: number, durationMs: number, reason?: string, decision?: string): void {
-    if (status !== 101) this.#unwatch();
+    this.#unwatch();
     const { traffic, edge, service, upstream } = this.#context;
     edge.request(status, durationMs);
     if (!traffic.wants(status)) return;
@@ -178,8 +176,16 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
     this.#server.cut(code, reason);
   }
 
-  answerUpgraded(head: ResponseHead): void {
-    this.#server.upgrade(head, forwardableHeaders(head));
+  answerUpgraded(head: ResponseHead, stream: ByteStream): void {
+    const { sweep, edge, upstream } = this.#context;
+    this.#unwatch();
+    relay(this.#server.upgrade(head, forwardableHeaders(head)), stream, {
+      sweep,
+      idleTimeoutMs: this.#course?.policy.idleTimeoutMs ?? upstream.idleTimeoutMs,
+      forward: edge.bytesSent,
+      backward: edge.bytesReceived,
+      onDone: () => this.onClosed(),
+    });
   }
 
   requestDrained(): void {

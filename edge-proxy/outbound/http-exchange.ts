@@ -1,4 +1,5 @@
 import type { ResiliencePolicy } from '#policies/resilience.ts';
+import type { ByteStream } from '../byte-stream.ts';
 import { type AnswerSink, type BreakPoint, type ClientStream, type OutgoingRequest, unread } from '../client-stream.ts';
 import type { ResponseHead } from '../http1/message.ts';
 import type { BreakerTicket } from '../resilience/breaker.ts';
@@ -122,11 +123,6 @@ export class HttpExchange implements AnswerSink {
     this.#stream?.resume();
   }
 
-  /** After an upgrade: the caller's end. */
-  endUpgraded(): void {
-    this.#stream?.end();
-  }
-
   onInformational(head: ResponseHead): void {
     this.#answerBegan = true;
     this.#owner.answerInformational(head);
@@ -188,13 +184,13 @@ export class HttpExchange implements AnswerSink {
     this.#owner.answerComplete(trailers);
   }
 
-  onUpgraded(head: ResponseHead): void {
+  onUpgraded(head: ResponseHead, stream: ByteStream): void {
     this.#times.stop();
     this.#settle(true);
     this.#phase = 'answering';
-    this.#requestWhole = false; // never back to the pool
+    this.#stream = undefined;
     this.#kept = undefined;
-    this.#owner.answerUpgraded(head);
+    this.#owner.answerUpgraded(head, stream);
   }
 
   onBroken(reason: string, point: BreakPoint): void {

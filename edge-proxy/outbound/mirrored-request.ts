@@ -1,5 +1,6 @@
 import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
 import type { ResiliencePolicy } from '#policies/resilience.ts';
+import type { ByteStream } from '../byte-stream.ts';
 import type { OutgoingRequest } from '../client-stream.ts';
 import type { ResponseHead } from '../http1/message.ts';
 import type { IdleGuard, IdleSweep } from '../idle-sweep.ts';
@@ -65,7 +66,8 @@ export class MirroredRequest implements ExchangeOwner {
   }
 
   /** What was asked to be upgraded is not mirrored; an application that does it all the same is left. */
-  answerUpgraded(): void {
+  answerUpgraded(_head: ResponseHead, stream: ByteStream): void {
+    stream.destroy();
     this.#giveUp();
   }
 

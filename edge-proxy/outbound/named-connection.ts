@@ -114,10 +114,6 @@ class NamedRequests implements RequestSink {
     return this.#record(refusal.code, `HTTP/${this.#server.version}`, '', refusal.reason);
   }
 
-  onUpgradedEnd(): void {
-    this.#current?.connection.onUpgradedEnd();
-  }
-
   onAnswerDrain(): void {
     this.#current?.connection.onAnswerDrain();
   }
