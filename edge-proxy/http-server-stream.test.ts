@@ -292,13 +292,44 @@ describe('requests', () => {
         response.end();
       }),
     );
-    const bad = 'POST /%2f HTTP/1.1\r\nHost: db\r\nContent-Length: 3\r\n\r\nabc';
+    const bad = 'POST /%2f HTTP/1.1\r\nHost: db\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n';
     const client = await mesh.ask(bad + get('/smuggled') + get('/again'));
     assert.equal(client.status, 400);
     assert.deepEqual(seen, []);
     const ended = await mesh.ask(get('/1', closing) + get('/2'));
     assert.equal(ended.text.split('200 OK').length, 2);
     assert.deepEqual(seen, ['/1']);
+  });
+
+  test('one that is refused keeps its connection where all of it has come, and its head is well-formed', async (t) => {
+    const mesh = await startMesh(t, web(echo));
+    const post = (headers: string, body = '', path = '/%2f') =>
+      `POST ${path} HTTP/1.1\r\nHost: db\r\n${headers}\r\n${body}`;
+    const smuggled = get('/smuggled');
+    for (const [refused, goesOn] of [
+      [get('/%2f'), true],
+      [post('Content-Length: 0\r\n'), true],
+      [post(`Content-Length: ${smuggled.length}\r\n`, smuggled), true],
+      [post(`${closing}Content-Length: 0\r\n`), false],
+      [post('Expect: 100-continue\r\nContent-Length: 99\r\n'), false],
+      [post('Content-Length: 99\r\n', 'abc'), false],
+      [post('Content-Length: 0\r\nContent-Length: 1\r\n', '', '/'), false],
+      [post('Content_Length: 1\r\nContent-Length: 0\r\n', '', '/'), false],
+    ] as const) {
+      for (const port of ['outbound', 'inbound'] as const) {
+        const { peer } =
+          port === 'outbound' ? { peer: mesh.dial() } : await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current);
+        mesh.keep(peer).send(refused + get('/next', closing));
+        await peer.untilEnded();
+        const [head = ''] = peer.text.split('\r\n\r\n');
+        assert.match(
+          head,
+          goesOn ? /^HTTP\/1\.1 400 (?!.*Connection: close)/s : /^HTTP\/1\.1 400 .*Connection: close/s,
+          refused,
+        );
+        assert.deepEqual(peer.text.match(/X-Seen: .*(?=\r)/g), goesOn ? ['X-Seen: GET /next 0'] : null, refused);
+      }
+    }
   });
 
   test('one answered before it was whole ends its connection, and no other', async (t) => {

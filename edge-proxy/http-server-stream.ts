@@ -177,7 +177,7 @@ export class HttpServerStream implements ServerStream {
     this.#next();
   }
 
-  /** An answer of our own. The stream goes on when the request has come whole. */
+  /** An answer of our own. The stream goes on when all of the request has come. */
   error(refusal: Refusal, decision: string | undefined, headers: readonly string[] = []): void {
     const request = this.#request;
     // What breaks the rules of heads is the last of its connection, whoever noticed.
@@ -185,7 +185,7 @@ export class HttpServerStream implements ServerStream {
     const keepAlive =
       !this.#last &&
       request !== undefined &&
-      (this.#requestWhole || request.framing.kind === 'none') &&
+      (this.#requestWhole || this.#inHand(request)) &&
       request.keepAlive &&
       request.minorVersion === 1 &&
       !this.#context.draining();
@@ -232,6 +232,11 @@ export class HttpServerStream implements ServerStream {
     if (this.#phase !== 'http') return;
     if (this.#request === undefined && this.#decoder.idle) this.#end();
     else this.#last = true;
+  }
+
+  /** What is left of the request has come already: it is read and dropped, and the next one begins behind it. */
+  #inHand({ framing }: RequestHead): boolean {
+    return framing.kind === 'none' || (framing.kind === 'length' && framing.bytes <= this.#decoder.heldBytes);
   }
 
   #onHead(head: RequestHead): void {

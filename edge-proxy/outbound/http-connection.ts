@@ -112,6 +112,7 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
 
   onAnswered(status: number, durationMs: number, reason?: string, decision?: string): void {
     this.#unwatch();
+    this.#leaveCopy();
     const { traffic, edge, service, upstream } = this.#context;
     edge.request(status, durationMs);
     if (!traffic.wants(status)) return;
@@ -258,6 +259,7 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
     if (idleTimeoutMs < destination.policy.idleTimeoutMs) this.#watch(idleTimeoutMs);
     this.#exchangeWith(destination, policy, head, sentPath + sentQuery, headers, hash);
     const { mirror } = destination;
+    if (this.#server.request === undefined) return; // refused at once
     if (mirror === undefined || head.upgrade !== undefined || !mirror.which.next()) return;
     const { method, framing } = head;
     const http2 = traitsTowards(this.#context.upstream.protocol, head);

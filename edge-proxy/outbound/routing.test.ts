@@ -336,6 +336,18 @@ describe('a mirror', () => {
     await waitFor('all copies', () => two.seen.length === 6, 3_000);
     assert.equal(one.seen.length, 6, 'the copies are not tried again, and the requests not because of them');
     assert.equal(mesh.traffic.edge('outbound', 'web', 'db').retries.value, 0);
+
+    // What is refused at once is not copied, and its body is nobody's: not of the next request's copy either.
+    const peer = mesh.dial();
+    const [first] = mesh.upstream.endpoints;
+    first?.breaker.force('open', 0);
+    peer.send(post.replace('Connection: close\r\n', ''));
+    await peer.until('SLV-4003');
+    first?.breaker.reset();
+    peer.send(post.replace('\r\n\r\nbody', '\r\n\r\nnext'));
+    await peer.untilEnded();
+    await waitFor('the copy of the next', () => bodies.length === 7, 3_000);
+    assert.equal(bodies.at(-1), 'next');
   });
 
   test('that never answers holds up nobody', async (t) => {
