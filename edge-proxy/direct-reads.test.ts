@@ -2,11 +2,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
-import { waitFor as waitForAtMost } from '#test/wait-for.ts';
+import { waitFor } from '#test/wait-for.ts';
 import { type ByteStream, socketStream } from './byte-stream.ts';
 import { readDirectly } from './direct-reads.ts';
-
-const waitFor = (what: string, condition: () => boolean): Promise<boolean> => waitForAtMost(what, condition, 5_000);
 
 /** A socket that a server accepted, and the other end of it. */
 async function connected(t: TestContext): Promise<{ accepted: Socket; peer: Socket }> {

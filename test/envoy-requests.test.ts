@@ -156,7 +156,7 @@ test('Envoy sends requests to our proxy, and takes them from it', { skip: found.
     behind.close();
   });
   const large = 'z'.repeat(300_000);
-  const sent = await waitFor('Envoy to listen', () => ask(outward, large), 15_000);
+  const sent = await waitFor('Envoy to listen', () => ask(outward, large), 20_000);
   assert.equal(sent.status, 200);
   assert.equal(sent.body, `/orders for ${spiffeIdOf('web')}`);
   assert.equal(sent.trailers['x-sum'], '300000');

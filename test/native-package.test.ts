@@ -105,7 +105,7 @@ test('packed, installed, checked, and in the mesh: it calls, is called, and is r
     httpCall(mesh.proxy('batch').upstream('web'), { method: 'POST', path, headers: { 'x-ask': host }, body: 'hello' });
   assert.equal((await ask('db.mesh')).status, 403, 'nobody has allowed batch');
   await mesh.intend('batch', 'web', 'allow');
-  await waitFor('batch to be let in, web not', async () => (await ask('db.mesh')).text.includes('SLV-4001'), 5_000);
+  await waitFor('batch to be let in, web not', async () => (await ask('db.mesh')).text.includes('SLV-4001'), 20_000);
   assert.equal(db.count, 0);
   await mesh.intend('web', 'db', 'allow');
   const answer = await waitFor(
@@ -114,7 +114,7 @@ test('packed, installed, checked, and in the mesh: it calls, is called, and is r
       const called = await ask('db.mesh');
       return called.status === 200 && called;
     },
-    5_000,
+    20_000,
   );
   assert.equal(answer.text, 'spiffe://mesh.internal/ns/default/dc/dc1/svc/batch well\n');
   const seen = db.seen.at(-1);
@@ -128,9 +128,9 @@ test('packed, installed, checked, and in the mesh: it calls, is called, and is r
   db.clear();
   db.answer = (outgoing) => void held.promise.then(() => outgoing.end('whole'));
   const ended = app.end();
-  await waitFor('the last call', () => db.count === 1, 5_000);
+  await waitFor('the last call', () => db.count === 1, 20_000);
   const registered = async () => ((await mesh.must('GET', '/v1/catalog/service/web')) as unknown[]).length;
-  await waitFor('it to be deregistered', async () => (await registered()) === 0, 5_000);
+  await waitFor('it to be deregistered', async () => (await registered()) === 0, 20_000);
   held.resolve();
   await ended;
   assert.equal(await app.fact('last'), 'whole', 'what is under way when it leaves is answered');

@@ -64,7 +64,7 @@ export class RawPeer {
     return this.text;
   }
 
-  async untilTrue(what: string, condition: () => boolean, timeoutMs = 5_000): Promise<void> {
+  async untilTrue(what: string, condition: () => boolean, timeoutMs?: number): Promise<void> {
     try {
       await waitFor(what, condition, timeoutMs);
     } catch (cause) {

@@ -372,16 +372,16 @@ export class Mesh {
   async close(): Promise<void> {
     try {
       for (const { socket } of this.#peers) vanish(socket);
-      if (this.#web !== undefined) await waitFor('every call to give back what it holds', () => this.settled, 3_000);
+      if (this.#web !== undefined) await waitFor('every call to give back what it holds', () => this.settled);
     } finally {
       await this.#web?.close();
       for (const { sidecar } of this.instances) await sidecar.close();
-      await waitFor('all guards to be released', () => this.sweep.size === 0, 3_000);
+      await waitFor('all guards to be released', () => this.sweep.size === 0);
       this.sweep.close();
       for (const end of this.#endings) end();
       for (const application of this.#applications) application.close();
       try {
-        await waitFor('the proxies to leave the applications', () => this.#applicationSockets.size === 0, 3_000);
+        await waitFor('the proxies to leave the applications', () => this.#applicationSockets.size === 0);
       } finally {
         for (const socket of this.#allApplicationSockets) socket.destroy();
       }

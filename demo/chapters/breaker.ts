@@ -39,7 +39,7 @@ export async function breakerOpensAndCloses(story: Story, mesh: DemoMesh): Promi
         await mesh.call('GET', '/orders');
         return (await mesh.breaker()) === 'open';
       },
-      5_000,
+      20_000,
     );
     return 'calls are retried, then the breaker opens';
   });
@@ -61,7 +61,7 @@ export async function breakerOpensAndCloses(story: Story, mesh: DemoMesh): Promi
   });
   await story.step('db recovers', async () => {
     await fetch(`${mesh.dbUrl}/control/heal`);
-    await waitFor('a probe', async () => (await mesh.breaker()) !== 'open', 5_000);
+    await waitFor('a probe', async () => (await mesh.breaker()) !== 'open', 20_000);
     show(`breaker: ${await mesh.breaker()}`);
     await waitFor(
       'the breaker to close',
@@ -69,7 +69,7 @@ export async function breakerOpensAndCloses(story: Story, mesh: DemoMesh): Promi
         await mesh.call('GET', '/orders');
         return (await mesh.breaker()) === 'closed';
       },
-      8_000,
+      20_000,
     );
     const call = await mesh.call('GET', '/orders');
     expect(call.status === 200, `the call was answered ${call.status}`);

@@ -12,7 +12,7 @@ export async function controlPlaneDies(story: Story, mesh: DemoMesh): Promise<vo
     await waitFor(
       'the proxies to notice',
       async () => (await mesh.status(mesh.webAdmin)).view.feed.kind !== 'live',
-      10_000,
+      20_000,
     );
     const before = load.calls();
     await waitFor('500 further calls', () => load.calls() > before + 500, 20_000);
@@ -35,10 +35,10 @@ export async function controlPlaneDies(story: Story, mesh: DemoMesh): Promise<vo
     );
     const deny = await mesh.operator('intention', 'create', 'web', 'db', '--deny');
     expect(deny.code === 0, deny.stderr);
-    await waitFor('the deny to arrive', async () => (await mesh.call('GET', '/orders')).status === 403, 5_000);
+    await waitFor('the deny to arrive', async () => (await mesh.call('GET', '/orders')).status === 403, 20_000);
     const allow = await mesh.operator('intention', 'create', 'web', 'db', '--allow');
     expect(allow.code === 0, allow.stderr);
-    await waitFor('the allow to arrive', async () => (await mesh.call('GET', '/orders')).status === 200, 5_000);
+    await waitFor('the allow to arrive', async () => (await mesh.call('GET', '/orders')).status === 200, 20_000);
     return 'changes flow again: a deny arrived, then an allow';
   });
 }

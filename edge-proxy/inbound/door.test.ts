@@ -51,9 +51,9 @@ test('handshakes begin one by one, one source after the other, with what was sai
   const { port, begun } = await openDoor(400);
   const crowd = await Promise.all(Array.from({ length: 40 }, () => dial(port)));
   const other = await dial(port, '127.0.0.2');
-  await waitFor('all to be there', () => door?.outside === 41, 2_000);
+  await waitFor('all to be there', () => door?.outside === 41);
   for (const socket of [...crowd, other]) socket.write('hello');
-  await waitFor('all to begin', () => begun.length === 41, 5_000);
+  await waitFor('all to begin', () => begun.length === 41);
   const turns = Map.groupBy(begun, ({ turn }) => turn);
   assert.equal(turns.size, 41, 'whatever else is due has its turn between two');
   // The crowd was there before it, and it did not wait for the crowd.
@@ -66,19 +66,15 @@ test('one source has a quarter of all places, and gets back those that it leaves
   const [first, second] = [await dial(port), await dial(port)];
   first.write('a');
   second.write('b');
-  await waitFor('two to begin', () => begun.length === 2, 2_000);
+  await waitFor('two to begin', () => begun.length === 2);
   await gone((await dial(port)).resume());
   (await dial(port, '127.0.0.2')).write('c');
-  await waitFor('another source', () => begun.length === 3, 2_000);
+  await waitFor('another source', () => begun.length === 3);
   for (const { socket } of begun) socket.destroy();
-  await waitFor(
-    'a place to be free',
-    async () => {
-      (await dial(port)).write('d');
-      return begun.length > 3;
-    },
-    2_000,
-  );
+  await waitFor('a place to be free', async () => {
+    (await dial(port)).write('d');
+    return begun.length > 3;
+  });
 });
 
 test('who closes without a word shakes no hands; who is outside when the door is cleared goes', async () => {

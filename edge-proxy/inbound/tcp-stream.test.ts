@@ -48,7 +48,7 @@ for (const [way, open] of ways) {
       await client.untilEnded();
       assert.equal(client.text, 'all 3000000');
       await client.untilTrue('the end of it', () => client.closed);
-      await waitFor('all to be given back', () => mesh.settled, 3_000);
+      await waitFor('all to be given back', () => mesh.settled);
     });
 
     test('a server that ends first still hears the client', async (t) => {
@@ -65,7 +65,7 @@ for (const [way, open] of ways) {
       const client = await open(mesh);
       await client.untilEnded();
       client.send('late words').end();
-      await waitFor('the late words', () => heard?.text === 'late words' && heard.ended, 3_000);
+      await waitFor('the late words', () => heard?.text === 'late words' && heard.ended);
     });
 
     test('megabytes both ways at once, with a reader that rests', async (t) => {
@@ -74,7 +74,7 @@ for (const [way, open] of ways) {
       const client = await open(mesh);
       client.socket.pause();
       client.send(Buffer.alloc(size, 'y')).end();
-      await waitFor('the line to fill', () => client.socket.writableLength > 0, 3_000);
+      await waitFor('the line to fill', () => client.socket.writableLength > 0);
       client.socket.resume();
       await client.untilTrue('all of it', () => client.length === size, 20_000);
       await client.untilEnded();
@@ -96,7 +96,7 @@ for (const [way, open] of ways) {
       const client = await open(mesh);
       await client.until('hello');
       vanish(client.socket);
-      await waitFor('the application to be let go', () => mesh.applicationConnections === 0, 3_000);
+      await waitFor('the application to be let go', () => mesh.applicationConnections === 0);
     });
 
     test('an application that is down: the client is told by the end of its connection, and the log why', async (t) => {
@@ -149,5 +149,5 @@ test('bytes that a peer sends without waiting for its answer are not lost', asyn
   stream.write('early ');
   stream.write('bird');
   stream.end();
-  await waitFor('the echo', () => Buffer.concat(told.chunks).toString() === 'early bird' && told.ended === 1, 3_000);
+  await waitFor('the echo', () => Buffer.concat(told.chunks).toString() === 'early bird' && told.ended === 1);
 });

@@ -35,7 +35,7 @@ describe('when the protocol of a service becomes another', () => {
     const client = session(mesh);
     const goaway = new Promise((resolve) => client.once('goaway', resolve));
     const streamed = ask(client, { ':path': '/later' });
-    await waitFor('the requests', () => waiting.length === 2, 3_000);
+    await waitFor('the requests', () => waiting.length === 2);
     mesh.feedUpstream({ protocol: 'tcp' });
     await Promise.all([idle.untilEnded(), unused.untilEnded()]);
     assert.equal(await goaway, constants.NGHTTP2_NO_ERROR);
@@ -44,7 +44,7 @@ describe('when the protocol of a service becomes another', () => {
     await busy.untilEnded();
     assert.match(busy.text, /200 OK\r\nConnection: close\r\n|Connection: close\r\n\r\nok/i);
     assert.equal((await streamed).body, 'ok');
-    await waitFor('the end of HTTP/2', () => client.closed, 3_000);
+    await waitFor('the end of HTTP/2', () => client.closed);
   });
 
   test('bytes have the time of a drain at their caller’s', async (t) => {
@@ -59,7 +59,7 @@ describe('when the protocol of a service becomes another', () => {
     mesh.pass(2_000);
     await peer.untilEnded();
     const cut = () => mesh.log.some((line) => /"cut: db is of protocol http now"/.test(JSON.stringify(line)));
-    await waitFor('the access log', cut, 3_000);
+    await waitFor('the access log', cut);
   });
 
   test('its own proxy ends what plain clients and other proxies hold, and leaves the application', async (t) => {
@@ -69,13 +69,13 @@ describe('when the protocol of a service becomes another', () => {
     const [idle, busy] = [(await plain()).send(get('/now')), (await plain()).send(get('/later'))];
     const ours = mesh.dial().send(get('/now'));
     await Promise.all([idle.until('ok'), ours.until('ok')]);
-    await waitFor('the request', () => waiting.length === 1, 3_000);
+    await waitFor('the request', () => waiting.length === 1);
     mesh.feedIntentions(webMayCall, 'http2');
     await idle.untilEnded();
     answer();
     await busy.untilEnded();
     assert.match(busy.text, /Connection: close/i);
-    await waitFor('the application to be left', () => mesh.applicationConnections === 0, 3_000);
+    await waitFor('the application to be left', () => mesh.applicationConnections === 0);
     assert.equal(ours.ended, false, 'its caller’s proxy has not heard of it');
   });
 });
@@ -97,7 +97,7 @@ describe('before the catalog has told of an upstream', () => {
     const peer = mesh.dial(port).send(get('/now'));
     const streamed = ask(session(mesh, port), { ':path': '/now' });
     const gone = mesh.dial(port);
-    await waitFor('the connections', () => [peer, gone].every(({ socket }) => !socket.connecting), 3_000);
+    await waitFor('the connections', () => [peer, gone].every(({ socket }) => !socket.connecting));
     gone.socket.destroy();
     const { inboundPort } = mesh.db;
     const endpoints = [endpoint(0, inboundPort)];
@@ -116,7 +116,7 @@ describe('before the catalog has told of an upstream', () => {
     assert.match(told.text, /^HTTP\/1\.1 503 .*SLV-4013.*it is down/s);
     assert.equal(mesh.decisions.filter(({ code }) => code === 'SLV-4013').length, 2);
     const silent = mesh.dial(port);
-    await waitFor('the third', () => mesh.decisions.length === 3, 3_000);
+    await waitFor('the third', () => mesh.decisions.length === 3);
     mesh.pass(1_000);
     await silent.untilEnded();
   });

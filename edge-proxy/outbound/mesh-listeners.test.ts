@@ -40,7 +40,7 @@ test('listeners appear and go with the names; what is open stays open', async (t
   listeners.setNames([{ service: 'db', address: '127.64.1.1', ports: [one, other] }]);
   assert.equal(listeners.listening, 0, 'what this host has registered is not known yet');
   listeners.setReserved(new Set());
-  await waitFor('the listeners', () => listeners.listening === 2, 3_000);
+  await waitFor('the listeners', () => listeners.listening === 2);
   assert.deepEqual(await Promise.all([one, other].map((port) => answer('127.64.1.1', port))), [
     'this is db',
     'this is db',
@@ -48,7 +48,7 @@ test('listeners appear and go with the names; what is open stays open', async (t
   const open = dial(one, '127.64.1.1');
   await open.until('this is db');
   listeners.setNames([{ service: 'cache', address: '127.64.1.2', ports: [one] }]);
-  await waitFor('the other listener', () => listeners.listening === 1, 3_000);
+  await waitFor('the other listener', () => listeners.listening === 1);
   assert.equal(await answer('127.64.1.2', one), 'this is cache');
   assert.equal(await answer('127.64.1.1', one), undefined);
   assert.equal(open.closed, false);
@@ -68,21 +68,21 @@ test('never at a port that an application of this host uses or registers: the co
   const ports = [used, registered];
   listeners.setNames([{ service: 'db', address: '127.64.2.1', ports }]);
   listeners.setReserved(new Set());
-  await waitFor('the one listener', () => listeners.listening === 1, 3_000);
+  await waitFor('the one listener', () => listeners.listening === 1);
   assert.equal(listeners.conflicts.length, 1);
   assert.match(listeners.conflicts[0]?.reason ?? '', /EADDRINUSE/);
-  await waitFor('the word about it', () => log.some((line) => line['count'] === 1), 3_000);
+  await waitFor('the word about it', () => log.some((line) => line['count'] === 1));
   listeners.setReserved(new Set([registered]));
-  await waitFor('both conflicts', () => listeners.conflicts.length === 2, 3_000);
+  await waitFor('both conflicts', () => listeners.conflicts.length === 2);
   const mine = createServer();
   t.after(() => mine.close());
   await new Promise<void>((resolve, reject) => mine.once('error', reject).listen(registered, '0.0.0.0', resolve));
   mine.close();
   listeners.setReserved(new Set());
-  await waitFor('its end', () => listeners.listening === 1, 3_000);
+  await waitFor('its end', () => listeners.listening === 1);
   const { length } = log;
   listeners.setNames([{ service: 'db', address: '127.64.2.1', ports }]);
-  await waitFor('the same again', () => listeners.listening === 1 && listeners.conflicts.length === 1, 3_000);
+  await waitFor('the same again', () => listeners.listening === 1 && listeners.conflicts.length === 1);
   assert.equal(log.length, length, 'what is known is not told again');
 });
 

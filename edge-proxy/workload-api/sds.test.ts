@@ -153,7 +153,7 @@ describe('StreamSecrets', () => {
       responseNonce: nonce,
       errorDetail: { code: 13, message: 'no\n good' },
     });
-    const line = await waitFor('the log', () => scene.log.find(({ msg }) => /rejected/.test(String(msg))), 3_000);
+    const line = await waitFor('the log', () => scene.log.find(({ msg }) => /rejected/.test(String(msg))));
     assert.equal(line['reason'], '"no\\n good"');
     scene.svid.set(scene.issue());
     await received.message(2);
@@ -176,7 +176,7 @@ describe('StreamSecrets', () => {
     );
     received.finish();
     assert.equal(await received.ended(), undefined);
-    await waitFor('no stream', () => scene.api.openStreams === 0, 3_000);
+    await waitFor('no stream', () => scene.api.openStreams === 0);
   });
 });
 
@@ -253,6 +253,6 @@ describe('DeltaSecrets', () => {
       received.send(request);
       assert.equal((await received.ended())?.code, code);
     }
-    await waitFor('no stream', () => scene.api.openStreams === 0, 3_000);
+    await waitFor('no stream', () => scene.api.openStreams === 0);
   });
 });

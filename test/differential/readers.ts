@@ -39,7 +39,7 @@ export async function startReaders(directory: string): Promise<{ readers: Reader
   const children = [...startProxies(directory, { nginx: nginxPort, haproxy: haproxyPort }, goPort), go];
   const node = nodeReader();
   const nodePort = await listening(node);
-  for (const port of [nginxPort, haproxyPort]) await waitFor(`port ${port}`, () => accepts(port), 10_000);
+  for (const port of [nginxPort, haproxyPort]) await waitFor(`port ${port}`, () => accepts(port), 20_000);
   return {
     readers: [
       { name: 'nginx', port: nginxPort },
@@ -70,7 +70,7 @@ export async function startAnswerClients(
   const go = new Child('go', program, [String(port)], directory);
   const proxies = startProxies(directory, { nginx: nginxPort, haproxy: haproxyPort }, port);
   const goPort = Number(await go.fact('listening'));
-  for (const each of [nginxPort, haproxyPort]) await waitFor(`port ${each}`, () => accepts(each), 10_000);
+  for (const each of [nginxPort, haproxyPort]) await waitFor(`port ${each}`, () => accepts(each), 20_000);
   const clients = [
     new OwnClient(port),
     new OwnClient(nginxPort, 'nginx'),

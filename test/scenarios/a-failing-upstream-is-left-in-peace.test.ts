@@ -43,7 +43,7 @@ function vanish(outgoing: ClientRequest): void {
 beforeEach(async () => {
   db.answer = well;
   await policy({}); // a breaker that is switched off forgets
-  await waitFor('web to reach db', async () => (await call()).status === 200, 5_000);
+  await waitFor('web to reach db', async () => (await call()).status === 200, 20_000);
   db.clear();
 });
 
@@ -123,7 +123,7 @@ test('a try and a request end in time, with 504, and the upstream is let go', as
   assert.equal(tried.status, 504);
   assert.ok(tried.ms >= 590 && tried.ms < 1_700, `${tried.ms} ms`);
   assert.ok(db.count >= 2 && db.count <= 4, `${db.count} tries`);
-  await waitFor('the upstream to be let go', () => open === 0, 2_000);
+  await waitFor('the upstream to be let go', () => open === 0, 20_000);
 });
 
 test('the breaker opens, leaves the upstream in peace, probes with one call at a time, and closes', async () => {
@@ -147,16 +147,16 @@ test('the breaker opens, leaves the upstream in peace, probes with one call at a
   }
   assert.equal(db.count, 6, 'nothing reached it while the breaker was open');
 
-  await waitFor('half-open', stateIs('half-open'), 3_000);
+  await waitFor('half-open', stateIs('half-open'), 20_000);
   assert.equal((await call()).status, 500, 'the probe');
   assert.equal((await breaker())?.state, 'open', 'a probe that fails opens it again');
   assert.equal(db.count, 7);
 
   const waiting: ServerResponse[] = [];
   db.answer = (outgoing) => waiting.push(outgoing);
-  await waitFor('half-open', stateIs('half-open'), 3_000);
+  await waitFor('half-open', stateIs('half-open'), 20_000);
   const many = Array.from({ length: 10 }, () => call());
-  await waitFor('the probe to arrive and the others to be refused', () => waiting.length === 1, 3_000);
+  await waitFor('the probe to arrive and the others to be refused', () => waiting.length === 1, 20_000);
   const probe = many[0];
   assert.ok(probe);
   const others = await Promise.all(many.slice(1));
@@ -175,16 +175,16 @@ test('a probe whose client vanishes does not wedge the breaker', async () => {
   await policy({ breaker: { enabled: true, errorRate: 0.5, volumeThreshold: 2, openMs: 300, closeAfterSuccesses: 1 } });
   db.answer = status(500);
   for (let sent = 0; sent < 2; sent++) await call();
-  await waitFor('half-open', async () => (await breaker())?.state === 'half-open', 3_000);
+  await waitFor('half-open', async () => (await breaker())?.state === 'half-open', 20_000);
   db.clear();
   db.answer = () => undefined;
   const outgoing = request(`http://${web.upstream('db')}/`, { agent: false });
   outgoing.on('error', () => undefined); // it is us who end it
   outgoing.end();
-  await waitFor('the probe to arrive', () => db.count === 1, 3_000);
+  await waitFor('the probe to arrive', () => db.count === 1, 20_000);
   vanish(outgoing);
   db.answer = well;
-  await waitFor('the next probe to close it', async () => (await call()).status === 200, 3_000);
+  await waitFor('the next probe to close it', async () => (await call()).status === 200, 20_000);
   assert.equal((await breaker())?.state, 'closed');
 });
 
@@ -197,7 +197,7 @@ test('neither a refusal by intention, nor a 4xx, nor a client that goes away cou
   db.answer = () => undefined;
   const clients = Array.from({ length: 10 }, () => request(`http://${web.upstream('db')}/`, { agent: false }));
   for (const client of clients) client.on('error', () => undefined).end(); // it is us who end it
-  await waitFor('all to arrive', () => db.count === 10, 5_000);
+  await waitFor('all to arrive', () => db.count === 10, 20_000);
   for (const client of clients) vanish(client);
   db.answer = well;
   assert.equal((await call()).status, 200);
@@ -210,7 +210,7 @@ test('calls beyond the bulkhead are refused at once; those within are not distur
   const waiting: ServerResponse[] = [];
   db.answer = (outgoing) => waiting.push(outgoing);
   const within = Array.from({ length: 3 }, () => call());
-  await waitFor('three to be in flight', () => waiting.length === 3, 5_000);
+  await waitFor('three to be in flight', () => waiting.length === 3, 20_000);
   const beyond = await call();
   assert.equal(beyond.status, 503);
   assert.match(beyond.text, /SLV-4006/);
@@ -223,14 +223,14 @@ test('what web and db say of themselves in service-defaults holds at once: no ca
     mesh.must('PUT', '/v1/config', { Kind: 'service-defaults', Name, Protocol: 'http', ...more });
   const answered = (code: string) => async () => (await call()).text.includes(code);
   await defaults('web', { UpstreamConfig: { Overrides: [{ Name: 'db', Limits: { MaxConcurrentRequests: 0 } }] } });
-  await waitFor('web to call db no more', answered('SLV-4006'), 5_000);
+  await waitFor('web to call db no more', answered('SLV-4006'), 20_000);
   db.clear();
   await call();
   assert.equal(db.count, 0);
   await defaults('web', {});
-  await waitFor('web to call db again', async () => (await call()).status === 200, 5_000);
+  await waitFor('web to call db again', async () => (await call()).status === 200, 20_000);
   await defaults('db', { RateLimits: { InstanceLevel: { RequestsPerSecond: 1 } } });
-  await waitFor('db to take no more', answered('SLV-4018'), 5_000);
+  await waitFor('db to take no more', answered('SLV-4018'), 20_000);
   await defaults('db', {});
-  await waitFor('db to take all', async () => (await call()).status === 200 && (await call()).status === 200, 5_000);
+  await waitFor('db to take all', async () => (await call()).status === 200 && (await call()).status === 200, 20_000);
 });

@@ -38,7 +38,7 @@ test('the first call of a service waits until the catalog has told of it', async
   await waitFor(
     'db to be registered',
     async () => ((await mesh.must('GET', '/v1/health/connect/db?passing')) as unknown[]).length === 1,
-    10_000,
+    20_000,
   );
   const { status, text } = await viaProxy('db.mesh');
   assert.equal(status, 200, text);
@@ -70,7 +70,7 @@ async function meshAddress(service: string): Promise<string> {
 let dbAddress = '';
 test('what resolves db.mesh itself reaches db at its port, while it is there', async () => {
   dbAddress = `${await meshAddress('db')}${/:\d+$/.exec(db.address)?.[0]}`;
-  const { status } = await waitFor('the listener', () => httpCall(dbAddress), 5_000);
+  const { status } = await waitFor('the listener', () => httpCall(dbAddress), 20_000);
   assert.equal(status, 200);
 });
 
@@ -82,12 +82,12 @@ test('with the catalog gone and the proxy started again, what was called before 
   const unknown = await viaProxy('cache.mesh');
   assert.equal(unknown.status, 503);
   assert.match(unknown.text, /SLV-4013/);
-  assert.equal((await waitFor('the listener', () => httpCall(dbAddress), 5_000)).status, 200);
+  assert.equal((await waitFor('the listener', () => httpCall(dbAddress), 20_000)).status, 200);
 });
 
 test('a successor has the listeners of the names, also without the catalog', async () => {
   const web = mesh.child('web');
   await web.handOver();
-  await waitFor('its predecessor to end', () => web.predecessors === 0, 10_000);
+  await waitFor('its predecessor to end', () => web.predecessors === 0, 20_000);
   assert.equal((await httpCall(dbAddress)).status, 200);
 });

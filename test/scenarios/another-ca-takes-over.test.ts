@@ -69,7 +69,7 @@ describe('another CA takes over', { skip }, async () => {
     await waitFor(
       'web to be allowed',
       async () => (await httpCall(web.upstream('db'), { agent })).status === 200,
-      5_000,
+      20_000,
     );
     await using load = startLoad(() => unlessOk(httpCall(web.upstream('db'), { agent })), 2);
     await using perConnection = startLoad(() => unlessOk(httpCall(web.upstream('db'))), 1);
@@ -109,7 +109,7 @@ describe('another CA takes over', { skip }, async () => {
           const now = await view();
           return now.waitingFor?.overdue === true ? now : undefined;
         },
-        15_000,
+        20_000,
       );
       assert.deepEqual([overdue.state, overdue.waitingFor?.missing], ['published', ['sleeper-host/sleeper']]);
       assert.deepEqual(overdue.takeover?.from, 'embedded');

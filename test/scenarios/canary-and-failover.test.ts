@@ -53,7 +53,7 @@ test('a canary: subset, split to the request, and back, while calls go on; none 
       for (let sent = 0; sent < 10; sent++) await call();
       return canary.count === 0;
     },
-    10_000,
+    20_000,
   );
   await entry('service-splitter', {
     Splits: [
@@ -61,7 +61,7 @@ test('a canary: subset, split to the request, and back, while calls go on; none 
       { Weight: 20, ServiceSubset: 'v2' },
     ],
   });
-  await waitFor('the canary to be called', () => canary.count > 0, 5_000);
+  await waitFor('the canary to be called', () => canary.count > 0, 20_000);
   assert.deepEqual((await load.stop()).failures, []);
   for (const each of all) each.clear();
   for (let sent = 0; sent < 500; sent++) assert.equal((await call()).status, 200);
@@ -77,7 +77,7 @@ test('a canary: subset, split to the request, and back, while calls go on; none 
       await call('/new/x');
       return canary.seen[0]?.path === '/x';
     },
-    5_000,
+    20_000,
   );
 });
 
@@ -87,14 +87,14 @@ test('odd requests pass as soon as the service lets them, and no longer than tha
   });
   assert.equal((await call('/repos/a%2Fb')).status, 400);
   await entry('service-defaults', { Protocol: 'http', ...words('KEEP_UNCHANGED') });
-  await waitFor('the slash to pass', async () => (await call('/repos/a%2Fb')).status === 200, 5_000);
+  await waitFor('the slash to pass', async () => (await call('/repos/a%2Fb')).status === 200, 20_000);
   assert.ok(all.some(({ seen }) => seen.some(({ path }) => path === '/repos/a%2Fb')));
   assert.match(await (await fetch(`${web.admin}/status`)).text(), /"escapedSlashes":"KEEP_UNCHANGED"/);
   await mesh.must('PUT', '/v1/config', { Kind: 'mesh', ...words('UNESCAPE_AND_REDIRECT') });
   await entry('service-defaults', { Protocol: 'http' });
-  await waitFor('the redirect', async () => (await call('/repos/a%2Fb')).status === 307, 5_000);
+  await waitFor('the redirect', async () => (await call('/repos/a%2Fb')).status === 307, 20_000);
   await mesh.must('DELETE', '/v1/config/mesh/mesh');
-  await waitFor('the slash to be refused', async () => (await call('/repos/a%2Fb')).status === 400, 5_000);
+  await waitFor('the slash to be refused', async () => (await call('/repos/a%2Fb')).status === 400, 20_000);
 });
 
 test('when the canary goes, its calls go to the backup, which proves that it is the backup', async () => {
@@ -102,6 +102,6 @@ test('when the canary goes, its calls go to the backup, which proves that it is 
   for (let sent = 0; sent < 20; sent++) assert.equal((await call('/new/y')).status, 200);
   assert.equal(backup.seen.filter(({ path }) => path === '/y').length, 20);
   await mesh.intend('web', 'backup', 'deny');
-  await waitFor('the backup to refuse', async () => (await call('/new/y')).status === 403, 5_000);
+  await waitFor('the backup to refuse', async () => (await call('/new/y')).status === 403, 20_000);
   assert.equal((await call('/new/y')).status, 403, 'routing gives no rights');
 });

@@ -33,8 +33,8 @@ async function allowAll(): Promise<void> {
   for (const source of ['web', 'batch'])
     for (const destination of ['db', 'echo']) await mesh.intend(source, destination, 'allow');
   for (const proxy of [web, batch]) {
-    await waitFor('db to be allowed', async () => (await httpCall(proxy.upstream('db'))).status === 200, 5_000);
-    await waitFor('echo to be allowed', async () => (await openEcho(proxy.upstream('echo'))).destroy(), 5_000);
+    await waitFor('db to be allowed', async () => (await httpCall(proxy.upstream('db'))).status === 200, 20_000);
+    await waitFor('echo to be allowed', async () => (await openEcho(proxy.upstream('echo'))).destroy(), 20_000);
   }
   db.clear();
 }
@@ -156,7 +156,7 @@ test('a pooled idle connection carries no further request to the application, an
   assert.equal(db.count, seen, 'the application saw none of them');
   await mesh.intend('web', 'db', 'allow');
   const allowed = async () => (await httpCall(web.upstream('db'), { agent })).status === 200;
-  await waitFor('the allow to arrive', allowed, 5_000);
+  await waitFor('the allow to arrive', allowed, 20_000);
 });
 
 test('an allow that is deleted is as good as a deny', async () => {

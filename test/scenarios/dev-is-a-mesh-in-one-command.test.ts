@@ -90,7 +90,7 @@ test('nobody is let in before an intention says so, and the refusal says why', a
       const answer = await httpCall(dbAddress, { path: '/orders' });
       return answer.headers['content-type'] === 'application/problem+json' ? answer : undefined;
     },
-    5_000,
+    20_000,
   );
   assert.equal(refused.status, 403);
   assert.match(refused.text, /SLV-4001/);
@@ -102,8 +102,8 @@ test('nobody is let in before an intention says so, and the refusal says why', a
 test('L4: an allow by command lets the caller in, and each side knows whom it talks to', async () => {
   for (const name of ['db', 'echo'])
     assert.equal((await run(dev, 'intention', 'create', 'web', name, '--allow')).code, 0);
-  await waitFor('web to reach the echo', async () => (await echoed(echoAddress)) === 'hello', 5_000);
-  await waitFor('web to reach db', async () => (await httpCall(dbAddress)).status === 200, 5_000);
+  await waitFor('web to reach the echo', async () => (await echoed(echoAddress)) === 'hello', 20_000);
+  await waitFor('web to reach db', async () => (await httpCall(dbAddress)).status === 200, 20_000);
   const id = (service: string) => `spiffe://mesh.internal/ns/default/dc/dc9/svc/${service}`;
   assert.equal(db.seen.at(-1)?.headers['selvedge-source'], id('web'));
   const { upstreams } = await mesh.status(await mesh.child('web').fact('admin'));
@@ -119,7 +119,7 @@ test('L7: permissions by command decide each request, whatever it is disguised a
   await waitFor(
     'DELETE to be refused',
     async () => (await httpCall(dbAddress, { method: 'DELETE', path: '/orders' })).status === 403,
-    5_000,
+    20_000,
   );
   assert.equal((await httpCall(dbAddress, { path: '/orders?day=today' })).status, 200);
   db.clear();
@@ -156,7 +156,7 @@ test('list shows what there is; delete takes it away', async () => {
   );
   assert.deepEqual(pairs.sort(), ['web -> db', 'web -> echo']);
   assert.equal((await run(dev, 'intention', 'delete', 'web', 'echo')).code, 0);
-  await waitFor('the echo to be out of reach', async () => (await echoed(echoAddress)) === '', 5_000);
+  await waitFor('the echo to be out of reach', async () => (await echoed(echoAddress)) === '', 20_000);
 });
 
 test('--default-intention-policy allow: everyone is let in until a deny', async () => {
@@ -167,10 +167,10 @@ test('--default-intention-policy allow: everyone is let in until a deny', async 
   ]);
   await mesh.knows(await web.fact('admin'), 'echo');
   const address = await web.fact('upstream echo');
-  await waitFor('web to reach the echo', async () => (await echoed(address)) === 'hello', 5_000);
+  await waitFor('web to reach the echo', async () => (await echoed(address)) === 'hello', 20_000);
   assert.equal((await run(open, 'intention', 'check', 'web', 'echo')).code, 0);
   assert.equal((await run(open, 'intention', 'create', 'web', 'echo', '--deny')).code, 0);
-  await waitFor('the echo to be out of reach', async () => (await echoed(address)) === '', 5_000);
+  await waitFor('the echo to be out of reach', async () => (await echoed(address)) === '', 20_000);
 });
 
 test('with a data directory what was written is there after a restart', async () => {

@@ -120,7 +120,7 @@ const plainAttacks: Readonly<Record<string, () => readonly (Buffer | string)[]>>
 
 for (const { name, address, process, tls } of listeners) {
   test(`${name} lives through garbage, and the good client does not notice`, async () => {
-    await waitFor('web to reach db', async () => (await call()).status === 200, 5_000);
+    await waitFor('web to reach db', async () => (await call()).status === 200, 20_000);
     await using load = startLoad(() => unlessOk(call()), 2);
     const attacks = Object.values(plainAttacks);
     await Promise.all(attacks.map((attack) => send(dial(address), ...attack())));
@@ -159,7 +159,7 @@ test('many who open and say nothing, or say it slowly, keep nobody from being se
     for (const socket of sleepers) if (socket.writable) socket.write('x');
   }, 100);
   t.after(() => clearInterval(drip));
-  await waitFor('300 calls meanwhile', () => load.calls() > 300, 15_000);
+  await waitFor('300 calls meanwhile', () => load.calls() > 300, 20_000);
   assert.deepEqual((await load.stop()).failures, []);
   await mesh.must('GET', '/v1/catalog/services');
   assert.equal((await mesh.identity('GET', '/v1/identity/status', undefined, null)).status, 200);
@@ -168,7 +168,7 @@ test('many who open and say nothing, or say it slowly, keep nobody from being se
   await waitFor(
     'the half-open handshakes to be ended',
     () => handshaking.every(({ destroyed, readableEnded }) => destroyed || readableEnded),
-    10_000,
+    20_000,
   );
 });
 

@@ -160,7 +160,7 @@ test('a catalog that is not the catalog is not followed: no request reaches it, 
     'the proxy to see through it',
     async () =>
       /selvedge-catalog|which is not the one expected/.test((await mesh.status(misled.admin)).view.feed.reason ?? ''),
-    10_000,
+    20_000,
   );
   assert.ok(impostor.connections > 0);
   assert.equal(impostor.heard, '');

@@ -28,7 +28,7 @@ export async function setPolicy(
       const found = proxies.find(({ proxy }) => proxy === `${caller.name}-host/${caller.service}`);
       return (found?.acknowledged?.revision ?? 0) >= revision;
     },
-    5_000,
+    20_000,
   );
 }
 

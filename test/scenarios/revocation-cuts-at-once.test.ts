@@ -61,7 +61,7 @@ async function lift(id: string): Promise<void> {
 }
 
 test('one certificate of the caller: what it carries is cut, and its rightful holder renews by its node key', async (t) => {
-  const connection = await waitFor('web to be allowed', talk, 10_000);
+  const connection = await waitFor('web to be allowed', talk, 20_000);
   const serial = (await mesh.status(web.admin)).svid?.serial ?? assert.fail();
   const { view, ms } = await revoke({ serial: serial.toUpperCase(), reason: 'leaked' }, connection);
   t.diagnostic(`cut after ${Math.round(ms)} ms`);

@@ -41,7 +41,11 @@ const rootsInFile = (): number =>
 
 test('a root rotation under load, with a proxy that hangs: not a request fails, the hung one is named, and the old root is gone', async (t) => {
   const agent = keepingAgent();
-  await waitFor('web to be allowed', async () => (await httpCall(web.upstream('db'), { agent })).status === 200, 5_000);
+  await waitFor(
+    'web to be allowed',
+    async () => (await httpCall(web.upstream('db'), { agent })).status === 200,
+    20_000,
+  );
   await mesh.startProxy('sleeper', { service: 'sleeper', upstreams: ['db'] });
   await using load = startLoad(() => unlessOk(httpCall(web.upstream('db'), { agent })), 2);
   await using perConnection = startLoad(() => unlessOk(httpCall(web.upstream('db'))), 1);
@@ -58,7 +62,7 @@ test('a root rotation under load, with a proxy that hangs: not a request fails, 
       const now = await view();
       return now.waitingFor?.overdue === true ? now : undefined;
     },
-    15_000,
+    20_000,
   );
   assert.equal(overdue.state, 'published');
   assert.deepEqual(overdue.waitingFor?.missing, ['sleeper-host/sleeper']);

@@ -44,7 +44,7 @@ const serialOf = async (admin: string): Promise<string> => (await mesh.status(ad
 test('two rotations on each side under load: no request fails, a TCP connection stays open, new clients see the new certificate', async (t) => {
   const agent = keepingAgent();
   const once1 = async () => (await httpCall(web.upstream('db'), { agent })).status === 200;
-  await waitFor('web to be allowed', once1, 5_000);
+  await waitFor('web to be allowed', once1, 20_000);
   const [host, port] = web.upstream('echo').split(':');
   const stream = connectTcp(Number(port), host);
   let closed = false;
@@ -88,5 +88,5 @@ test('two rotations on each side under load: no request fails, a TCP connection 
   const current = (await serialOf(dbProxy.admin)).toUpperCase();
   assert.equal((await shownAt(dbProxy.inbound)).serialNumber.replace(/^0+/, ''), current.replace(/^0+/, ''));
   assert.equal(closed, false, 'the TCP connection is still open');
-  await waitFor('every byte to come back', () => received >= sent - 200, 2_000);
+  await waitFor('every byte to come back', () => received >= sent - 200, 20_000);
 });

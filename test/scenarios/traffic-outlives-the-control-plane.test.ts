@@ -44,11 +44,11 @@ test('the agent of a host answers for the whole catalog: by HTTP as its own serv
 });
 
 test('both are killed under load: no request fails', async () => {
-  await waitFor('web to be allowed', () => answers('/', 200), 5_000);
+  await waitFor('web to be allowed', () => answers('/', 200), 20_000);
   await using load = startLoad(() => unlessOk(get('/orders')));
-  await waitFor('some load', () => load.calls() > 50, 5_000);
+  await waitFor('some load', () => load.calls() > 50, 20_000);
   await Promise.all([mesh.kill('identity', 'SIGKILL'), mesh.kill('catalog', 'SIGKILL')]);
-  await waitFor('the proxies to notice', async () => (await mesh.status(web.admin)).view.feed.kind !== 'live', 10_000);
+  await waitFor('the proxies to notice', async () => (await mesh.status(web.admin)).view.feed.kind !== 'live', 20_000);
   const before = load.calls();
   await waitFor('further calls', () => load.calls() > before + 500, 20_000);
   assert.deepEqual((await load.stop()).failures, []);
@@ -61,7 +61,7 @@ test('both are killed under load: no request fails', async () => {
     await waitFor(
       'DNS to go on, and to say that it is old',
       async () => /Stale.*A\s127\.0\.0\.1/s.test((await dig(dnsPort, 'db.service.consul')).text),
-      10_000,
+      20_000,
     );
   assert.equal((await fetch(`${web.admin}/readyz`)).status, 200);
 });
@@ -77,7 +77,7 @@ test('a proxy killed meanwhile comes back from its directory: same rights, and t
     assert.ok(view.confirmedSecondsAgo !== null && view.confirmedSecondsAgo >= 0, String(view.confirmedSecondsAgo));
     assert.ok((svid?.secondsLeft ?? 0) > 60);
   }
-  await waitFor('web to reach db again', () => answers('/orders', 200), 10_000);
+  await waitFor('web to reach db again', () => answers('/orders', 200), 20_000);
   assert.equal((await get('/salaries')).status, 403);
 });
 
@@ -89,7 +89,7 @@ test('one without a directory knows nothing, so it serves nothing', async () => 
     local: db.address,
     state: false,
   });
-  await waitFor('it to say that it waits', () => /still trying/.test(again.log), 10_000);
+  await waitFor('it to say that it waits', () => /still trying/.test(again.log), 20_000);
   assert.equal(again.running, true);
   assert.doesNotMatch(again.log, /^ready/m);
   await again.end();
@@ -103,9 +103,9 @@ test('they come back: changes flow again', async () => {
     await waitFor(`the feed of ${name} to be live`, live, 30_000);
   }
   await mesh.intend('web', 'db', 'deny');
-  await waitFor('the deny to arrive', () => answers('/orders', 403), 5_000);
+  await waitFor('the deny to arrive', () => answers('/orders', 403), 20_000);
   await mesh.intend('web', 'db', 'allow');
-  await waitFor('the allow to arrive', () => answers('/salaries', 200), 5_000);
+  await waitFor('the allow to arrive', () => answers('/salaries', 200), 20_000);
 });
 
 test('a catalog that lost everything gets its registrations back from the proxies, and traffic goes on', async (t) => {
@@ -126,7 +126,7 @@ test('a catalog that lost everything gets its registrations back from the proxie
     30_000,
   );
   await mesh.knows(web.admin, 'db');
-  await waitFor('web to reach db', () => answers('/orders', 200), 10_000);
+  await waitFor('web to reach db', () => answers('/orders', 200), 20_000);
   const { calls, failures } = await load.stop();
   t.diagnostic(`${failures.length} of ${calls} calls failed while the catalog was empty`);
 });

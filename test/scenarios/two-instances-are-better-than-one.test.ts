@@ -38,7 +38,7 @@ beforeEach(async () => {
   await waitFor(
     'web to reach both',
     async () => (await call()).status === 200 && one.count > 0 && two.count > 0,
-    5_000,
+    20_000,
   );
   for (const each of [one, two]) each.clear();
 });
@@ -83,11 +83,11 @@ test('drain: SIGTERM of one under load loses no request, not even a POST', async
   await policy({ retries });
   await using gets = startLoad(() => unlessOk(call()), 4);
   await using posts = startLoad(() => unlessOk(call('POST')), 2);
-  await waitFor('some load on both', () => one.count > 50 && two.count > 50, 10_000);
+  await waitFor('some load on both', () => one.count > 50 && two.count > 50, 20_000);
   await mesh.child('db-1').end('SIGTERM', 20_000);
   assert.equal(mesh.child('db-1').ended, 'exit code 0');
   const before = two.count;
-  await waitFor('further calls', () => two.count > before + 200, 10_000);
+  await waitFor('further calls', () => two.count > before + 200, 20_000);
   assert.deepEqual([(await gets.stop()).failures, (await posts.stop()).failures], [[], []]);
   await mesh.knows(web.admin, 'db', 1);
 });

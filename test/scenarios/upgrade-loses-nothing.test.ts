@@ -135,7 +135,7 @@ test('three upgrades of both proxies: no request fails, on kept connections or n
   const { connections, carry } = await openConnections();
   sent += 1;
   const slowCall = httpCall(address(), { path: '/slow' });
-  await waitFor('the slow call', () => db.count === 1, 5_000);
+  await waitFor('the slow call', () => db.count === 1, 20_000);
   await using kept = startLoad(() => post(agent), 4);
   await using fresh = startLoad(() => post(), 2);
   for (let upgrade = 0; upgrade < upgrades; upgrade++) {
@@ -219,7 +219,7 @@ test('a successor that does not start changes nothing', async () => {
   writeFileSync(file, text);
   assert.equal((await httpCall(address())).status, 200);
   await mesh.intend('web', 'db', 'deny');
-  await waitFor('news of the catalog', async () => (await httpCall(address())).status === 403, 5_000);
+  await waitFor('news of the catalog', async () => (await httpCall(address())).status === 403, 20_000);
   await mesh.child('web').handOver();
   assert.equal((await httpCall(address())).status, 403);
 });

@@ -94,7 +94,7 @@ describe('Vault as the CA', { skip }, async () => {
     assert.equal(await ready(), 200, 'red only when half of the time to an outage is gone');
     assert.equal((await mesh.identity('GET', '/livez', undefined, null)).status, 200);
     const calls = load.calls();
-    await waitFor('further calls', () => load.calls() > calls + 100, 10_000);
+    await waitFor('further calls', () => load.calls() > calls + 100, 20_000);
     await mend();
     await waitFor('a certificate', async () => (await ask()) === undefined, 30_000);
     assert.deepEqual(await backend(), { kind: 'vault-leaf', healthy: true });
@@ -103,7 +103,7 @@ describe('Vault as the CA', { skip }, async () => {
   }
 
   test('the main path: an SVID by Vault’s issuer on each side, and no CA key anywhere but in Vault', async () => {
-    await waitFor('web to reach db', async () => (await call()).status === 200, 10_000);
+    await waitFor('web to reach db', async () => (await call()).status === 200, 20_000);
     assert.equal(db.seen.at(-1)?.headers['selvedge-source'], 'spiffe://mesh.internal/ns/default/dc/dc1/svc/web');
     assert.deepEqual(await backend(), { kind: 'vault-leaf', healthy: true });
   });

@@ -99,6 +99,6 @@ function answers(url: string, status: number, body: RegExp): Promise<string> {
       if (response.status === status && body.test(text)) return text;
       throw new Error(`${response.status} ${text}`);
     },
-    15_000,
+    20_000,
   );
 }

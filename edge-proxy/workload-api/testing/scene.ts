@@ -154,9 +154,8 @@ export function openStream<Request extends object, Response extends object>(
   call.on('end', () => setImmediate(() => (end ??= { error: undefined })));
   return {
     messages,
-    ended: async () => (await waitFor('the stream to end', () => end, 3_000)).error,
-    message: (count) =>
-      waitFor(`message ${count}`, () => (messages.length >= count ? messages[count - 1] : undefined), 3_000),
+    ended: async () => (await waitFor('the stream to end', () => end)).error,
+    message: (count) => waitFor(`message ${count}`, () => (messages.length >= count ? messages[count - 1] : undefined)),
     send: (message) => duplex?.write(message),
     cancel: () => call.cancel(),
     finish: () => duplex?.end(),
