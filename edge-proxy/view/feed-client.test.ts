@@ -151,7 +151,7 @@ describe('the feed', () => {
     const catalog = await follow(t, (line) =>
       line.say(hello(), update(4, true, intentions('allow'), { kind: 'bundle', name: 'mesh.test', jws: 'good' })),
     );
-    await waitFor('the acknowledgement', () => catalog.acks.length === 1, 3_000);
+    await waitFor('the acknowledgement', () => catalog.acks.length === 1);
     assert.deepEqual(
       [...(catalog.lines[0]?.query ?? [])],
       [
@@ -175,11 +175,11 @@ describe('the feed', () => {
       if (index === 0) line.say(update(4, true, intentions('allow')), { type: 'keepalive', revision: 9 });
       if (index === 0) line.end();
     });
-    await waitFor('the second line', () => catalog.lines.length === 2, 3_000);
+    await waitFor('the second line', () => catalog.lines.length === 2);
     assert.equal(catalog.lines[1]?.query.get('since'), '9');
     assert.equal(allowed(catalog), true);
     assert.equal(catalog.view.revision, 9);
-    await waitFor('life', () => catalog.lives === 2, 3_000);
+    await waitFor('life', () => catalog.lives === 2);
   });
 
   test('other upstreams: connects at once, asks for what is new as new, forgets what is not asked for', async (t) => {
@@ -187,10 +187,10 @@ describe('the feed', () => {
       line.say(hello());
       if (index === 0) line.say(update(4, true, intentions('allow'), upstream('cache'), upstream('queue')));
     });
-    await waitFor('the first update', () => catalog.view.upstreams.size === 2, 3_000);
+    await waitFor('the first update', () => catalog.view.upstreams.size === 2);
     catalog.upstreams = ['queue', 'db'];
     for (let times = 0; times < 3; times++) catalog.client?.renew();
-    await waitFor('the second line', () => catalog.lines.length === 2, 3_000);
+    await waitFor('the second line', () => catalog.lines.length === 2);
     const query = catalog.lines[1]?.query;
     assert.deepEqual(
       [query?.get('since'), query?.getAll('upstream'), query?.getAll('new')],
@@ -198,21 +198,21 @@ describe('the feed', () => {
     );
     assert.deepEqual([...catalog.view.upstreams.keys()], ['queue']);
     assert.equal(catalog.client?.state.kind, 'live', 'nothing was lost');
-    await waitFor('life', () => catalog.lives === 2, 3_000);
+    await waitFor('life', () => catalog.lives === 2);
     assert.equal(catalog.lines.length, 2);
   });
 
   test('a reset forgets', async (t) => {
     const catalog = await follow(t, (line) => line.say(hello(), update(4, true, intentions('allow')), update(5, true)));
-    await waitFor('the reset', () => catalog.view.revision === 5, 3_000);
+    await waitFor('the reset', () => catalog.view.revision === 5);
     assert.equal(catalog.view.inbound, undefined);
   });
 
   test('a line that falls silent is left for a new one', async (t) => {
     const catalog = await follow(t, (line) => line.say(hello(100)));
-    await waitFor('the second line', () => catalog.lines.length === 2, 3_000);
+    await waitFor('the second line', () => catalog.lines.length === 2);
     const [first, second] = catalog.lines;
-    assert.ok((second?.atMs ?? 0) - (first?.atMs ?? 0) >= 200);
+    assert.ok((second?.atMs ?? 0) - (first?.atMs ?? 0) >= 198); // timers count whole milliseconds
   });
 
   test('connects again at growing intervals, for as long as no hello comes', async (t) => {
@@ -221,13 +221,11 @@ describe('the feed', () => {
       (line) => line.end(),
       () => 0,
     );
-    await waitFor('four lines', () => catalog.lines.length === 4, 5_000);
+    await waitFor('four lines', () => catalog.lines.length === 4);
     const gaps = catalog.lines.slice(1).map(({ atMs }, index) => atMs - (catalog.lines[index]?.atMs ?? 0));
-    assert.ok(
-      (gaps[0] ?? 0) >= 190 && (gaps[1] ?? 0) > (gaps[0] ?? 0) * 1.4 && (gaps[2] ?? 0) > (gaps[1] ?? 0) * 1.4,
-      gaps.join(),
-    );
-    assert.equal(catalog.client?.state.kind, 'lost');
+    // Each at least as long as its share; how much later a busy machine comes to it says nothing.
+    for (const [index, least] of [200, 400, 800].entries()) assert.ok((gaps[index] ?? 0) >= least - 2, gaps.join());
+    await waitFor('the end of the fourth to be noticed', () => catalog.client?.state.kind === 'lost');
   });
 
   for (const [name, text] of [
@@ -239,7 +237,7 @@ describe('the feed', () => {
       const catalog = await follow(t, (line, index) =>
         line.say(hello(), ...(index === 0 ? [update(2, true, intentions('allow')), text] : [update(3, false)])),
       );
-      await waitFor('the second line', () => catalog.view.revision === 3, 3_000);
+      await waitFor('the second line', () => catalog.view.revision === 3);
       assert.equal(allowed(catalog), true);
       assert.equal(catalog.lines[1]?.query.get('since'), '2');
     });
@@ -261,7 +259,7 @@ describe('the feed', () => {
         { type: 'keepalive', revision: 4, mood: 'good' },
       ),
     );
-    await waitFor('all of it', () => catalog.view.revision === 4 && catalog.acks.at(-1)?.revision === 3, 3_000);
+    await waitFor('all of it', () => catalog.view.revision === 4 && catalog.acks.at(-1)?.revision === 3);
     const rejected = catalog.acks.flatMap((ack) => ack.rejected.map(({ kind, name }) => `${kind}/${name}`));
     assert.ok(rejected.includes('intentions/db'));
     assert.equal(allowed(catalog), true, 'the last good intentions stay');
@@ -271,29 +269,25 @@ describe('the feed', () => {
   test('names no more refusals than an acknowledgement takes', async (t) => {
     const unknown = Array.from({ length: 300 }, (_, index) => ({ kind: 'weather', name: `w${index}` }));
     const catalog = await follow(t, (line) => line.say(hello(), update(2, true, ...unknown)));
-    await waitFor('the acknowledgement', () => catalog.acks.length === 1, 3_000);
+    await waitFor('the acknowledgement', () => catalog.acks.length === 1);
     assert.equal(catalog.acks[0]?.rejected.length, 100);
   });
 
   test('an acknowledgement that did not arrive goes again with the next line', async (t) => {
     const catalog = await follow(t, (line) => line.say(hello(), update(2, true)));
     catalog.ackStatus = 503;
-    await waitFor('the first', () => catalog.acks.length === 1, 3_000);
+    await waitFor('the first', () => catalog.acks.length === 1);
     catalog.ackStatus = 200;
-    await waitFor(
-      'the second',
-      () => {
-        catalog.lines[0]?.say({ type: 'keepalive', revision: 2 });
-        return catalog.acks.length >= 2;
-      },
-      3_000,
-    );
+    await waitFor('the second', () => {
+      catalog.lines[0]?.say({ type: 'keepalive', revision: 2 });
+      return catalog.acks.length >= 2;
+    });
     assert.equal(catalog.acks[1]?.revision, 2);
   });
 
   test('a hello alone confirms nothing', async (t) => {
     const catalog = await follow(t, (line) => line.say(hello()));
-    await waitFor('life', () => catalog.lives === 1, 3_000);
+    await waitFor('life', () => catalog.lives === 1);
     assert.equal(catalog.view.confirmedAtMs, 0);
   });
 
@@ -301,7 +295,7 @@ describe('the feed', () => {
     const catalog = await follow(t, (line) =>
       line.say(hello(), update(2, true, { kind: 'bundle', name: 'mesh.test', jws: 'forged' }, intentions('allow'))),
     );
-    await waitFor('the update', () => catalog.view.revision === 2, 3_000);
+    await waitFor('the update', () => catalog.view.revision === 2);
     assert.equal(allowed(catalog), true);
   });
 });
