@@ -349,7 +349,7 @@ describe('requests', () => {
     const idle = mesh.dial().send(get('/'));
     await idle.until('200 OK');
     const busy = mesh.dial().send('POST / HTTP/1.1\r\nHost: db\r\nContent-Length: 2\r\n\r\na');
-    await waitFor('the request to be under way', () => mesh.upstream.inFlight === 1, 3_000);
+    await waitFor('the request to be under way', () => mesh.upstream.inFlight === 1);
     mesh.pass(50_000); // the touches of just now
     busy.send('b');
     await busy.until('\r\n\r\nab');
@@ -460,11 +460,12 @@ describe('back-pressure', () => {
 
   test('an application that does not read stops the client', async (t) => {
     const size = 64_000_000;
+    let read: (() => void) | undefined;
     const mesh = await startMesh(
       t,
       web((request, response) => {
         request.once('readable', () => {});
-        setTimeout(() => request.on('data', () => {}).on('end', () => response.end('done')), 300);
+        read = () => void request.on('data', () => {}).on('end', () => response.end('done'));
       }),
     );
     const client = mesh.dial().send(`PUT / HTTP/1.1\r\nHost: db\r\n${closing}Content-Length: ${size}\r\n\r\n`);
@@ -478,8 +479,10 @@ describe('back-pressure', () => {
     };
     client.socket.on('drain', more);
     more();
+    await waitFor('the request', () => read !== undefined);
     await standsStill('the client', () => sent);
     assert.ok(sent < mostOnTheWay, `${sent} bytes on the way`);
+    read?.();
     await client.untilTrue('the answer', () => client.text.endsWith('done'), 20_000);
   });
 });
@@ -508,7 +511,7 @@ describe('an upgrade', () => {
     client.end();
     await client.untilEnded();
     assert.match(client.text, /HELLO bye$/);
-    await waitFor('all to be given back', () => mesh.settled, 3_000);
+    await waitFor('all to be given back', () => mesh.settled);
     assert.equal(mesh.upstream.inFlight, 0);
   });
 
@@ -581,7 +584,7 @@ describe('an upgrade', () => {
           await client.untilEnded();
           assert.equal(client.text, switching + answered.join(''));
           const [application, ...others] = heard;
-          await waitFor('the application to have heard all', () => application?.ended === true, 5_000);
+          await waitFor('the application to have heard all', () => application?.ended === true);
           assert.equal(application?.text.replace(/^.*?\r\n\r\n/s, ''), asked.join(''));
           assert.equal(others.length, 0);
         }),
@@ -620,13 +623,13 @@ describe('an upgrade', () => {
     const client = mesh.dial().send(ask);
     await client.until('welcome');
     vanish(client.socket);
-    await waitFor('the application to be let go', () => mesh.applicationConnections === 0, 3_000);
+    await waitFor('the application to be let go', () => mesh.applicationConnections === 0);
   });
 });
 
 describe('draining', () => {
   test('idle connections end now, what is under way is answered and told to close', async (t) => {
-    let answer = () => {};
+    let answer: (() => void) | undefined;
     const mesh = await startMesh(
       t,
       web((request, response) => {
@@ -637,16 +640,16 @@ describe('draining', () => {
     const idle = mesh.dial().send(get('/'));
     await idle.until('quick');
     const busy = mesh.dial().send(get('/slow'));
-    await waitFor('the slow request', () => mesh.db.sidecar.live.size === 1, 3_000);
+    await waitFor('the slow request', () => answer !== undefined);
     mesh.web.drain();
     mesh.db.sidecar.drain();
     await idle.untilEnded();
     idle.end();
     assert.equal(busy.ended, false);
-    answer();
+    answer?.();
     await busy.untilEnded();
     busy.end();
     assert.match(busy.text, /Connection: close\r\n.*at last$/s);
-    await waitFor('both to be drained', () => mesh.web.drained && mesh.db.sidecar.drained, 5_000);
+    await waitFor('both to be drained', () => mesh.web.drained && mesh.db.sidecar.drained);
   });
 });

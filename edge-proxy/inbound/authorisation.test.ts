@@ -19,7 +19,7 @@ const permissions = (...rules: readonly Permission[]) => [intention({ source: 'w
 async function timeOf(what: string, cut: () => void, done: () => boolean): Promise<number> {
   const startedMs = performance.now();
   cut();
-  await waitFor(what, done, 5_000);
+  await waitFor(what, done);
   return performance.now() - startedMs;
 }
 
@@ -144,21 +144,23 @@ describe('requests', () => {
 
   for (const when of ['before its answer', 'within its answer'] as const) {
     test(`a request under way is cut ${when} within a second`, async (t) => {
-      let applicationLeft = false;
+      let application: 'not asked' | 'asked' | 'left' = 'not asked';
       const server = createServer((request, response) => {
+        application = 'asked';
         request.on('close', () => {
-          applicationLeft = true;
+          application = 'left';
         });
         if (when === 'within its answer') response.write('begun');
       });
       const mesh = await startMesh(t, { applications: [server] });
       const client = mesh.dial().send(`GET /long HTTP/1.1\r\nHost: db\r\n${closing}\r\n`);
-      await waitFor('the request', () => mesh.db.sidecar.live.size === 1, 3_000);
+      // Let in, and with the application: one that never heard of it has nothing to leave.
+      await waitFor('the request', () => mesh.db.sidecar.live.size === 1 && application === 'asked');
       if (when === 'within its answer') await client.until('begun');
       const tookMs = await timeOf(
         'the cut',
         () => mesh.feedIntentions(webMayNot),
-        () => (client.ended || client.closed) && applicationLeft,
+        () => (client.ended || client.closed) && application === 'left',
       );
       assert.ok(tookMs < 1_000, `${tookMs} ms`);
       // Before the answer there is still somebody to tell.
@@ -177,7 +179,7 @@ describe('requests', () => {
     const mesh = await startMesh(t, { applications: [server] });
     const client = mesh.dial().send(`GET /long HTTP/1.1\r\nHost: db\r\n${closing}\r\n`);
     // Let in, and with the application.
-    await waitFor('the request', () => mesh.db.sidecar.live.size === 1 && answer !== undefined, 3_000);
+    await waitFor('the request', () => mesh.db.sidecar.live.size === 1 && answer !== undefined);
     mesh.feedIntentions(permissions({ action: 'allow', http: { pathPrefix: '/long' } }));
     answer?.();
     await client.untilEnded();
@@ -214,7 +216,7 @@ describe('connections', () => {
       () => client.closed || client.ended,
     );
     assert.ok(tookMs < 1_000, `${tookMs} ms`);
-    await waitFor('the application to be let go', () => mesh.applicationConnections === 0, 1_000);
+    await waitFor('the application to be let go', () => mesh.applicationConnections === 0);
     const next = mesh.dial().send('ping');
     await next.untilEnded();
     assert.equal(next.length, 0);
@@ -251,12 +253,12 @@ describe('connections', () => {
         way === 'by plain mTLS'
           ? mesh.keep((await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current)).peer).send('ping')
           : mesh.dial().send('ping');
-      await waitFor('the connection to be asked for', () => held.waiting === 1, 3_000);
+      await waitFor('the connection to be asked for', () => held.waiting === 1);
       mesh.feedIntentions(webMayNot);
       held.release();
       await client.untilEnded();
       assert.equal(client.length, 0);
-      await waitFor('the application to be let go', () => mesh.applicationConnections === 0, 3_000);
+      await waitFor('the application to be let go', () => mesh.applicationConnections === 0);
     });
 
     test(`one that goes while it connects leaves nothing behind (${way})`, async (t) => {
@@ -266,15 +268,14 @@ describe('connections', () => {
         way === 'by plain mTLS'
           ? mesh.keep((await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current)).peer)
           : mesh.dial();
-      await waitFor('the connection to be asked for', () => held.waiting === 1, 3_000);
+      await waitFor('the connection to be asked for', () => held.waiting === 1);
       vanish(client.socket);
       // A paused plain connection is not read, so its end shows when it is joined; a tunnel's shows at once.
-      if (way === 'through a tunnel') await waitFor('it to be given up', () => held.givenUp === 1, 3_000);
+      if (way === 'through a tunnel') await waitFor('it to be given up', () => held.givenUp === 1);
       held.release();
       await waitFor(
         'the application to be let go',
         () => mesh.applicationConnections === 0 && mesh.db.sidecar.live.size === 0,
-        3_000,
       );
     });
   }
