@@ -33,7 +33,7 @@ test('breakers are opened and closed by force, and reset, by upstream and endpoi
   mesh.feedUpstream({ endpoints: [endpoint(0, mesh.db.inboundPort), endpoint(7, mesh.db.inboundPort)] });
   assert.equal(await ask(), 503);
   const [first] = JSON.parse(await call('GET', '')) as { forcedSeconds: number }[];
-  assert.equal(first?.forcedSeconds, 90);
+  assert.ok(first !== undefined && first.forcedSeconds >= 90 && first.forcedSeconds < 100, `${first?.forcedSeconds}`);
   await post('reset?upstream=db&endpoint=node%2Fdb7');
   assert.equal(await ask(), 200);
   assert.deepEqual(

@@ -22,7 +22,7 @@ test('a caller that asks too often is told when to come back; its proxy neither 
   for (let sent = 0; sent < 3; sent++) assert.equal((await ask()).status, 200);
   const refused = await ask();
   assert.equal(refused.status, 429);
-  assert.match(refused.text, /Retry-After: 10\r\n/);
+  assert.match(refused.text, /Retry-After: (?:10|[5-9])\r\n/, 'ten seconds, less what the calls took');
   const [, decision = ''] = /selvedge-decision: (\S+)\r\n/.exec(refused.text) ?? [];
   const found = mesh.traffic.decisions.find(decision);
   assert.deepEqual([found?.code, found?.rule, found?.direction], ['SLV-4015', 'request limit', 'inbound']);

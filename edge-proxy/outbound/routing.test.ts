@@ -157,7 +157,7 @@ describe('routes', () => {
     one.answers(() => {});
     assert.equal(await ask('/slow'), '504');
     const idle = ask('/idle');
-    await waitFor('the request to arrive', () => one.seen.at(-1)?.url === '/idle', 3_000);
+    await waitFor('the request to arrive', () => one.seen.at(-1)?.url === '/idle');
     mesh.pass(1_001);
     assert.equal(await idle, '504');
     one.answers(teapot);
@@ -330,10 +330,10 @@ describe('a mirror', () => {
     });
     const post = 'POST /x?q=1 HTTP/1.1\r\nHost: db\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody';
     assert.match((await mesh.ask(post)).text, /^HTTP\/1.1 200 .*one$/s);
-    await waitFor('the copy', () => bodies.length === 1, 3_000);
+    await waitFor('the copy', () => bodies.length === 1);
     assert.deepEqual([bodies, two.seen[0]?.url, two.seen[0]?.method], [['body'], '/x?q=1', 'POST']);
     for (let sent = 0; sent < 5; sent++) assert.equal(await ask(), 'one');
-    await waitFor('all copies', () => two.seen.length === 6, 3_000);
+    await waitFor('all copies', () => two.seen.length === 6);
     assert.equal(one.seen.length, 6, 'the copies are not tried again, and the requests not because of them');
     assert.equal(mesh.traffic.edge('outbound', 'web', 'db').retries.value, 0);
 
@@ -357,8 +357,10 @@ describe('a mirror', () => {
     } as never);
     two.answers(() => {});
     for (let sent = 0; sent < 5; sent++) assert.equal(await ask(), 'one');
-    assert.equal(two.seen.length, 2, 'no more of them under way than the bulkhead allows');
-    assert.deepEqual([await counted(mesh, '2xx'), await counted(mesh, '5xx')], [5, 3], 'the others are failures');
+    const outcomes = async () => `${await counted(mesh, '2xx')} well, ${await counted(mesh, '5xx')} failed`;
+    // Nobody waits for copies, nor does this: no more of them are under way than the bulkhead allows, the others are failures.
+    await waitFor('two copies', async () => two.seen.length >= 2 && (await outcomes()) === '5 well, 3 failed');
+    assert.equal(two.seen.length, 2);
     mesh.pass(5_001);
   });
 
@@ -380,10 +382,12 @@ describe('a mirror', () => {
       await peer.untilTrue('an answer', () => peer.text.split('HTTP/1.1 200').length === sent + 1);
     }
     peer.end();
-    await waitFor('the copies to be counted', async () => (await counted(mesh, '5xx')) === two.seen.length, 3_000);
+    await waitFor('the copies to be counted', async () => {
+      const copies = two.seen.length;
+      return copies >= 9 && (await counted(mesh, '5xx')) === copies && (await counted(mesh, '2xx')) === 50;
+    });
     assert.equal(one.seen.length, 50);
-    assert.ok(Math.abs(two.seen.length - 10) <= 1, `${two.seen.length} copies`);
-    assert.equal(await counted(mesh, '2xx'), 50);
+    assert.ok(two.seen.length <= 11, `${two.seen.length} copies`);
   });
 
   test('of none gets none', async (t) => {
