@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { connect, createServer, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { describe, type TestContext, test } from 'node:test';
 import { Metadata, status } from '@grpc/grpc-js';
-import { echo, get, grpcApplication, listed, orders, same, scene, speaks } from '#test/grpc-scene.ts';
+import { echo, get, grpcApplication, listed, orders, type Scene, same, scene, speaks } from '#test/grpc-scene.ts';
 import { type Mesh, startMesh } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
 import { grpcTimeoutMs } from './http2/grpc.ts';
@@ -44,16 +44,25 @@ describe('an instance is judged by the status at the end', () => {
   });
 
   test('slow is a call that is slow to its first message, not one that goes on', async (t) => {
-    const breaker = { volumeThreshold: 2, slowCalls: { durationMs: 100, rate: 0.5 } };
-    const { mesh, client } = await scene(t, {
+    // By a clock that is put forward behind the first message, and before it: how slow this machine is does not count.
+    let end = (): void => {};
+    const breaker = { volumeThreshold: 2, windowMs: 60_000, slowCalls: { durationMs: 5_000, rate: 0.5 } };
+    const { mesh, client }: Scene = await scene(t, {
       resilience: { breaker },
-      list: speaks((call) => setTimeout(() => call.end(), 150)),
+      list: speaks((call) => {
+        end = () => call.end();
+      }),
       get(call, callback) {
         call.sendMetadata(new Metadata());
-        setTimeout(() => callback(null, call.request), 150);
+        mesh.pass(6_000);
+        callback(null, call.request);
       },
     });
-    await Promise.all([listed(client), listed(client)]);
+    const goesOn = (): void => {
+      mesh.pass(6_000);
+      end();
+    };
+    for (let n = 0; n < 2; n++) await listed(client, goesOn);
     const slow = () => mesh.upstream.endpoints[0]?.breaker.snapshot().slow;
     assert.equal(slow(), 0);
     await get(client);
@@ -65,14 +74,14 @@ describe('an instance is judged by the status at the end', () => {
   test('one that goes on for longer than a try may take was a success, and fails at its end all the same', async (t) => {
     let end = (): void => {};
     const { mesh, client } = await scene(t, {
-      resilience: { perTryTimeoutMs: 100 },
+      resilience: { perTryTimeoutMs: 1_000 },
       list: speaks((call) => {
         end = () => call.emit('error', internal);
       }),
     });
     const code = listed(client);
     const counted = () => mesh.upstream.endpoints[0]?.breaker.snapshot();
-    await waitFor('it to count', () => counted()?.calls === 1 && counted()?.underWay === 0, 3_000);
+    await waitFor('it to count', () => counted()?.calls === 1 && counted()?.underWay === 0);
     assert.equal(counted()?.failures, 0);
     end();
     assert.equal(await code, status.INTERNAL);
@@ -92,26 +101,24 @@ describe('time and retries', () => {
     mesh.feedUpstream({ resilience: {} });
     const startedMs = performance.now();
     assert.equal((await get(client, 'hurry', 150)).error?.code, status.DEADLINE_EXCEEDED);
-    assert.ok(performance.now() - startedMs < 3_000);
-    await waitFor('the call to be let go', () => mesh.settled, 3_000);
+    assert.ok(performance.now() - startedMs < 10_000, 'the policy has 15 s');
+    await waitFor('the call to be let go', () => mesh.settled);
   });
 
   test('a call that streams for longer than a try may take is in nobody’s way', async (t) => {
-    const { mesh, client } = await scene(t, { resilience: { perTryTimeoutMs: 100, requestTimeoutMs: 2_000 } });
+    const { mesh, client } = await scene(t, { resilience: { perTryTimeoutMs: 500, requestTimeoutMs: 14_000 } });
     const total = new Promise((resolve) => {
       const call = client.makeClientStreamRequest(orders.sum.path, same, same, (error, answer) =>
         resolve(error ?? String(answer)),
       );
       call.write(Buffer.alloc(1_000));
       const { breaker } = mesh.upstream.endpoints[0] ?? {};
-      void waitFor(
-        'the breaker to let it go',
-        () => seenBy(mesh) === 1 && breaker?.snapshot().underWay === 0,
-        3_000,
-      ).then(() => {
-        call.write(Buffer.alloc(1_000));
-        call.end();
-      });
+      void waitFor('the breaker to let it go', () => seenBy(mesh) === 1 && breaker?.snapshot().underWay === 0).then(
+        () => {
+          call.write(Buffer.alloc(1_000));
+          call.end();
+        },
+      );
     });
     assert.equal(await total, '2000');
     assert.equal(mesh.upstream.endpoints[0]?.breaker.snapshot().failures, 0);
@@ -177,7 +184,7 @@ describe('a deadline is kept by the mesh', () => {
       stream.on('end', () => resolve(seen)).resume();
       stream.end(message);
     });
-    await waitFor('the application to hear of the end', () => ends.length === timeouts.length, 3_000);
+    await waitFor('the application to hear of the end', () => ends.length === timeouts.length);
     return { fields, timeouts, ends };
   }
 
@@ -193,10 +200,10 @@ describe('a deadline is kept by the mesh', () => {
     ],
   ] as const) {
     test(`over ${what}: DEADLINE_EXCEEDED to the caller, a reset to the application`, async (t) => {
-      const { fields, timeouts, ends } = await call(t, '200m', serve);
+      const { fields, timeouts, ends } = await call(t, '1S', serve);
       assert.equal(fields['grpc-status'], '4');
       assert.match(String(fields['grpc-message']), /^SLV-4004: /);
-      assert.ok(timeouts.length === 1 && (timeouts[0] ?? 201) <= 200, `${timeouts}`);
+      assert.ok(timeouts.length === 1 && (timeouts[0] ?? 1_001) <= 1_000, `${timeouts}`);
       assert.deepEqual(ends, [cancel]);
     });
   }
@@ -212,7 +219,7 @@ describe('a deadline is kept by the mesh', () => {
     // The first has waited for a connection, the others for two answers as well.
     const [first = 0, second = 0, third = 0] = timeouts;
     assert.equal(timeouts.length, 3);
-    assert.ok(first <= 5_000 && second <= first - 49 && third <= second - 49 && third > 0, `${timeouts}`);
+    assert.ok(first <= 5_000 && second < first - 20 && third < second - 20 && third > 0, `${timeouts}`);
   });
 
   test('a try that would come too late is not made: the answer is the one there was', async (t) => {

@@ -77,6 +77,15 @@ describe('refusals are a status', () => {
     assert.equal(failures, 0);
   });
 
+  let letGo = (): void => {};
+  /** Makes a call and waits until the application, which does not answer it, has it. */
+  const hold = async ({ client, seen }: Scene): Promise<void> => {
+    const before = seen();
+    const call = client.makeUnaryRequest(orders.get.path, same, same, Buffer.from('holds the place'), () => {});
+    letGo = () => call.cancel();
+    await waitFor('the call', () => seen() > before);
+  };
+
   /** With gRPC's own mapping of the HTTP status that it would be, as Envoy's local replies, but for the time and the limit, of which more can be said. */
   const refusals: readonly {
     readonly what: string;
@@ -105,9 +114,9 @@ describe('refusals are a status', () => {
       what: 'a full bulkhead',
       is: 14,
       says: 'SLV-4006',
-      when({ mesh, client }) {
-        mesh.feedUpstream({ resilience: { maxConcurrent: 1 } });
-        void get(client, 'holds the place', 200);
+      when(opened) {
+        opened.mesh.feedUpstream({ resilience: { maxConcurrent: 1 } });
+        return hold(opened);
       },
     },
     { what: 'a path without a canonical form', is: 13, says: 'SLV-4011', when: () => {}, path: '/shop.Orders/%zz' },
@@ -121,10 +130,11 @@ describe('refusals are a status', () => {
       what: 'a request limit',
       is: 8,
       says: 'SLV-4015',
-      async when({ mesh, client }) {
+      when(opened) {
+        const { mesh } = opened;
         const requestLimit = { perSecond: 0.1, burst: 1 };
         mesh.feed(mesh.db.sidecar, [{ kind: 'limits', name: 'db', requestLimit }]);
-        await get(client, 'the one', 100);
+        return hold(opened);
       },
     },
     {
@@ -157,11 +167,12 @@ describe('refusals are a status', () => {
       for (const socket of sockets) socket.destroy();
     };
     for (const { what, is, says, when, path, metadata = {} } of refusals) {
+      letGo();
       mesh.feedIntentions(webMayCall);
       mesh.feedUpstream();
       mesh.upstream.endpoints[0]?.breaker.reset();
       mesh.feed(mesh.db.sidecar, [{ kind: 'limits', name: 'db' }]);
-      await waitFor('what was before to be over', () => mesh.settled, 3_000);
+      await waitFor('what was before to be over', () => mesh.settled);
       await when(opened);
       const { error, trailers } = await get(client, 'hello', 5_000, path, metadata);
       assert.equal(error?.code, is, `${what}: ${error?.message}`);

@@ -158,12 +158,12 @@ export const speaks =
     then(call);
   };
 
-/** Has a list, to its end. @returns its status */
-export function listed(client: Client): Promise<number> {
+/** Has a list, to its end. @param onMessage is called at each. @returns its status */
+export function listed(client: Client, onMessage: () => void = () => {}): Promise<number> {
   return new Promise((resolve) => {
     const call = client.makeServerStreamRequest(orders.list.path, same, same, Buffer.from('all'));
     call.on('error', () => {}); // its status says it
     call.on('status', ({ code }) => resolve(code));
-    call.resume();
+    call.on('data', onMessage);
   });
 }
