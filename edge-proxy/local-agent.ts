@@ -50,7 +50,12 @@ export async function startLocalAgent(options: {
   /** Before, not everything is there: a port would look free that is not. */
   let restored = false;
   const trust = config.catalogUrl.startsWith('https:') ? identity.trust : undefined;
-  const svid = () => first && identity.svid(first.config.service).current;
+  /** What is registered here and carried by no sidecar is spoken for by the first: the catalog then refuses it by name, and nothing else waits for it. */
+  const svidFor = (service?: string) => {
+    const speaker = sidecars.find(({ config }) => config.service === service) ?? first;
+    return speaker && identity.svid(speaker.config.service).current;
+  };
+  const svid = () => svidFor();
   const agent = createAgent({
     nodeName: config.nodeName,
     nodeAddress: first?.advertised?.host ?? first?.config.listen.host ?? '127.0.0.1',
@@ -58,7 +63,7 @@ export async function startLocalAgent(options: {
     catalog: createCatalogClient({
       url: config.catalogUrl,
       trust,
-      svidFor: (service) => identity.svid(service).current,
+      svidFor,
       clock: context.clock,
     }),
     authorize: (target, uri) => authorize(sidecars, identity, target, uri),

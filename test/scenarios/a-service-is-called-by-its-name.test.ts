@@ -59,6 +59,27 @@ test('a web page whose name leads to this host reads nothing of the admin API', 
   }
 });
 
+test('what its agent may not register holds up nothing: db in maintenance is out of service at once', async () => {
+  const agent = await mesh.proxy('db').child.fact('agent');
+  const put = async (path: string, body?: object) => {
+    const { status } = await fetch(`${agent}/v1/agent/service/${path}`, {
+      method: 'PUT',
+      body: JSON.stringify(body ?? {}),
+    });
+    assert.equal(status, 200, path);
+  };
+  const { admin } = mesh.proxy('web');
+  const health = async () => (await mesh.status(admin)).upstreams[0]?.endpoints[0]?.status;
+  await put('register', { Name: 'cache', Check: { TTL: '1m', Status: 'passing' } });
+  const refusal = /svc\/db may not write service cache/;
+  await waitFor('the refusal in the log', () => refusal.test(mesh.child('db').log), 5_000);
+  await put('deregister/cache');
+  await put('maintenance/db?enable=true');
+  await waitFor('web to know that db is out of service', async () => (await health()) === 'critical', 5_000);
+  await put('maintenance/db?enable=false');
+  await mesh.knows(admin, 'db');
+});
+
 /** Where `<service>.mesh` leads. */
 async function meshAddress(service: string): Promise<string> {
   const resolver = new Resolver();
