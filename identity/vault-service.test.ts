@@ -3,11 +3,11 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { identityStatusSchema } from '#policies/wire/identity-api.ts';
 import { type Bao, findBao, startBao } from '#test/bao.ts';
 import { prepareVaultPki } from '#test/vault-pki.ts';
+import { waitFor } from '#test/wait-for.ts';
 import type { VaultLeafConfig } from './backends/vault-leaf.ts';
 import { forgeRequest } from './testing/forge-request.ts';
 import { type Answer, RunningService } from './testing/running-service.ts';
@@ -32,7 +32,7 @@ describe('the identity service with Vault as its CA, on a real bao', { skip }, (
     } as const;
     await writeFile(auth.roleIdFile, pki.roleId);
     await writeFile(auth.secretIdFile, await pki.secretId());
-    backend = { kind: 'vault-leaf', address: bao.address, mount: pki.mount, role: pki.role, auth, timeoutMs: 1_000 };
+    backend = { kind: 'vault-leaf', address: bao.address, mount: pki.mount, role: pki.role, auth };
     service = await RunningService.start({ backend });
   });
   after(async () => {
@@ -82,9 +82,7 @@ describe('the identity service with Vault as its CA, on a real bao', { skip }, (
     await bao.unseal();
     const renew = () =>
       service.ask('/v1/identity/svids', { body: { service: 'web', csr: forgeRequest() }, svid }).then(codeOf);
-    // The next login waits out its backoff.
-    for (const deadline = Date.now() + 8_000; (await renew()) !== '200'; await delay(50))
-      assert.ok(Date.now() < deadline);
+    await waitFor('the next login, which waits out its backoff', async () => (await renew()) === '200', 20_000);
     assert.equal((await service.ask('/readyz')).status, 200);
   });
 
@@ -118,7 +116,7 @@ describe('the identity service with an issuing CA of Vault, on a real bao', { sk
     await writeFile(auth.tokenFile, await pki.token());
     const { rootMount, rootIssuerRef } = pki;
     const backend = { kind: 'vault-intermediate', address: bao.address, rootMount, rootIssuerRef, auth } as const;
-    await using service = await RunningService.start({ backend: { ...backend, timeoutMs: 1_000 } });
+    await using service = await RunningService.start({ backend });
     const node = await service.node('web');
     const { issued } = await service.svid(node, 'web');
     const { vaultTokenSeconds = 0 } = identityStatusSchema.parse((await service.ask('/v1/identity/status')).body);

@@ -66,7 +66,7 @@ class Fixture {
       address: bao.address,
       rootMount: pki.rootMount,
       rootIssuerRef: pki.rootIssuerRef,
-      timeoutMs: 500,
+      timeoutMs: 10_000,
       auth: { kind: 'approle', mount: pki.approleMount, ...files },
     };
   }
@@ -108,6 +108,8 @@ class Fixture {
 }
 
 const memoryStore = (): Promise<Store> => openSqliteStore({ path: undefined, ...context });
+/** Where Vault is to be found silent. */
+const impatient = { timeoutMs: 500 };
 /** The issuing CA by which a leaf comes now. */
 const issuingNow = async (backend: CaBackend): Promise<string> =>
   readCertificate((await backend.sign(order)).chain[1] ?? new Uint8Array()).serialHex;
@@ -171,20 +173,21 @@ describe('vault-intermediate, on a real bao', { skip }, () => {
       fixture.offsetMs = 3 * dayMs; // due at 2⅓
       await verifyIssued(await backend.sign(order), order, backend.roots, fixture.context.clock());
       const notice = (): string => (backend.health.state === 'healthy' ? (backend.health.notice ?? '') : '');
-      await waitFor('a failed renewal', () => /ends at .* not renewed: .*sealed/.test(notice()), 5_000);
+      await waitFor('a failed renewal', () => /ends at .* not renewed: .*sealed/.test(notice()), 20_000);
       fixture.offsetMs = 5 * dayMs;
       await verifyIssued(await backend.sign(order), order, backend.roots, fixture.context.clock());
       assert.match(backend.health.state === 'ending' ? backend.health.reason : '', /ends at .*sealed/);
 
       await fixture.bao.unseal();
-      await waitFor('another issuing CA', async () => (await issuingNow(backend)) !== issuing, 10_000);
+      await waitFor('another issuing CA', async () => (await issuingNow(backend)) !== issuing, 20_000);
       assert.deepEqual(backend.health, { state: 'healthy' });
       await verifyIssued(await backend.sign(order), order, backend.roots, fixture.context.clock());
     }));
 
   test('past its end nothing is signed, and it is said why; a Vault that is away is not asked by every caller', () =>
     fixture.run(async (open) => {
-      const backend = await open();
+      await (await open()).close();
+      const backend = await open(impatient);
       await backend.sign(order);
       fixture.bao.pause();
       fixture.offsetMs = 8 * dayMs;
@@ -199,18 +202,18 @@ describe('vault-intermediate, on a real bao', { skip }, () => {
       await (await open()).close();
       await rm(join(dataDir, 'ca'), { recursive: true });
       fixture.bao.pause();
-      const backend = await open();
+      const backend = await open(impatient);
       await assert.rejects(backend.sign(order), code('SLV-2140'));
       assert.equal(backend.health.state, 'unhealthy');
       fixture.bao.resume();
-      await waitFor('an issuing CA', () => backend.health.state === 'healthy', 10_000);
+      await waitFor('an issuing CA', () => backend.health.state === 'healthy', 20_000);
       await verifyIssued(await backend.sign(order), order, backend.roots, Date.now());
     }));
 
   test('never met and down: does not start', () =>
     fixture.run(async (open) => {
       fixture.bao.pause();
-      await assert.rejects(open(), code('SLV-2140', /did not answer/));
+      await assert.rejects(open(impatient), code('SLV-2140', /did not answer/));
     }));
 
   for (const [what, content] of [
@@ -239,7 +242,7 @@ describe('vault-intermediate, on a real bao', { skip }, () => {
       fixture.offsetMs = 3 * dayMs;
       assert.equal(await issuingNow(backend), issuing);
       const notice = (): string => (backend.health.state === 'healthy' ? (backend.health.notice ?? '') : '');
-      await waitFor('a failed renewal', () => notice().includes('vault-issuing-'), 5_000);
+      await waitFor('a failed renewal', () => notice().includes('vault-issuing-'), 20_000);
       assert.equal(await issuingNow(backend), issuing);
     }));
 
@@ -254,9 +257,9 @@ describe('vault-intermediate, on a real bao', { skip }, () => {
       fixture.offsetMs = 3 * dayMs;
       const issuing = await issuingNow(backend);
       const notice = (): string => (backend.health.state === 'healthy' ? (backend.health.notice ?? '') : '');
-      await waitFor('the refusal', () => /403: .*permission denied/.test(notice()), 5_000);
+      await waitFor('the refusal', () => /403: .*permission denied/.test(notice()), 20_000);
       await bao.must('POST', `sys/policies/acl/${pki.policy}`, { policy });
-      await waitFor('another issuing CA', async () => (await issuingNow(backend)) !== issuing, 10_000);
+      await waitFor('another issuing CA', async () => (await issuingNow(backend)) !== issuing, 20_000);
     }));
 
   test('a life that Vault cuts short is taken as it is', () =>

@@ -3,7 +3,6 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
@@ -14,7 +13,8 @@ import type { Store } from '#store/contract.ts';
 import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
 import { type Bao, findBao, startBao } from '#test/bao.ts';
 import { prepareVaultPki, type VaultPki } from '#test/vault-pki.ts';
-import type { CaBackend } from '../ca-backend.ts';
+import { waitFor } from '#test/wait-for.ts';
+import type { CaBackend, SignedChain } from '../ca-backend.ts';
 import { readCertificateRequest } from '../certificate-request.ts';
 import { forgeRequest, testKey } from '../testing/forge-request.ts';
 import { openVaultSession } from '../vault/session.ts';
@@ -38,11 +38,9 @@ const code =
     return true;
   };
 
-async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 10_000; !(await condition()); await delay(25)) {
-    assert.ok(Date.now() < deadline, `not within 10 s: ${what}`);
-  }
-}
+/** Waits until it signs. */
+const signature = (backend: CaBackend): Promise<SignedChain> =>
+  waitFor('a signature', () => backend.sign(order), 20_000);
 
 /** A server with the PKI, and files with what proves us to it. */
 class Fixture {
@@ -60,7 +58,7 @@ class Fixture {
     this.tokenFile = join(folder, 'token');
     const { mount, role, issuerRef, approleMount } = pki;
     const files = { roleIdFile: join(folder, 'role-id'), secretIdFile: join(folder, 'secret-id') };
-    const base = { kind: 'vault-leaf', address: bao.address, mount, role, issuerRef, timeoutMs: 1_000 } as const;
+    const base = { kind: 'vault-leaf', address: bao.address, mount, role, issuerRef, timeoutMs: 10_000 } as const;
     this.config = { ...base, auth: { kind: 'approle', mount: approleMount, ...files } };
     this.withToken = { ...base, auth: { kind: 'token', tokenFile: this.tokenFile } };
   }
@@ -142,14 +140,12 @@ describe('vault-leaf in trouble, on a real bao', { skip }, () => {
     }));
 
   test('slow: gives up at its deadline, and goes on when it answers again', () =>
-    withBackend(fixture.config, async (backend) => {
-      await backend.sign(order);
+    withBackend({ ...fixture.config, timeoutMs: 1_000 }, async (backend) => {
+      await signature(backend);
       fixture.bao.pause();
-      const started = performance.now();
       await assert.rejects(backend.sign(order), code('SLV-2140', /did not answer within 1000 ms/));
-      assert.ok(performance.now() - started < 10_000, 'once, whatever a busy machine adds');
       fixture.bao.resume();
-      await backend.sign(order);
+      await signature(backend);
     }));
 
   test('a caller that goes away stops the request', () =>
@@ -179,12 +175,7 @@ describe('vault-leaf in trouble, on a real bao', { skip }, () => {
       await assert.rejects(backend.sign(order), code('SLV-2144', /refused the token login/));
       assert.equal(backend.health.state, 'unhealthy');
       await writeFile(fixture.tokenFile, await fixture.pki.token());
-      await until('a new login', () =>
-        backend.sign(order).then(
-          () => true,
-          () => false,
-        ),
-      );
+      await signature(backend);
       assert.deepEqual(backend.health, { state: 'healthy' });
     }));
 
@@ -195,12 +186,7 @@ describe('vault-leaf in trouble, on a real bao', { skip }, () => {
       for (const each of tries)
         code('SLV-2144', /invalid role or secret ID/)(each.status === 'rejected' ? each.reason : undefined);
       await fixture.newSecretId();
-      await until('a new login', () =>
-        backend.sign(order).then(
-          () => true,
-          () => false,
-        ),
-      );
+      await signature(backend);
     });
   });
 
@@ -344,11 +330,11 @@ describe('vault-leaf in trouble, on a real bao', { skip }, () => {
 
 describe('vault-leaf over time, on a real bao', { skip }, () => {
   test('keeps its token alive by renewing it, though it could never log in again', async () => {
-    const fixture = await Fixture.open({ tokenTtl: '2s' });
+    const fixture = await Fixture.open({ tokenTtl: '4s' });
     try {
       await fixture.bao.must('POST', 'auth/approle/role/selvedge', { secret_id_num_uses: 1 });
       await fixture.newSecretId();
-      const transport = openVaultTransport({ address: fixture.bao.address, timeoutMs: 1_000 });
+      const transport = openVaultTransport({ address: fixture.bao.address, timeoutMs: 10_000 });
       const session = openVaultSession(transport, fixture.config.auth, context);
       const token = await session.call(async (held) => held);
       const endOf = async (): Promise<string> => {
@@ -356,7 +342,7 @@ describe('vault-leaf over time, on a real bao', { skip }, () => {
         return String((found.body['data'] as Record<string, unknown>)['expire_time']);
       };
       const first = await endOf();
-      await until('a renewal', async () => (await endOf()) > first);
+      await waitFor('a renewal', async () => (await endOf()) > first, 20_000);
       assert.equal(await session.call(async (held) => held), token);
       session.close();
       transport.close();
@@ -407,13 +393,7 @@ describe('vault-leaf over time, on a real bao', { skip }, () => {
       ] as Record<string, string>;
       const issuer = Object.keys(mapping).find((each) => mapping[each] !== '');
       await bao.must('POST', 'pki_int/config/issuers', { default: issuer });
-      await until('Vault answers again', () =>
-        second.sign(order).then(
-          () => true,
-          () => false,
-        ),
-      );
-      const strange = await second.sign(order);
+      const strange = await signature(second);
       const refused = code('SLV-2142', /root|issuer|leads/);
       await assert.rejects(verifyIssued(strange, order, second.roots, context.clock()), refused);
       await second.close();

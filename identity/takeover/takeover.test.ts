@@ -86,13 +86,15 @@ describe('another CA takes over, on a real bao', { skip }, () => {
   let folder = '';
   const cas = new Map<string, CaConfig>([['embedded', embedded]]);
   const ca = (name: string): CaConfig => cas.get(name) ?? assert.fail(name);
+  /** Where Vault is to be found silent. */
+  const impatient = (name: string) => ({ ...ca(name), timeoutMs: 1_000 }) as CaConfig;
   before(async () => {
     bao = await startBao();
     folder = await mkdtemp(join(tmpdir(), 'selvedge-takeover-secrets-'));
     const connect = async (name: string, pki: VaultPki) => {
       const tokenFile = join(folder, name);
       await writeFile(tokenFile, await pki.token());
-      return { address: bao.address, timeoutMs: 1_000, auth: { kind: 'token', tokenFile } } as const;
+      return { address: bao.address, timeoutMs: 10_000, auth: { kind: 'token', tokenFile } } as const;
     };
     const prepare = (mode: 'vault-leaf' | 'vault-intermediate', policy: string, plan = {}) =>
       prepareVaultPki(bao, { trustDomain, mode, plan: { policy, approle: policy, ...plan } });
@@ -265,7 +267,7 @@ describe('another CA takes over, on a real bao', { skip }, () => {
 
   test('a Vault that is lost does not hold up the way out of it', async () => {
     await using starts = await Starts.open();
-    const first = await starts.start(ca('leaf r1'));
+    const first = await starts.start(impatient('leaf r1'));
     const old = first.roots;
     await signFor(first, old);
     bao.pause();
@@ -300,7 +302,7 @@ describe('another CA takes over, on a real bao', { skip }, () => {
       open: false,
     };
     const start = (backend: CaConfig, more = {}) => startIdentity({ ...config, backend, ...more }, context, store);
-    await (await start(ca('leaf r1'))).close(0);
+    await (await start(impatient('leaf r1'))).close(0);
     await rm(join(dataDir, 'own-svid.json'));
     bao.pause();
     try {

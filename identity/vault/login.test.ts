@@ -114,26 +114,27 @@ describe('logging in, on a real bao', { skip }, () => {
   });
 
   test('AppRole whose tokens can not be renewed (batch), or not for long: logs in again before the end', async () => {
-    const auth = { kind: 'approle', mount: 'approle', roleIdFile: file('role-id') } as const;
-    const secretIdFile = await write('secret-id', await newSecretId());
-    for (const limits of [
-      { token_type: 'batch', token_ttl: '3s' },
-      { token_type: 'service', token_ttl: '2s', token_max_ttl: '3s' },
-    ]) {
-      await bao.must('POST', 'auth/approle/role/selvedge', limits);
-      await withVault({ ...auth, secretIdFile }, async (vault) => {
+    /** @returns after how many milliseconds */
+    const relogin = async (role: string, limits: object): Promise<number> => {
+      const path = `auth/approle/role/${role}`;
+      await bao.must('POST', path, { token_policies: ['self'], ...limits });
+      const roleIdFile = await write(`${role}-role-id`, String((await bao.must('GET', `${path}/role-id`))['role_id']));
+      const { secret_id } = await bao.must('POST', `${path}/secret-id`, {});
+      const secretIdFile = await write(`${role}-secret-id`, secret(String(secret_id)));
+      return withVault({ kind: 'approle', mount: 'approle', roleIdFile, secretIdFile }, async (vault) => {
         const first = await tokenOf(vault);
-        const before = Date.now();
-        await waitFor('another login', async () => (await tokenOf(vault)) !== first, 5_000);
-        if (limits.token_type === 'batch') assert.ok(Date.now() - before < 3_000, 'before the first token ended');
+        const before = performance.now();
+        await waitFor('another login', async () => (await tokenOf(vault)) !== first, 20_000);
+        const tookMs = performance.now() - before;
         await lookUp(vault);
+        return tookMs;
       });
-    }
-    await bao.must('POST', 'auth/approle/role/selvedge', {
-      token_type: 'service',
-      token_ttl: '20m',
-      token_max_ttl: '1h',
-    });
+    };
+    const [tookMs] = await Promise.all([
+      relogin('batch', { token_type: 'batch', token_ttl: '6s' }),
+      relogin('short', { token_type: 'service', token_ttl: '2s', token_max_ttl: '3s' }),
+    ]);
+    assert.ok(tookMs < 6_000, 'before the first token ended');
   });
 
   describe('wrapped secret id', () => {
