@@ -12,6 +12,7 @@ import { type ProcessContext, systemContext } from '#runtime/process-context.ts'
 import { openSignedBundle } from '#runtime/svid/open-bundle.ts';
 import type { Store } from '#store/contract.ts';
 import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
+import { waitFor } from '#test/wait-for.ts';
 import { Attestation } from './attestation.ts';
 import { openEmbeddedCa } from './backends/embedded.ts';
 import type { CaBackend } from './ca-backend.ts';
@@ -50,19 +51,20 @@ afterEach(async () => {
 async function parts(): Promise<{
   issuance: Issuance;
   trust: TrustPublication;
-  ca: { fails: boolean };
+  ca: { fails: boolean; refused: number };
   healthOf: (own: OwnSvid, roll?: ProcessRoll) => ServiceHealth;
 }> {
   const embedded = await openEmbeddedCa({ dataDir, trustDomain }, context);
-  const ca = { fails: false };
+  const ca = { fails: false, refused: 0 };
   const backend: CaBackend = {
     kind: embedded.kind,
     roots: embedded.roots,
     health: { state: 'healthy' },
     issuingCaNotAfterMs: embedded.issuingCaNotAfterMs,
     async sign(order) {
-      if (ca.fails) throw new MeshError('SLV-2140', 'The CA is away.');
-      return embedded.sign(order);
+      if (!ca.fails) return embedded.sign(order);
+      ca.refused += 1;
+      throw new MeshError('SLV-2140', 'The CA is away.');
     },
     close: () => embedded.close(),
   };
@@ -105,26 +107,27 @@ test('is renewed at a third of its life, retried while the CA is away, and signs
   const own = await openOwnSvid({ issuance, trust, dataDir: undefined, context, pause });
   const first = own.current;
   assert.equal(first?.spiffeId, 'spiffe://mesh.test/ns/default/dc/dc1/svc/selvedge-identity');
-  const turn = async (): Promise<void> => {
+  const turn = (): void => {
     const before = wake;
     wake = Promise.withResolvers();
     before.resolve();
-    for (let tick = 0; tick < 50; tick++) await new Promise((resolve) => setImmediate(resolve));
   };
   nowMs += 1_000_000;
-  await turn();
+  turn();
+  for (let tick = 0; tick < 50; tick++) await new Promise((resolve) => setImmediate(resolve));
   assert.equal(own.current?.serialHex, first?.serialHex, 'not before a third of its life');
   nowMs += 400_000;
   ca.fails = true;
-  await turn();
+  turn();
+  await waitFor('a try', () => ca.refused === 1, 10_000);
   assert.equal(own.current?.serialHex, first?.serialHex);
   const sequence = trust.bundle.sequence;
   const before = await trust.signed(own);
   assert.equal(await trust.signed(own), before, 'signed once');
   ca.fails = false;
   nowMs += 200_000;
-  await turn();
-  assert.notEqual(own.current?.serialHex, first?.serialHex);
+  turn();
+  await waitFor('the next one', () => own.current?.serialHex !== first?.serialHex, 10_000);
   const after = await trust.signed(own);
   assert.notEqual(after, before, 'signed anew by the new SVID');
   assert.equal((await openSignedBundle(after, trustDomain, trust, nowMs)).bundle.sequence, sequence);

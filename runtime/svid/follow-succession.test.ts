@@ -15,9 +15,12 @@ const opened: MeshIdentity[] = [];
 const identities: TestIdentity[] = [];
 const directories: string[] = [];
 let directory = '';
+/** How far the clock of the node is ahead. */
+let aheadMs = 0;
 let identity: TestIdentity;
 
 beforeEach(async () => {
+  aheadMs = 0;
   directory = await mkdtemp(join(tmpdir(), 'selvedge-succession-'));
   directories.push(directory);
   identity = await new TestIdentity().start();
@@ -38,7 +41,7 @@ async function open(): Promise<MeshIdentity> {
     joinTokenFile: join(directory, 'token'),
     caPin: identity.pin,
     nodeName: 'node-a',
-    context: { ...systemContext(log), random: () => 0 },
+    context: { ...systemContext(log), clock: () => Date.now() + aheadMs, random: () => 0 },
     signal: new AbortController().signal,
     pause: (_ms, signal) => new Promise((resolve) => (signal.aborted ? resolve() : setTimeout(resolve, 20))),
   });
@@ -64,13 +67,13 @@ test('a start with roots that were replaced twice follows, gets an SVID under th
 });
 
 test('an SVID under a root that is gone is renewed at once, not in its time', async () => {
-  // Its time is after twelve seconds, the haste after four.
-  identity.lifetimeMs = 40_000;
+  identity.lifetimeMs = 7_200_000;
   const mesh = await open();
   const before = mesh.svid('web').current;
   await identity.replaceRoot(true);
   mesh.refreshTrustSoon?.();
-  await waitFor('another SVID', () => mesh.svid('web').current !== before, 11_000);
+  aheadMs = 31_000; // the haste; its time is after forty minutes
+  await waitFor('another SVID', () => mesh.svid('web').current !== before, 30_000);
   assert.equal(mesh.trust.sequence, 2);
 });
 
