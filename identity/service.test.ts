@@ -242,7 +242,7 @@ describe('the identity service through restarts and trouble', () => {
   });
 
   test('who asks too often is told when to come again; nobody else notices', async () => {
-    const rate = { perSecond: 0.5, burst: 2 };
+    const rate = { perSecond: 0.01, burst: 2 };
     const rates = { join: { perCaller: rate, global: rate }, issue: { perCaller: rate, global: rate } };
     await using service = await RunningService.start({ rates });
     const node = await service.node('web');

@@ -280,11 +280,11 @@ export function storeConformance(name: string, open: () => Promise<StoreUnderTes
       });
       assert.equal((await store.get(`${prefix}a`))?.lease, lease.id);
       const unleased = await store.put(`${prefix}c`, bytes('stays'));
-      await under.passTime(leaseMs * 0.7);
+      await under.passTime(leaseMs * 0.6);
       await store.keepAliveLease(lease.id);
-      await under.passTime(leaseMs * 0.7);
+      await under.passTime(leaseMs * 0.6);
       assert.equal((await store.range(prefix)).kvs.length, 3);
-      await under.passTime(leaseMs * 0.4);
+      await under.passTime(leaseMs * 0.5);
       const [, , expiry] = await take(prefix, revision, 3);
       assert.deepEqual(expiry, {
         revision: unleased + 1,

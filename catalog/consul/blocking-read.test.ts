@@ -19,7 +19,7 @@ async function waiting(catalog: RunningCatalog): Promise<number> {
 }
 
 async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 5_000; !(await condition()); ) {
+  for (const deadline = Date.now() + 20_000; !(await condition()); ) {
     assert.ok(Date.now() < deadline, `did not come: ${what}`);
     await new Promise((resolve) => setImmediate(resolve));
   }

@@ -376,7 +376,7 @@ describe('where the keys of an issuer are', () => {
 
   test('over the rate: 429 with Retry-After; a method that is not configured: 400 that says which are', async () => {
     await using issuer = await JwtIssuer.start(join(folder, 'ca4.pem'), issuerKey('k1'));
-    const rate = { perSecond: 0.1, burst: 3 };
+    const rate = { perSecond: 0.01, burst: 3 };
     const plenty = { perSecond: 1_000, burst: 1_000 };
     await using service = await startAttesting(
       [{ method: 'jwt', issuer: issuer.url, audience: 'selvedge', 'ca-file': issuer.caFile, mappings }],

@@ -149,7 +149,7 @@ describe('identity services side by side', { skip }, () => {
       10_000,
     );
     const tookMs = performance.now() - revokedAt;
-    assert.ok(tookMs < 2_000, `${tookMs} ms`);
+    assert.ok(tookMs < 5_000, `${tookMs} ms`);
     const [now, there] = [await bundleOf(one), await bundleOf(two)];
     assert.ok(now.sequence > before.sequence);
     assert.deepEqual([now.bundle, now.revoked], [there.bundle, there.revoked]);

@@ -98,14 +98,14 @@ describe('sqlite store: trouble', () => {
     t.after(() => {
       Date.now = real;
     });
-    const [long, short] = [await store.grantLease(600_000), await store.grantLease(600)];
+    const long = await store.grantLease(600_000);
     await store.put('long', bytes(1), { lease: long.id });
-    await store.put('short', bytes(1), { lease: short.id });
+    await store.put('short', bytes(1), { lease: (await store.grantLease(1_000)).id });
     Date.now = () => real() - 3_600_000;
     await waitFor('the short one to end', async () => (await store.get('short')) === undefined, 10_000);
     Date.now = () => real() + 3_600_000;
     await store.keepAliveLease(long.id);
-    await store.put('sweep', bytes(1), { lease: (await store.grantLease(300)).id });
+    await store.put('sweep', bytes(1), { lease: (await store.grantLease(1_000)).id });
     await waitFor('a sweep', async () => (await store.get('sweep')) === undefined, 10_000);
     assert.notEqual(await store.get('long'), undefined);
   });
