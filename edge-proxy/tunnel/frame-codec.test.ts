@@ -127,6 +127,27 @@ suite('frames', () => {
     );
   });
 
+  test('the end of a stream is a flag on its last DATA while that is still here, else a frame', () => {
+    const data = (writer: FrameWriter, id: number): void => {
+      writer.beginData(id, 1, false);
+      writer.append(Buffer.of(7), 0, 1);
+    };
+    const acts: Array<[between: (writer: FrameWriter) => void, frames: Buffer[]]> = [
+      [() => {}, [raw(0, 1, 1, '07')]],
+      [(writer) => writer.windowUpdate(3, 5), [raw(0, 1, 1, '07'), raw(8, 0, 3, '00000005')]],
+      [(writer) => writer.flush(), [raw(0, 0, 1, '07'), raw(0, 1, 1)]],
+      [(writer) => data(writer, 3), [raw(0, 0, 1, '07'), raw(0, 0, 3, '07'), raw(0, 1, 1)]],
+    ];
+    for (const [between, frames] of acts) {
+      const sent = written((writer) => {
+        data(writer, 1);
+        between(writer);
+        writer.endData(1);
+      });
+      assert.equal(sent.toString('hex'), Buffer.concat(frames).toString('hex'));
+    }
+  });
+
   test('padding counts for flow control and is not delivered, byte by byte or whole', () => {
     const padded = Buffer.concat([
       raw(0, 0x8, 1, '03 6162 000000'.replaceAll(' ', '')),

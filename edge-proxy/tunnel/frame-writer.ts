@@ -33,6 +33,9 @@ export class FrameWriter {
   #used = 0;
   /** DATA frames built since the last write. */
   #dataFrames = 0;
+  /** Where the last of them begins, and whose it is; 0: none that is still here. */
+  #lastDataAt = 0;
+  #lastDataOf = 0;
   /** Buffers that the output still reads, oldest first. */
   readonly #away: Buffer[] = [];
   #scheduled = false;
@@ -81,6 +84,14 @@ export class FrameWriter {
     if (this.#dataFrames >= flushEvery) this.#send();
     this.#dataFrames += 1;
     this.#begin(length, frameType.data, endStream ? flag.endStream : 0, streamId);
+    this.#lastDataAt = this.#used - frameHeaderSize;
+    this.#lastDataOf = streamId;
+  }
+
+  /** END_STREAM behind the DATA of a stream: a flag on its last frame while that is still here, as it mostly is, else a frame of its own. */
+  endData(streamId: number): void {
+    if (this.#lastDataOf === streamId) this.#buffer[this.#lastDataAt + 4] = flag.endStream;
+    else this.beginData(streamId, 0, true);
   }
 
   append(bytes: Buffer, start: number, end: number): void {
@@ -176,6 +187,7 @@ export class FrameWriter {
     this.#buffer = nothing;
     this.#used = 0;
     this.#dataFrames = 0;
+    this.#lastDataOf = 0;
     this.#away.push(buffer);
     if (this.#blocked) this.#backlog += used;
     if (!this.#output.write(buffer.subarray(0, used), this.#written)) this.#blocked = true;

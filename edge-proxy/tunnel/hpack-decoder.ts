@@ -132,7 +132,7 @@ export class HpackDecoder {
 
   /** RFC 7541 5.1. Four continuation octets at most: no number that is of any use here needs more. */
   #integer(bits: number): number {
-    const limit = 2 ** bits - 1;
+    const limit = (1 << bits) - 1;
     let value = this.#octet() & limit;
     if (value < limit) return value;
     for (let shift = 0; shift < 28; shift += 7) {

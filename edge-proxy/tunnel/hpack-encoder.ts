@@ -55,7 +55,7 @@ function writeString(block: Buffer, start: number, text: string): number {
 
 /** RFC 7541 5.1, with the bits of `prefix` before it in its first octet. */
 function writeInteger(block: Buffer, start: number, prefix: number, bits: number, value: number): number {
-  const limit = 2 ** bits - 1;
+  const limit = (1 << bits) - 1;
   let at = start;
   if (value < limit) {
     block[at++] = prefix | value;

@@ -29,9 +29,9 @@ export class SendScheduler {
     return true;
   }
 
-  /** An empty DATA frame with END_STREAM: takes no window. */
+  /** END_STREAM, with the last DATA or in a frame without any: takes no window. */
   sendEnd(streamId: number): void {
-    this.#writer.beginData(streamId, 0, true);
+    this.#writer.endData(streamId);
   }
 
   /** WINDOW_UPDATE for the connection. @returns false: the window overflows (RFC 9113 6.9.1) */

@@ -314,7 +314,8 @@ export class StreamTable implements StreamOwner {
     );
     this.#streams.add(streamId, stream);
     if (endStream) stream.remoteEnded();
-    this.#options.onStream?.(stream, { ...head, whole: endStream && !connect, over });
+    const { method, authority, path, headers } = head;
+    this.#options.onStream?.(stream, { method, authority, path, headers, whole: endStream && !connect, over });
   }
 
   /** The peer broke a rule on one stream (RFC 9113 5.4.2). */
