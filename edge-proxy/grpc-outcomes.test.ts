@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { connect, createServer, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { createServer, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { createServer as createTcpServer } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import { Metadata, status } from '@grpc/grpc-js';
 import { echo, get, grpcApplication, listed, orders, type Scene, same, scene, speaks } from '#test/grpc-scene.ts';
+import { plainSession, session } from '#test/http2-session.ts';
 import { type Mesh, startMesh } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
 import { grpcTimeoutMs } from './http2/grpc.ts';
@@ -154,7 +156,7 @@ describe('a deadline is kept by the mesh', () => {
     t: TestContext,
     timeout: string,
     serve: (stream: ServerHttp2Stream, tries: number) => void,
-    resilience: object = {},
+    { resilience = {}, straight = false, slowlyTaken = 0 } = {},
   ): Promise<{ fields: IncomingHttpHeaders; timeouts: number[]; ends: number[] }> {
     const timeouts: number[] = [];
     const ends: number[] = [];
@@ -164,9 +166,9 @@ describe('a deadline is kept by the mesh', () => {
       stream.on('close', () => ends.push(stream.rstCode));
       serve(stream, timeouts.length);
     });
-    const mesh = await startMesh(t, { applications: [application], protocol: 'grpc', resilience });
-    const client = connect(`http://127.0.0.1:${mesh.port}`);
-    mesh.defer(() => client.destroy());
+    const taking = createTcpServer((socket) => setTimeout(() => application.emit('connection', socket), slowlyTaken));
+    const mesh = await startMesh(t, { applications: [taking], protocol: 'grpc', resilience });
+    const client = straight ? await plainSession(mesh) : session(mesh);
     const stream = client.request({
       ':method': 'POST',
       ':path': orders.get.path,
@@ -199,14 +201,22 @@ describe('a deadline is kept by the mesh', () => {
       },
     ],
   ] as const) {
-    test(`over ${what}: DEADLINE_EXCEEDED to the caller, a reset to the application`, async (t) => {
-      const { fields, timeouts, ends } = await call(t, '1S', serve);
-      assert.equal(fields['grpc-status'], '4');
-      assert.match(String(fields['grpc-message']), /^SLV-4004: /);
-      assert.ok(timeouts.length === 1 && (timeouts[0] ?? 1_001) <= 1_000, `${timeouts}`);
-      assert.deepEqual(ends, [cancel]);
-    });
+    for (const straight of [false, true])
+      test(`over ${what}: DEADLINE_EXCEEDED to the caller, a reset to the application (${straight ? 'a plain peer' : 'through both proxies'})`, async (t) => {
+        const { fields, timeouts, ends } = await call(t, '1S', serve, { straight });
+        assert.equal(fields['grpc-status'], '4');
+        assert.match(String(fields['grpc-message']), /^SLV-4004: /);
+        assert.ok(timeouts.length === 1 && (timeouts[0] ?? 1_001) <= 1_000, `${timeouts}`);
+        assert.deepEqual(ends, [cancel]);
+      });
   }
+
+  test('of a plain peer: the application is told what is left once it is connected', async (t) => {
+    const serve = (stream: ServerHttp2Stream): void => stream.respond(unavailable, { endStream: true });
+    const { timeouts } = await call(t, '5000000u', serve, { straight: true, slowlyTaken: 60 });
+    const [left = 0] = timeouts;
+    assert.ok(left > 0 && left <= 4_950, `${timeouts}`);
+  });
 
   test('another try is told what is left', async (t) => {
     const serve = (stream: ServerHttp2Stream, tries: number): void => {
@@ -214,7 +224,7 @@ describe('a deadline is kept by the mesh', () => {
       else stream.respond({ ...unavailable, 'grpc-status': '0' }, { endStream: true });
     };
     const retries = { on: ['unavailable'], backoffBaseMs: 1, backoffMaxMs: 1 };
-    const { fields, timeouts } = await call(t, '5S', serve, { retries });
+    const { fields, timeouts } = await call(t, '5S', serve, { resilience: { retries } });
     assert.equal(fields['grpc-status'], '0');
     // The first has waited for a connection, the others for two answers as well.
     const [first = 0, second = 0, third = 0] = timeouts;
@@ -225,7 +235,7 @@ describe('a deadline is kept by the mesh', () => {
   test('a try that would come too late is not made: the answer is the one there was', async (t) => {
     const retries = { on: ['unavailable'], backoffBaseMs: 80_000_000, backoffMaxMs: 80_000_000 };
     const serve = (stream: ServerHttp2Stream): void => stream.respond(unavailable, { endStream: true });
-    const { fields, timeouts } = await call(t, '1S', serve, { retries });
+    const { fields, timeouts } = await call(t, '1S', serve, { resilience: { retries } });
     assert.equal(fields['grpc-status'], '14');
     assert.equal(timeouts.length, 1);
   });

@@ -45,10 +45,6 @@ export class Http2ClientStream implements ClientStream, TunnelStreamHandlers {
     this.#stream?.end(trailers === undefined ? undefined : passedTrailers(trailers));
   }
 
-  end(): void {
-    this.finish();
-  }
-
   pause(): void {
     this.#stream?.pause();
   }

@@ -47,10 +47,14 @@ const requestCodes: Record<FaultKind, ErrorCode> = {
   unsolicited: 'SLV-4200',
 };
 
+/** A refusal of this code, with its status. */
+export function refusalOf(code: ErrorCode, reason: string): Refusal {
+  return { status: errorCatalogue[code].status, code, reason };
+}
+
 /** The refusal of a request with this fault. */
-export function refuseRequest(fault: Fault): Refusal {
-  const code = requestCodes[fault.kind];
-  return { status: errorCatalogue[code].status, code, reason: fault.reason };
+export function refuseRequest({ kind, reason }: Fault): Refusal {
+  return refusalOf(requestCodes[kind], reason);
 }
 
 /** The refusal of an answer with this fault: always 502, and the caller's request is not at fault. */
@@ -61,5 +65,5 @@ export function refuseResponse(fault: Fault): Refusal {
       : fault.kind === 'framing' || fault.kind === 'chunk'
         ? 'SLV-4221'
         : 'SLV-4220';
-  return { status: errorCatalogue[code].status, code, reason: fault.reason };
+  return refusalOf(code, fault.reason);
 }

@@ -1,10 +1,10 @@
-import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
+import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import type { RequestFacts, Verdict } from '#policies/intention-decision.ts';
 import type { ByteStream } from '../byte-stream.ts';
 import type { SourceCalls } from '../calls/recent-calls.ts';
 import type { AnswerSink, BreakPoint, ClientStream, OutgoingRequest } from '../client-stream.ts';
 import { traitsTowards, untranslatable } from '../http-translation.ts';
-import type { Refusal } from '../http1/fault.ts';
+import { type Refusal, refusalOf } from '../http1/fault.ts';
 import { forwardableHeaders, headerLookalikes, headerValues } from '../http1/forwardable-headers.ts';
 import { pushHost } from '../http1/head-encoder.ts';
 import type { RequestHead, ResponseHead } from '../http1/message.ts';
@@ -16,6 +16,7 @@ import { RequestTokens } from '../tokens/request-tokens.ts';
 import type { EdgeTraffic } from '../traffic.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
 import { wireOf } from '../wire-protocol.ts';
+import { CallDeadline } from './call-deadline.ts';
 import type { Caller } from './caller.ts';
 import type { InboundContext } from './inbound-context.ts';
 import type { LiveStream } from './live-streams.ts';
@@ -46,6 +47,8 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   /** The request under way as it goes on to the application. */
   #request: OutgoingRequest | undefined;
   #application: ClientStream | undefined;
+  /** Of a gRPC call. */
+  #deadline: CallDeadline | undefined;
   #cancelOpen: (() => void) | undefined;
   /** Behind an upgrade. */
   #cutBytes: ((reason: string) => void) | undefined;
@@ -158,6 +161,9 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
       upgrade: head.upgrade,
       http2: traitsTowards(protocol, head),
     };
+    this.#deadline = CallDeadline.of(this.#request, () =>
+      this.#refuse('SLV-4004', 'deadline', 'the time that the caller gave is over'),
+    );
     if (head.expectContinue) this.#server.sendContinue();
     const free = this.#context.application.takeFree(this.#request);
     if (free === undefined) this.#openApplication();
@@ -313,7 +319,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   #send(application: ClientStream): void {
     if (this.#request === undefined) throw new RangeError('a connection to the application without a request');
     this.#application = application;
-    let more = application.begin(this, this.#request);
+    let more = application.begin(this, this.#deadline?.within(this.#request) ?? this.#request);
     for (const piece of this.#waiting) more = application.body(piece);
     if (this.#server.requestWhole) application.finish(this.#trailers);
     this.#waiting = [];
@@ -324,6 +330,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   /** Nothing is under way that could be judged. */
   #settle(): void {
     this.#facts = undefined;
+    this.#deadline?.stop();
     this.#context.live.delete(this);
   }
 
@@ -339,7 +346,9 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
 
   #refuse(code: ErrorCode, rule: string, reason: string, headers: readonly string[] = []): void {
     this.#letGo();
-    this.#server.error(refusalOf(code, reason), this.#record(code, rule, reason), headers);
+    const decision = this.#record(code, rule, reason);
+    if (this.#server.answering) this.#server.cut(code, reason, decision);
+    else this.#server.error(refusalOf(code, reason), decision, headers);
   }
 
   #recordObserved({ observed, revision }: Verdict): void {
@@ -386,7 +395,3 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
 
 /** For the other proxy: nothing was done, so another try is safe. */
 const notReached = ['selvedge-reached', 'no'];
-
-function refusalOf(code: ErrorCode, reason: string): Refusal {
-  return { status: errorCatalogue[code].status, code, reason };
-}

@@ -1,7 +1,8 @@
-import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
+import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import { type ByteStream, idleHandlers, withRest } from '../byte-stream.ts';
 import { endWithFarewell } from '../farewell.ts';
 import { encodeError } from '../http1/error-response.ts';
+import { refusalOf } from '../http1/fault.ts';
 import type { IdleSweep } from '../idle-sweep.ts';
 import type { Traffic } from '../traffic.ts';
 import type { OutboundContext } from './http-connection.ts';
@@ -55,7 +56,7 @@ function refuse(
     onData(chunk) {
       sweep.release(guard);
       if (!requestLine.test(chunk.toString('latin1', 0, maxLineBytes))) stream.destroy();
-      else endWithFarewell(stream, sweep, encodeError({ status: errorCatalogue[code].status, code, reason }, id));
+      else endWithFarewell(stream, sweep, encodeError(refusalOf(code, reason), id));
     },
     onEnd: () => stream.destroy(),
     onClose: () => sweep.release(guard),

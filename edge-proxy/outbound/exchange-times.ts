@@ -1,7 +1,6 @@
 import type { ResiliencePolicy } from '#policies/resilience.ts';
 import type { OutgoingRequest } from '../client-stream.ts';
-import { headerValues } from '../http1/forwardable-headers.ts';
-import { grpcTimeout, grpcTimeoutMs } from '../http2/grpc.ts';
+import { callTimeoutMs, withTimeLeft } from '../grpc-timeout.ts';
 
 /** A timer's range. */
 const longestTimerMs = 2 ** 31 - 1;
@@ -23,10 +22,10 @@ export class ExchangeTimes {
   #timer: NodeJS.Timeout | undefined;
 
   constructor(policy: ResiliencePolicy, clock: { now(): number }, request: OutgoingRequest) {
-    const { http2, framing, headers } = request;
+    const { http2, framing } = request;
     this.#policy = policy;
     this.#clock = clock;
-    this.#callMs = http2?.grpc === true ? grpcTimeoutMs(headerValues(headers, 'grpc-timeout')[0]) : undefined;
+    this.#callMs = callTimeoutMs(request);
     this.#callEndsMs = this.#callMs === undefined ? Number.POSITIVE_INFINITY : clock.now() + this.#callMs;
     if (http2 === undefined || framing.kind === 'none') this.wait();
   }
@@ -68,16 +67,7 @@ export class ExchangeTimes {
 
   /** The request as it goes out now: it says what is left of the time that its caller gave. */
   withTimeLeft(request: OutgoingRequest): OutgoingRequest {
-    if (this.#callMs === undefined) return request;
-    const { callMs } = this;
-    // As it came, where no time has passed: its unit may be a finer one.
-    if (callMs >= this.#callMs) return request;
-    const headers: string[] = [];
-    request.headers.forEach((value, at) => {
-      if (request.headers[at - (at % 2)] !== 'grpc-timeout') headers.push(value);
-    });
-    headers.push('grpc-timeout', grpcTimeout(callMs));
-    return { ...request, headers };
+    return this.#callMs === undefined ? request : withTimeLeft(request, this.#callMs, this.callMs);
   }
 
   /** Calls back once, unless `stop` or another wait comes before; Infinity: never. */

@@ -1,9 +1,9 @@
-import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
+import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import type { ResiliencePolicy } from '#policies/resilience.ts';
 import { rewritePrefix } from '#policies/routing/prefix-rewrite.ts';
 import type { ByteStream } from '../byte-stream.ts';
 import { traitsTowards, untranslatable } from '../http-translation.ts';
-import type { Refusal } from '../http1/fault.ts';
+import { type Refusal, refusalOf } from '../http1/fault.ts';
 import { forwardableHeaders, headerValues } from '../http1/forwardable-headers.ts';
 import { pushHost } from '../http1/head-encoder.ts';
 import type { RequestHead, ResponseHead } from '../http1/message.ts';
@@ -291,7 +291,7 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
    */
   #refuse(code: ErrorCode, rule: string, reason: string, known?: string, headers?: readonly string[]): void {
     const decision = known ?? this.#record(code, rule, reason);
-    this.#server.error({ status: errorCatalogue[code].status, code, reason }, decision, headers);
+    this.#server.error(refusalOf(code, reason), decision, headers);
   }
 
   #record(code: ErrorCode, rule: string, reason: string): string {

@@ -1,4 +1,4 @@
-import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
+import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import { serviceOfHost } from '#policies/mesh-host.ts';
 import { defaultResiliencePolicy } from '#policies/resilience.ts';
 import type { ByteStream } from '../byte-stream.ts';
@@ -6,7 +6,7 @@ import { endWithFarewell } from '../farewell.ts';
 import { serveHttpVersion } from '../http-beginning.ts';
 import { HttpServerStream } from '../http-server-stream.ts';
 import { encodeError } from '../http1/error-response.ts';
-import type { Refusal } from '../http1/fault.ts';
+import { type Refusal, refusalOf } from '../http1/fault.ts';
 import { encodeResponseHead } from '../http1/head-encoder.ts';
 import type { RequestHead } from '../http1/message.ts';
 import type { RequestSink, ServerStream, ServingContext } from '../server-stream.ts';
@@ -166,7 +166,7 @@ class NamedRequests implements RequestSink {
         stream.write(open);
       },
       refused: ({ code, reason }, decision) => {
-        const refusal = { status: errorCatalogue[code].status, code, reason };
+        const refusal = refusalOf(code, reason);
         endWithFarewell(stream, context.sweep, encodeError(refusal, decision));
       },
     });
@@ -184,7 +184,7 @@ class NamedRequests implements RequestSink {
 
   #refuse(code: ErrorCode, destination: string, reason: string): void {
     const decision = this.#record(code, 'name', destination, reason);
-    this.#server.error({ status: errorCatalogue[code].status, code, reason }, decision);
+    this.#server.error(refusalOf(code, reason), decision);
   }
 
   #record(code: ErrorCode, rule: string, destination: string, reason: string): string {
