@@ -2,6 +2,7 @@ import { request } from 'node:https';
 import type { LookupFunction } from 'node:net';
 import { rootCertificates } from 'node:tls';
 import { MeshError } from '#policies/errors/mesh-error.ts';
+import { connectFailure } from './connect-failure.ts';
 import { resolveProbeHost } from './probe-address.ts';
 
 /** What came back. */
@@ -81,7 +82,7 @@ async function judgedLookup(url: URL, signal: AbortSignal): Promise<LookupFuncti
 
 function reasonOf(cause: Error): string {
   if (cause.name === 'AbortError' || cause.name === 'TimeoutError') return 'no answer in time';
-  return 'code' in cause ? String(cause.code) : cause.message;
+  return 'code' in cause ? connectFailure(String(cause.code)) : cause.message;
 }
 
 function unreachable(url: URL, reason: string, cause: unknown): MeshError {

@@ -1,10 +1,9 @@
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { parse } from 'yaml';
 import { z } from 'zod';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { catalogClientOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
+import { readInput } from '../input-file.ts';
 import { printJson, say } from '../output.ts';
 import { catalogClient } from './catalog-client.ts';
 
@@ -57,13 +56,7 @@ const entrySchema = z.union([
 ]);
 
 function readEntry(file: string): z.infer<typeof entrySchema> {
-  let value: unknown;
-  try {
-    value = parse(readFileSync(file === '-' ? 0 : file, 'utf8'));
-  } catch (cause) {
-    throw new MeshError('SLV-1005', `${file} holds no JSON or YAML that could be read`, { cause });
-  }
-  const entry = entrySchema.safeParse(value);
+  const entry = entrySchema.safeParse(readInput(file));
   if (!entry.success) throw new MeshError('SLV-1002', `${file}: an entry has at least Kind and Name`);
   return entry.data;
 }

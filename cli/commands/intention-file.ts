@@ -1,11 +1,10 @@
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { parse, stringify } from 'yaml';
+import { stringify } from 'yaml';
 import { z } from 'zod';
-import { MeshError } from '#policies/errors/mesh-error.ts';
 import { oneOf, onOff } from '#runtime/option-kinds.ts';
 import { catalogClientOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
+import { readInput } from '../input-file.ts';
 import { printJson, say } from '../output.ts';
 import { catalogClient } from './catalog-client.ts';
 
@@ -65,7 +64,7 @@ export function defineIntentionFileCommands(intention: Command): void {
         ...(options.yes === true ? ['everywhere'] : []),
       ];
       const path = `/v1/mesh/intentions/import${flags.length === 0 ? '' : `?${flags.join('&')}`}`;
-      printImported(await catalogClient(options).json('POST', path, importedSchema, readFile(file)));
+      printImported(await catalogClient(options).json('POST', path, importedSchema, readInput(file)));
     },
   });
 }
@@ -81,12 +80,4 @@ export function printImported(imported: z.infer<typeof importedSchema>): void {
   for (const warning of imported.warnings) say(`warning: ${warning}`);
   const counts = `${imported.changes.length} intentions ${imported.applied ? 'changed' : 'would change'}, ${imported.unchanged} are as they should be`;
   say(imported.applied ? counts : `${counts}; nothing is written without --apply`);
-}
-
-function readFile(file: string): unknown {
-  try {
-    return parse(readFileSync(file === '-' ? 0 : file, 'utf8'));
-  } catch (cause) {
-    throw new MeshError('SLV-1005', `${file} holds no JSON or YAML that could be read`, { cause });
-  }
 }

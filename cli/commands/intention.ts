@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { MeshError } from '#policies/errors/mesh-error.ts';
@@ -7,6 +6,7 @@ import { durationMs, integer, oneOf, onOff, text } from '#runtime/option-kinds.t
 import { catalogClientOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
 import { exitCode } from '../exit-code.ts';
+import { readInput } from '../input-file.ts';
 import { printJson, printRows, say } from '../output.ts';
 import { catalogClient } from './catalog-client.ts';
 import { defineIntentionFileCommands } from './intention-file.ts';
@@ -31,6 +31,7 @@ const intentionSchema = z.looseObject({
   etag: z.string(),
 });
 const writtenSchema = z.looseObject({ intention: intentionSchema, warnings: z.array(z.string()) });
+const deletedSchema = z.looseObject({ existed: z.boolean() });
 const revertedSchema = z.looseObject({ intention: intentionSchema.nullable(), warnings: z.array(z.string()) });
 const pastWriteSchema = z.looseObject({
   source: z.string(),
@@ -88,7 +89,7 @@ export function defineIntentionCommands(program: Command): void {
       const { action, permissions } = parseIntention(
         options.permissions === undefined
           ? { Action: options.allow === true ? 'allow' : 'deny' }
-          : { Permissions: readPermissions(options.permissions) },
+          : { Permissions: readInput(options.permissions) },
         { source, destination },
       );
       const body = {
@@ -145,8 +146,12 @@ export function defineIntentionCommands(program: Command): void {
         await showPreview(catalogClient(options), `${pair(source, destination)}/preview`, null);
         return;
       }
-      await catalogClient(options).send('DELETE', pair(source, destination));
-      say(`intention ${source} -> ${destination} removed`);
+      const { existed } = await catalogClient(options).json('DELETE', pair(source, destination), deletedSchema);
+      say(
+        existed
+          ? `intention ${source} -> ${destination} removed`
+          : `there was no intention ${source} -> ${destination}`,
+      );
     },
   });
   defineCommand(intention, {
@@ -275,13 +280,5 @@ function claims(value: string): [provider: string, claims: unknown] {
     throw new MeshError('SLV-1002', `"${value.slice(0, 80)}" has no claims; it takes the form okta={"role":"admin"}`, {
       cause,
     });
-  }
-}
-
-function readPermissions(file: string): unknown {
-  try {
-    return JSON.parse(readFileSync(file === '-' ? 0 : file, 'utf8'));
-  } catch (cause) {
-    throw new MeshError('SLV-1005', `${file} holds no JSON that could be read (--permissions)`, { cause });
   }
 }

@@ -1,10 +1,8 @@
-import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { parse } from 'yaml';
 import { z } from 'zod';
-import { MeshError } from '#policies/errors/mesh-error.ts';
 import { catalogClientOptions } from '../command-options.ts';
 import { defineCommand } from '../define-command.ts';
+import { readInput } from '../input-file.ts';
 import { printJson, say } from '../output.ts';
 import { catalogClient } from './catalog-client.ts';
 
@@ -20,7 +18,7 @@ export function defineResilienceCommands(program: Command): void {
     positional: ['<service>', '<file>'],
     options: catalogClientOptions,
     async run(options, [service = '', file = '']) {
-      await catalogClient(options).send('PUT', path(service), readPolicy(file));
+      await catalogClient(options).send('PUT', path(service), readInput(file));
       say(`resilience of ${service} stored`);
     },
   });
@@ -47,12 +45,4 @@ export function defineResilienceCommands(program: Command): void {
 
 function path(service: string): string {
   return `/v1/mesh/resilience/${encodeURIComponent(service)}`;
-}
-
-function readPolicy(file: string): unknown {
-  try {
-    return parse(readFileSync(file === '-' ? 0 : file, 'utf8'));
-  } catch (cause) {
-    throw new MeshError('SLV-1005', `${file} holds no JSON or YAML that could be read`, { cause });
-  }
 }

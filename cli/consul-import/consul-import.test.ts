@@ -273,7 +273,7 @@ test('over https the server is known by the CA that was given, and gets the toke
   assert.deepEqual(await new ConsulSource({ url, tokenFile, caFile }).get('/v1/catalog/nodes'), ['secret']);
   await assert.rejects(
     () => new ConsulSource({ url, tokenFile, caFile: undefined }).get('/v1/catalog/nodes'),
-    /No answer/,
+    /No answer.*: its certificate is of no CA that is trusted here \(/,
   );
 });
 
@@ -286,3 +286,20 @@ test('a token goes nowhere in the clear; an answer that is none is said', async 
     /answered 404/,
   );
 });
+
+for (const [status, code] of [
+  [400, 'SLV-1009'],
+  [403, 'SLV-3006'],
+  [500, 'SLV-1006'],
+] as const) {
+  test(`${status} of Consul is ${code}`, async (t) => {
+    const server = createServer((_, response) => response.writeHead(status).end('so it is'));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    t.after(() => server.close());
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await assert.rejects(
+      () => new ConsulSource({ url, tokenFile: undefined, caFile: undefined }).get('/v1/catalog/nodes'),
+      { code, message: /: so it is\./ },
+    );
+  });
+}

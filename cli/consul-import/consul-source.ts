@@ -31,11 +31,15 @@ export class ConsulSource {
     this.#address = address;
   }
 
-  /** @returns what a GET answers, as JSON; a refusal is thrown. @throws MeshError SLV-1006, SLV-1009 */
+  /** @returns what a GET answers, as JSON; a refusal is thrown. @throws MeshError SLV-1006, SLV-1009, SLV-3006 */
   async get(path: string): Promise<unknown> {
     const answer = await this.attempt(path);
     if ('json' in answer) return answer.json;
-    throw new MeshError('SLV-1009', `${this.#address.url} answered ${answer.status} to GET ${path}: ${answer.text}.`);
+    const said = `${this.#address.url} answered ${answer.status} to GET ${path}: ${answer.text}.`;
+    if (answer.status === 401 || answer.status === 403) {
+      throw new MeshError('SLV-3006', `${said} Give --from-token-file a token that may read.`);
+    }
+    throw new MeshError(answer.status < 500 ? 'SLV-1009' : 'SLV-1006', said);
   }
 
   /** As `get`, with a refusal as a value. @throws MeshError SLV-1006 */

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { quote } from '#policies/quote.ts';
 import { readFileBoundedSync } from '#runtime/atomic-file.ts';
+import { connectFailure } from '#runtime/connect-failure.ts';
 
 /**
  * The one door to Vault or OpenBao: node-vault for the API, our own HTTP beneath it (its `request-promise` hook), because its default transport
@@ -252,7 +253,7 @@ function describe(error: unknown, endpoint: VaultEndpoint, call: VaultCall | und
     return new VaultError(`${endpoint.address} answered ${statusCode}${said}`, statusCode);
   }
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'the connection failed';
-  return new VaultError(`${endpoint.address} could not be reached: ${code}`);
+  return new VaultError(`${endpoint.address} could not be reached: ${connectFailure(code)}`);
 }
 
 /** What Vault says, on one line, bounded, and without token or secret should it ever echo one. */

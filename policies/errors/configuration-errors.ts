@@ -3,7 +3,7 @@ export const configurationErrors = {
   'SLV-1001': {
     status: 400,
     title: 'Unknown configuration key or flag',
-    fix: 'Correct the spelling; the message names the nearest known one. `selvedge <command> --help` lists all.',
+    fix: 'Correct the spelling; the message names the nearest known one where there is one near. `selvedge <command> --help` lists all.',
   },
   'SLV-1002': {
     status: 400,
@@ -13,7 +13,7 @@ export const configurationErrors = {
   'SLV-1003': {
     status: 400,
     title: 'Missing configuration',
-    fix: 'Set the option by flag, SELVEDGE_* variable or in the --config file.',
+    fix: 'Give what the message names: an option by flag, SELVEDGE_* variable or in the --config file, an argument on the command line.',
   },
   'SLV-1004': {
     status: 500,
@@ -47,8 +47,8 @@ export const configurationErrors = {
   },
   'SLV-1010': {
     status: 404,
-    title: 'No such route',
-    fix: 'See /openapi.json of this service, or docs/consul-compatibility.md, for what is served.',
+    title: 'Not found',
+    fix: 'Check the name or the path that the message names. What is served stands in docs/consul-compatibility.md and docs/operations.md, and in /openapi.json of catalog and identity.',
   },
   'SLV-1011': {
     status: 500,

@@ -108,7 +108,7 @@ export const identityErrors = {
   'SLV-2140': {
     status: 503,
     title: 'CA not available',
-    fix: 'The CA does not answer now (the message says how). SVIDs in hand stay valid; renewals go on by themselves when it is back. For Vault: check that it is up and unsealed (`vault status`).',
+    fix: 'The CA does not answer now (the message says how). SVIDs in hand stay valid; renewals go on by themselves when it is back. For Vault: check that it is up and unsealed (`vault status`), and that --vault-ca-file holds its CA.',
   },
   'SLV-2141': {
     status: 502,
