@@ -5,7 +5,7 @@ import { keyHash } from '../resilience/key-hash.ts';
 import { type HashedRequest, requestHash } from './request-hash.ts';
 
 const request: HashedRequest = {
-  headers: ['X-User', 'ann', 'Cookie', 'a=1; stick=k; b=2', 'x-user', 'bob'],
+  headers: ['X-User', 'bob', 'Cookie', 'a=1; stick=k; b=2', 'x-user', 'ann'],
   query: '?tenant=t%201',
   sourceIp: '127.0.0.2',
 };
@@ -14,7 +14,7 @@ const combined = (first: string, second: string) =>
   (((keyHash(first) << 1) | (keyHash(first) >>> 31)) ^ keyHash(second)) >>> 0;
 
 const cases: [name: string, policies: readonly FeedHashPolicy[], expected: number | undefined][] = [
-  ['a header, all its lines', [{ on: 'header', name: 'X-USER' }], keyHash('ann,bob')],
+  ['a header, all its lines, in whatever order', [{ on: 'header', name: 'X-USER' }], keyHash('ann,bob')],
   ['a cookie', [{ on: 'cookie', name: 'stick' }], keyHash('k')],
   ['a query parameter, decoded', [{ on: 'query-parameter', name: 'tenant' }], keyHash('t 1')],
   ['the source', [{ on: 'source-ip' }], keyHash('127.0.0.2')],

@@ -50,7 +50,8 @@ function hashedText(
   switch (on) {
     case 'header': {
       const lines = headerValues(headers, name.toLowerCase());
-      return lines.length === 0 ? undefined : lines.join(',');
+      // In whatever order they came, as with Envoy.
+      return lines.length === 0 ? undefined : lines.sort().join(',');
     }
     case 'cookie':
       return cookieValue(headerValues(headers, 'cookie'), name);

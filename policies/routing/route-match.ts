@@ -36,12 +36,13 @@ function testsOf(match: FeedRouteMatch): RouteTest[] {
     ...(methods === undefined ? [] : [(request: RoutedRequest) => methods.includes(request.method)]),
     ...(path === undefined ? [] : [(request: RoutedRequest) => path(request.path)]),
     ...headers.map((header): RouteTest => {
-      const { name, invert = false } = header;
+      const { name, present = false, invert = false } = header;
       const test = valueTest(header);
       const lowerCaseName = name.toLowerCase();
       return (request) => {
         const lines = request.headerValues(lowerCaseName);
-        return (lines.length > 0 && test(lines.join(','))) !== invert;
+        // Envoy: of a header that is not there, no value is another than this one.
+        return lines.length === 0 ? present && invert : test(lines.join(',')) !== invert;
       };
     }),
     ...queryParameters.map((parameter): RouteTest => {
