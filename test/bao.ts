@@ -62,7 +62,8 @@ export async function startBao(
   const found = await findBao();
   if (found.path === undefined) throw new Error(`no bao: ${found.reason}`);
   const command = found.path;
-  const port = await freePort();
+  // It can't be told "any".
+  const [port = 0, tlsPort = 0, clusterPort = 0] = await freePorts(3);
   const address = `http://127.0.0.1:${port}`;
   const folder = await mkdtemp(join(tmpdir(), 'selvedge-bao-'));
   const dev = (options.storage ?? 'memory') === 'memory';
@@ -126,7 +127,6 @@ export async function startBao(
     await launch(['server', `-config=${config}`]);
     await unseal();
   };
-  const tlsPort = options.tls === undefined ? 0 : await freePort();
   let tlsListener = '';
   if (options.tls !== undefined) {
     const [cert, key] = [join(folder, 'server.pem'), join(folder, 'server.key')];
@@ -146,7 +146,6 @@ export async function startBao(
     await launch(['server', '-dev', ...listen, ...more]);
     await unseal();
   } else {
-    const clusterPort = await freePort();
     await writeFile(
       config,
       `storage "raft" {
@@ -198,13 +197,7 @@ cluster_addr = "https://127.0.0.1:${clusterPort}"
   };
 }
 
-/** A port that was free a moment ago: bao can't be told "any". */
-async function freePort(): Promise<number> {
-  const [port = 0] = await freePorts(1);
-  return port;
-}
-
-async function until(condition: () => Promise<boolean>, timeoutMs = 20_000): Promise<void> {
+async function until(condition: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
   for (const deadline = Date.now() + timeoutMs; !(await condition()); await delay(20)) {
     if (Date.now() > deadline) throw new Error(`bao was not ready after ${timeoutMs} ms`);
   }

@@ -123,9 +123,9 @@ interface Answer {
   readonly leader?: string;
 }
 
-/** Asks etcd's JSON gateway. */
-async function ask(address: string | undefined, path: string, body: object): Promise<Answer> {
-  const request = { method: 'POST', body: JSON.stringify(body), signal: AbortSignal.timeout(2_000) };
+/** Asks etcd's JSON gateway. @param timeoutMs of a member that may hang; the rest waits for its disk */
+async function ask(address: string | undefined, path: string, body: object, timeoutMs = 20_000): Promise<Answer> {
+  const request = { method: 'POST', body: JSON.stringify(body), signal: AbortSignal.timeout(timeoutMs) };
   const answer = await fetch(`http://${address}/v3/${path}`, request);
   if (!answer.ok) throw new Error(`etcd: ${answer.status} ${await answer.text()}`);
   return (await answer.json()) as Answer;
@@ -167,7 +167,7 @@ function member(command: string, address: string, cut: (id: string) => void, arg
     },
     async isLeader() {
       try {
-        const { header, leader } = await ask(address, 'maintenance/status', {});
+        const { header, leader } = await ask(address, 'maintenance/status', {}, 2_000);
         return leader !== undefined && leader === header?.member_id;
       } catch {
         return false; // not up

@@ -18,6 +18,7 @@ import { systemContext } from '#runtime/process-context.ts';
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import { type Svid, type SvidHolder, svidHolder } from '#runtime/svid/svid.ts';
 import { handshakeTimeoutMs } from '#runtime/tls-identity.ts';
+import { freePorts } from './free-ports.ts';
 import { type MiniCa, makeCa, staticTrust } from './mini-ca.ts';
 import { dial, type RawPeer } from './raw-client.ts';
 import { waitFor } from './wait-for.ts';
@@ -429,12 +430,9 @@ export function listening(server: Server): Promise<number> {
   return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(portOf(server))));
 }
 
-/** A port at which nothing listens (for as long as nobody else takes it). */
+/** A port at which nothing listens. */
 export async function closedPort(): Promise<number> {
-  const { createServer } = await import('node:net');
-  const server = createServer();
-  const port = await listening(server);
-  await new Promise((resolve) => server.close(resolve));
+  const [port = 0] = await freePorts(1);
   return port;
 }
 

@@ -3,6 +3,7 @@ import { createServer as createHttpServer, type RequestListener } from 'node:htt
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { createServer as createTlsServer, type SecureContextOptions } from 'node:tls';
+import { freePorts } from '#test/free-ports.ts';
 import { makeCa } from '#test/mini-ca.ts';
 
 /** Real listeners on loopback. They end with the test. */
@@ -34,11 +35,7 @@ export function silentServer(t: TestContext): Promise<number> {
 
 /** A port at which nobody listens. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
+  const [port = 0] = await freePorts(1);
   return port;
 }
 
