@@ -50,7 +50,7 @@ test('round-robin: each gets every other request', async () => {
 
 test('least-request: the slow one gets less', async () => {
   await policy({ balancer: 'least-request' });
-  one.answer = (outgoing, request) => void setTimeout(() => well(outgoing, request), 50);
+  one.answer = (outgoing, request) => void setTimeout(() => well(outgoing, request), 250);
   await using load = startLoad(() => unlessOk(call()), 8);
   await waitFor('400 calls', () => load.calls() >= 400, 20_000);
   assert.deepEqual((await load.stop()).failures, []);
