@@ -304,7 +304,7 @@ export class MeshProcesses {
     return service;
   }
 
-  /** Waits until a proxy follows the catalog and knows so many passing instances of an upstream. */
+  /** Waits until a proxy follows the catalog and has heard from it, not from what it kept, of so many passing instances of an upstream. */
   async knows(admin: string, upstream: string, instances = 1): Promise<void> {
     await waitFor(
       `the proxy at ${admin} to know ${instances} instances of ${upstream}`,
@@ -312,8 +312,26 @@ export class MeshProcesses {
         const { upstreams, view } = await this.status(admin);
         const found = upstreams.find(({ name }) => name === upstream)?.endpoints ?? [];
         return (
-          view.feed.kind === 'live' && found.length === instances && found.every(({ status }) => status === 'passing')
+          view.feed.kind === 'live' &&
+          view.origin === 'feed' &&
+          found.length === instances &&
+          found.every(({ status }) => status === 'passing')
         );
+      },
+      40_000,
+    );
+  }
+
+  /** Waits until the catalog has heard from a proxy that it took in what it was told: from then on it is one that is waited for. */
+  async isFollowed(name: string): Promise<void> {
+    const { service } = this.#known(name).options;
+    await waitFor(
+      `the catalog to hear from ${name}`,
+      async () => {
+        const { proxies } = (await this.must('GET', '/v1/mesh/proxies')) as {
+          proxies: { proxy: string; acknowledged: object | null }[];
+        };
+        return proxies.some(({ proxy, acknowledged }) => proxy === `${name}-host/${service}` && acknowledged !== null);
       },
       20_000,
     );
@@ -413,7 +431,7 @@ export class MeshProcesses {
 /** Runs `selvedge` with these arguments to its end. */
 export function runSelvedge(args: readonly string[], cwd = root): Promise<CommandResult> {
   return new Promise((resolve) => {
-    execFile(selvedge, [...args], { timeout: 30_000, cwd }, (error, stdout, stderr) => {
+    execFile(selvedge, [...args], { timeout: 60_000, cwd }, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : 1, stdout, stderr });
     });
   });

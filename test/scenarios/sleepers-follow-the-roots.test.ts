@@ -72,7 +72,8 @@ test('two roots later, a frozen node and one that was off find to the new root b
   await mesh.restartProxy('db');
   await waitFor('calls to work', async () => (await reaches()) || pause(200), patienceMs);
   t.diagnostic(`healed after ${Math.round(performance.now() - begun)} ms`);
-  for (const name of ['web', 'db']) assert.match(mesh.child(name).log, /replaced while this node was away: followed/);
+  for (const name of ['web', 'db'])
+    await waitFor(`${name} to say so`, () => /replaced while this node was away: followed/.test(mesh.child(name).log));
 });
 
 test('what was followed to is kept: another start does not follow again', async () => {

@@ -163,10 +163,15 @@ test('three upgrades of both proxies: no request fails, on kept connections or n
   for (const connection of connections) connection.end();
   await Promise.all(connections.map((connection) => connection.untilEnded()));
   await waitFor('those before to end', () => proxies.every((name) => mesh.child(name).predecessors === 0), 20_000);
-  for (const name of proxies) {
-    const { ready, view } = await mesh.status(mesh.proxy(name).admin);
-    assert.deepEqual([ready, view.feed.kind], [true, 'live']);
-  }
+  for (const name of proxies)
+    await waitFor(
+      `${name} to be ready, and to follow the catalog`,
+      async () => {
+        const { ready, view } = await mesh.status(mesh.proxy(name).admin);
+        return ready && view.feed.kind === 'live';
+      },
+      20_000,
+    );
 });
 
 test('one that was succeeded is told to stop: what is idle at it ends at once, what is under way has the time of any drain', async () => {
