@@ -66,7 +66,7 @@ export class Child {
   }
 
   /** Has it start a successor (SIGUSR2), and waits until that serves. It is the one that is meant from here on; those before it end when they are done. */
-  async handOver(timeoutMs = 30_000): Promise<void> {
+  async handOver(timeoutMs = 60_000): Promise<void> {
     const from = this.log.length;
     this.signal('SIGUSR2');
     const outcome = await waitFor(
@@ -94,7 +94,7 @@ export class Child {
   }
 
   /** A `key value` line that the process printed, once it has. Throws when it ends without, or at the deadline. */
-  async fact(key: string, timeoutMs = 30_000): Promise<string> {
+  async fact(key: string, timeoutMs = 60_000): Promise<string> {
     const known = () => this.#facts.has(key) || this.#ended !== undefined;
     await waitFor(`${this.name} to print "${key}" (log: ${this.logFile})`, known, timeoutMs);
     const value = this.#facts.get(key);
@@ -113,12 +113,12 @@ export class Child {
   }
 
   /** Waits until it has ended by itself. @returns how, as `ended` */
-  async whenEnded(timeoutMs = 30_000): Promise<string> {
+  async whenEnded(timeoutMs = 60_000): Promise<string> {
     return waitFor(`${this.name} to end (log: ${this.logFile})`, () => this.#ended, timeoutMs);
   }
 
   /** Ends it and waits until it is gone. */
-  async end(signal: NodeJS.Signals = 'SIGTERM', patienceMs = 8_000): Promise<void> {
+  async end(signal: NodeJS.Signals = 'SIGTERM', patienceMs = 20_000): Promise<void> {
     if (!this.running) return;
     this.signal(signal);
     try {

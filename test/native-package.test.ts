@@ -127,7 +127,7 @@ test('packed, installed, checked, and in the mesh: it calls, is called, and is r
   const held = Promise.withResolvers<void>();
   db.clear();
   db.answer = (outgoing) => void held.promise.then(() => outgoing.end('whole'));
-  const ended = app.end();
+  const ended = app.end('SIGTERM', 60_000);
   await waitFor('the last call', () => db.count === 1, 20_000);
   const registered = async () => ((await mesh.must('GET', '/v1/catalog/service/web')) as unknown[]).length;
   await waitFor('it to be deregistered', async () => (await registered()) === 0, 20_000);

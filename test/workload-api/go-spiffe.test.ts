@@ -56,13 +56,13 @@ test('go-spiffe: SVID, rotation, an mTLS call through an edge proxy, JWT-SVID', 
   assert.notEqual(renewed, first);
   const from = web.lines.length;
   web.say(`call https://${db.inbound}/again ${dbId}`);
-  assert.equal(await web.line(/^(answer|call-error)/, 10_000, from), `answer 200 /again of ${webId}`);
+  assert.equal(await web.line(/^(answer|call-error)/, 30_000, from), `answer 200 /again of ${webId}`);
 
   // The proxy restarts; the client finds it again.
   const before = web.lines.length;
   await mesh.child('web').end();
   await mesh.restartProxy('web');
-  await web.line(/^svid /, 20_000, before);
+  await web.line(/^svid /, 30_000, before);
 });
 
 /** Says a thing again and again until the answer is the wanted one: intentions take a moment to arrive. */
@@ -70,7 +70,7 @@ async function askUntil(workload: GoWorkload, line: string, wanted: RegExp): Pro
   for (let attempt = 0; attempt < 50; attempt++) {
     const from = workload.lines.length;
     workload.say(line);
-    const answer = await workload.line(/^(answer|call-error)/, 10_000, from);
+    const answer = await workload.line(/^(answer|call-error)/, 30_000, from);
     if (wanted.test(answer)) return answer;
   }
   throw new Error(`never ${wanted}: ${workload.lines.join('\n')}`);

@@ -30,7 +30,7 @@ export class GoWorkload {
   }
 
   /** Waits for a line that it prints. @param from how many lines are not looked at */
-  line(pattern: RegExp, timeoutMs = 10_000, from = 0): Promise<string> {
+  line(pattern: RegExp, timeoutMs = 30_000, from = 0): Promise<string> {
     return waitFor(
       `${pattern} of ${JSON.stringify(this.lines)}`,
       () => this.lines.slice(from).find((line) => pattern.test(line)),
