@@ -25,12 +25,12 @@ describe('join tokens over HTTPS', () => {
   });
   after(() => service?.[Symbol.asyncDispose]());
 
-  test('of 50 nodes that redeem one token at once, one joins', async () => {
+  test('of 20 nodes that redeem one token at once, one joins', async () => {
     const token = await service.joinToken(['web']);
     const answers = await Promise.all(
-      Array.from({ length: 50 }, (_, n) => service.join(token, makeKeyPair(), `node-${n}`)),
+      Array.from({ length: 20 }, (_, n) => service.join(token, makeKeyPair(), `node-${n}`)),
     );
-    assert.deepEqual(tally(answers.map(codeOf)), { '200': 1, '403 SLV-2102': 49 });
+    assert.deepEqual(tally(answers.map(codeOf)), { '200': 1, '403 SLV-2102': 19 });
   });
 
   test('one node that redeems its token 20 times at once joins once and is told its id each time', async () => {
