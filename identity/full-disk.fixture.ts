@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { parseTrustDomain } from '#policies/spiffe-id.ts';
+import { identityStatusSchema } from '#policies/wire/identity-api.ts';
 import { createLogger } from '#runtime/logging.ts';
 import { systemContext } from '#runtime/process-context.ts';
 import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
+import { waitFor } from '#test/wait-for.ts';
 import { openEmbeddedCa } from './backends/embedded.ts';
 import { startIdentity } from './main.ts';
 
@@ -39,11 +41,16 @@ async function start() {
     const { code = '' } = (await answer.json()) as { code?: string };
     return `${answer.status} ${code}`.trim();
   };
+  /** And the codes of what it is not well for. */
+  const health = async (): Promise<string> => {
+    const status = identityStatusSchema.parse(await (await identity.app.request('/v1/identity/status')).json());
+    return [status.health, ...(status.failures ?? []).map((reason) => /SLV-\d+/.exec(reason)?.[0])].join(' ');
+  };
   const close = async (): Promise<void> => {
     await identity.close(0);
     await store.close();
   };
-  return { ask, pins: identity.pins, close };
+  return { ask, health, pins: identity.pins, close };
 }
 
 /** To the last byte. */
@@ -67,11 +74,12 @@ const first = await start();
 const before = journal();
 fill();
 console.log(`rotate: ${await first.ask(...rotate)}, journal as before: ${journal() === before}`);
-console.log(`join token: ${await first.ask(...makeToken)}`);
+console.log(`join token: ${await first.ask(...makeToken)}, health: ${await first.health()}`);
 console.log(`status: ${await first.ask('/v1/identity/status')}, bundle: ${await first.ask('/v1/identity/bundle')}`);
 const left = readdirSync(join(dataDir, 'ca')).filter((name) => name.endsWith('.tmp'));
 console.log(`half-written files: ${left.length}`);
 rmSync(ballast);
+await waitFor('it to be well by itself', async () => (await first.health()) === 'ok', 30_000);
 console.log(`freed, join token: ${await first.ask(...makeToken)}, rotate: ${await first.ask(...rotate)}`);
 await first.close();
 const second = await start();

@@ -15,13 +15,13 @@ test('a disk that is really full: nothing is lost, the reason has a code, and wi
   const child = new URL('./full-disk.fixture.ts', import.meta.url).pathname;
   const run = spawnSync('unshare', [...mount, script, directory, process.execPath, child, directory], {
     encoding: 'utf8',
-    timeout: 60_000,
+    timeout: 120_000,
   });
   assert.deepEqual(
     run.stdout.trim().split('\n'),
     [
       'rotate: 500 SLV-1005, journal as before: true',
-      'join token: 507 SLV-3504',
+      'join token: 507 SLV-3504, health: failing SLV-3504',
       'status: 200, bundle: 200',
       'half-written files: 0',
       'freed, join token: 200, rotate: 200',

@@ -32,7 +32,7 @@ export function registerIdentityMetrics(
     'selvedge_identity_audit_log_writable',
     '1 while the audit log can be written; at 0 nothing is issued.',
     [],
-    () => [[{}, audit.isWritable ? 1 : 0]],
+    () => [[{}, audit.failure === undefined ? 1 : 0]],
   );
   metrics.gauge('selvedge_identity_outage_budget_seconds', 'What that is at the least while all is well.', [], () =>
     seconds(health.outage.budgetMs),

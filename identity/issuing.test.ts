@@ -199,7 +199,7 @@ describe('attestation over time', () => {
     const clock = (): number => nowMs;
     await using store = await openSqliteStore({ path: undefined, clock: Date.now, log });
     const nodes = new Nodes(store, clock);
-    const presence = await Presence.open(store, { clock, log });
+    const presence = await Presence.open(store, { clock });
     const attestation = new Attestation({ nodes, proofs: new NodeProofs(clock), presence, open: false });
     const pair = makeKeyPair();
     const joining = await nodes.joining(readNodeKey(publicKeyPem(pair)), { name: 'n1', services: ['web'] });

@@ -55,7 +55,9 @@ import { addRotationRoutes } from './routes/rotation-routes.ts';
 import { addSignedBundleRoute } from './routes/signed-bundle-route.ts';
 import { addSuccessionRoute } from './routes/succession-route.ts';
 import { HeldSvids } from './status/held-svids.ts';
+import { RecordKeeping } from './status/record-keeping.ts';
 import { ServiceHealth } from './status/service-health.ts';
+import { WitnessedStore } from './status/witnessed-store.ts';
 import { Succession } from './succession.ts';
 import { openSucceedingCa } from './takeover/open-succeeding-ca.ts';
 import { TrustPublication } from './trust-publication.ts';
@@ -101,7 +103,7 @@ export async function startIdentity(
   const { dataDir, open, host, port, trustDomain } = checked;
   const { clock, log } = context;
   const place = admitted?.place;
-  const store = place === undefined ? opened : new FencedStore(opened, place);
+  const store = new WitnessedStore(place === undefined ? opened : new FencedStore(opened, place), clock);
   const isShared = place !== undefined;
   const confirm = place && (() => place.confirm());
   if (dataDir !== undefined) await ensurePrivateDirectory(dataDir);
@@ -132,7 +134,8 @@ export async function startIdentity(
   const tokens = new JoinTokens(store, nodes, context);
   const proofs = new NodeProofs(clock);
   const presence = await Presence.open(store, context);
-  cleanup.use(keepUntilClosed((signal) => presence.run(signal), log));
+  const records = new RecordKeeping({ store, audit, presence, context });
+  cleanup.use(keepUntilClosed((signal) => records.run(signal), log));
   const attestation = new Attestation({ nodes, proofs, presence, open });
   const trust = new TrustPublication({
     trustDomain,
@@ -189,7 +192,7 @@ export async function startIdentity(
     await roll.look();
     cleanup.use(keepUntilClosed((signal) => roll.run(signal), log));
   }
-  const health = new ServiceHealth({ backend, own, held, roll, clock });
+  const health = new ServiceHealth({ backend, own, held, records, roll, clock });
   registerIdentityMetrics(metrics, { backend, health, audit });
   registerFederationMetrics(metrics, federation, clock);
 

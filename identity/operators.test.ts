@@ -14,7 +14,7 @@ describe('who is no operator', () => {
   const stage = (append: (event: IdentityEvent) => Promise<void>) =>
     new Operators(
       { check: (shown: string | undefined) => shown === 'the token' },
-      { append, ready: async () => undefined, isWritable: true, close: async () => undefined },
+      { append, ready: async () => undefined, failure: undefined, close: async () => undefined },
       { clock: () => nowMs, log },
     );
 

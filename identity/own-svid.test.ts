@@ -25,7 +25,7 @@ import { Presence } from './presence.ts';
 import { ProcessRoll } from './processes/process-roll.ts';
 import { Revocations } from './revocation/revocations.ts';
 import { HeldSvids } from './status/held-svids.ts';
-import { ServiceHealth } from './status/service-health.ts';
+import { type HealthParts, ServiceHealth } from './status/service-health.ts';
 import { TrustPublication } from './trust-publication.ts';
 
 const trustDomain = parseTrustDomain('mesh.test');
@@ -52,7 +52,7 @@ async function parts(): Promise<{
   issuance: Issuance;
   trust: TrustPublication;
   ca: { fails: boolean; refused: number };
-  healthOf: (own: OwnSvid, roll?: ProcessRoll) => ServiceHealth;
+  healthOf: (own: OwnSvid, more?: Partial<HealthParts>) => ServiceHealth;
 }> {
   const embedded = await openEmbeddedCa({ dataDir, trustDomain }, context);
   const ca = { fails: false, refused: 0 };
@@ -92,8 +92,8 @@ async function parts(): Promise<{
   const held = new HeldSvids(context.clock);
   const isRevoked = (): boolean => false;
   const issuance = new Issuance({ config, backend, attestation, nodes, audit, counts, held, isRevoked, context });
-  const healthOf = (own: OwnSvid, roll?: ProcessRoll) =>
-    new ServiceHealth({ backend, own, held, roll, clock: context.clock });
+  const healthOf = (own: OwnSvid, more: Partial<HealthParts> = {}) =>
+    new ServiceHealth({ backend, own, held, records: { failures: [] }, clock: context.clock, ...more });
   return { issuance, trust, ca, healthOf };
 }
 
@@ -154,7 +154,7 @@ test('a store that several share and that can not be asked is as a CA that can n
   const own = await openOwnSvid({ issuance, trust, dataDir: undefined, context });
   const roll = new ProcessRoll(store, { key: 'identity/processes/lead' }, context);
   await roll.look();
-  const health = healthOf(own, roll);
+  const health = healthOf(own, { roll });
   assert.deepEqual([health.outage.state, health.reasons], ['ok', []]);
   const sinceMs = nowMs;
   nowMs += 20_000;
@@ -162,8 +162,12 @@ test('a store that several share and that can not be asked is as a CA that can n
   nowMs += 2_400_000;
   assert.equal(health.outage.state, 'red', 'half of the time that an hour gives is gone');
   assert.deepEqual(health.reasons, [`since ${new Date(sinceMs).toISOString()}: etcd can not be reached`]);
+  assert.deepEqual(health.failures, health.reasons);
   await roll.look();
-  assert.deepEqual([health.outage.state, health.reasons], ['ok', []]);
+  assert.deepEqual([health.outage.state, health.reasons, health.failures], ['ok', [], []]);
+  // So is a disk without room.
+  const records = { failures: [{ sinceMs, reason: 'SLV-3504: no space' }] };
+  assert.match(healthOf(own, { records }).reasons.join(), /^since .*Z: SLV-3504: no space$/);
   await own.close();
 });
 

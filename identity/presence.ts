@@ -1,11 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import type { Store } from '#store/contract.ts';
 import { storedRecord } from './stored-record.ts';
 
-/** How often it is written down that the service is here. */
-const noteEveryMs = 60_000;
 /** A gap that is no restart. Shorter ones are not worth remembering. */
 const leastOutageMs = 600_000;
 /** Outages remembered at most, the newest: a forgotten one only makes somebody join again. */
@@ -23,36 +20,25 @@ type Known = ReturnType<typeof records.decode>;
  */
 export class Presence {
   readonly #store: Store;
-  readonly #context: Pick<ProcessContext, 'clock' | 'log'>;
+  readonly #clock: ProcessContext['clock'];
   #known: Known;
 
-  private constructor(store: Store, context: Pick<ProcessContext, 'clock' | 'log'>) {
+  private constructor(store: Store, clock: ProcessContext['clock']) {
     this.#store = store;
-    this.#context = context;
-    this.#known = { seenAtMs: context.clock(), outages: [] };
+    this.#clock = clock;
+    this.#known = { seenAtMs: clock(), outages: [] };
   }
 
   /** Reads what is known and notes that the service is back. @throws MeshError as the store does, SLV-2143 for a record of another kind */
-  static async open(store: Store, context: Pick<ProcessContext, 'clock' | 'log'>): Promise<Presence> {
-    const presence = new Presence(store, context);
+  static async open(store: Store, { clock }: Pick<ProcessContext, 'clock'>): Promise<Presence> {
+    const presence = new Presence(store, clock);
     await presence.note();
     return presence;
   }
 
-  /** Notes every minute that the service is here, until the signal aborts. */
-  async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      await delay(noteEveryMs, undefined, { signal, ref: false }).catch(() => undefined); // closing
-      if (signal.aborted) return;
-      await this.note().catch((err: unknown) => {
-        this.#context.log.warn({ err }, 'that the service is here could not be noted; trying again');
-      });
-    }
-  }
-
   /** For how long one that was seen last at `sinceMs` has been away while this service was there, in milliseconds. */
   awayMs(sinceMs: number): number {
-    const nowMs = this.#context.clock();
+    const nowMs = this.#clock();
     const { seenAtMs, outages } = this.#known;
     // The service woke a moment ago, and has not noted it yet.
     const all = nowMs - seenAtMs > leastOutageMs ? [...outages, { fromMs: seenAtMs, toMs: nowMs }] : outages;
@@ -65,7 +51,7 @@ export class Presence {
   /** Notes that the service is here now. @throws MeshError as the store does */
   async note(): Promise<void> {
     const kv = await this.#store.get(key);
-    const nowMs = this.#context.clock();
+    const nowMs = this.#clock();
     const known = kv === undefined ? { seenAtMs: nowMs, outages: [] } : records.decode(kv);
     this.#known = noted(known, nowMs);
     // Another instance that was quicker has noted the same.

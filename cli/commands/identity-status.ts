@@ -26,7 +26,8 @@ export function defineStatus(identity: Command): void {
 
 /** What stands in the table, in its order: what is long comes last, and what is not there has no column. */
 export function statusRow(status: IdentityStatus): Readonly<Record<string, string | number | undefined>> {
-  const { backend, timeToOutageSeconds: outage, vaultTokenSeconds: token } = status;
+  const { backend, timeToOutageSeconds: outage, vaultTokenSeconds: token, failures = [] } = status;
+  const notes = [...new Set(backend.reason === undefined ? failures : [backend.reason, ...failures])];
   return {
     trustDomain: status.trustDomain,
     datacenter: status.datacenter,
@@ -39,7 +40,7 @@ export function statusRow(status: IdentityStatus): Readonly<Record<string, strin
     lastMinute: status.issuedLastMinute,
     refused: status.refused,
     rootPins: status.rootPins.join(),
-    ...(backend.reason === undefined ? {} : { note: backend.reason }),
+    ...(notes.length === 0 ? {} : { note: notes.join('; ') }),
   };
 }
 

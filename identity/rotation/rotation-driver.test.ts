@@ -68,7 +68,7 @@ async function stage(times: Partial<RotationTimes> = {}) {
     audit: {
       append: async ({ event }) => void events.push(event),
       ready: async () => undefined,
-      isWritable: true,
+      failure: undefined,
       close: async () => undefined,
     },
     context,

@@ -76,6 +76,7 @@ export function addPublicRoutes(app: IdentityApp, parts: PublicRouteParts): void
       ...counts.totals,
       issuedLastMinute: health.issuedLastMinute,
       health: state,
+      ...(health.failures.length === 0 ? {} : { failures: [...health.failures] }),
       ...(timeToOutageMs === undefined ? {} : { timeToOutageSeconds: Math.floor(timeToOutageMs / 1_000) }),
       ...(budgetMs === undefined ? {} : { outageBudgetSeconds: Math.floor(budgetMs / 1_000) }),
       earliestExpiry: new Date(health.earliestEndMs).toISOString(),

@@ -5,6 +5,7 @@ import type { OwnSvid } from '../own-svid.ts';
 import type { ProcessRoll } from '../processes/process-roll.ts';
 import type { HeldSvids } from './held-svids.ts';
 import { type Outage, outageOf } from './outage.ts';
+import type { RecordKeeping } from './record-keeping.ts';
 
 /** An end that is coming. */
 export interface Ending {
@@ -12,11 +13,18 @@ export interface Ending {
   readonly endMs: number;
 }
 
+/** Why nothing can be issued, and since when. */
+export interface Failure {
+  readonly sinceMs: number;
+  readonly reason: string;
+}
+
 /** What health is read from. */
 export interface HealthParts {
   readonly backend: CaBackend;
   readonly own: Pick<OwnSvid, 'current' | 'notAfterMs'>;
   readonly held: HeldSvids;
+  readonly records: Pick<RecordKeeping, 'failures'>;
   readonly roll?: ProcessRoll | undefined;
   readonly clock: Clock;
 }
@@ -40,16 +48,26 @@ export class ServiceHealth {
   }
 
   /** Why nothing can be issued, the first that began first; empty: it can. */
-  get #failures(): readonly { readonly sinceMs: number; readonly reason: string }[] {
-    const { health } = this.#parts.backend;
+  get #failures(): readonly Failure[] {
+    const { backend, records } = this.#parts;
+    const { health } = backend;
     const lostSinceMs = this.roll?.lostSinceMs;
     return [
       ...(health.state === 'unhealthy' ? [health] : []),
       ...(lostSinceMs === undefined ? [] : [{ sinceMs: lostSinceMs, reason: 'etcd can not be reached' }]),
+      ...records.failures,
     ].sort((a, b) => a.sinceMs - b.sinceMs);
   }
 
-  /** Why the service is not ready, in words; empty: it is. A CA or a store that is away becomes one at half of the outage budget: until then nobody lacks anything. */
+  /** Why nothing can be issued, in words. */
+  get failures(): readonly string[] {
+    return this.#failures.map(inWords);
+  }
+
+  /**
+   * Why the service is not ready, in words; empty: it is. A CA that is away, or a store, or one without room, becomes one at half of the outage budget: until then
+   * nobody lacks anything.
+   */
   get reasons(): readonly string[] {
     const { backend, own } = this.#parts;
     const { health } = backend;
@@ -57,7 +75,7 @@ export class ServiceHealth {
       ...(health.state === 'ending' ? [health] : []),
       ...(this.outage.state === 'red' ? this.#failures : []),
     ];
-    const reasons = grave.map(({ sinceMs, reason }) => `since ${new Date(sinceMs).toISOString()}: ${reason}`);
+    const reasons = grave.map(inWords);
     if (own.current === undefined) reasons.push('the own SVID has run out');
     return reasons;
   }
@@ -88,4 +106,8 @@ export class ServiceHealth {
     const { backend, clock } = this.#parts;
     return backend.tokenEndsAtMs === undefined ? undefined : Math.max(0, backend.tokenEndsAtMs - clock());
   }
+}
+
+function inWords({ sinceMs, reason }: Failure): string {
+  return `since ${new Date(sinceMs).toISOString()}: ${reason}`;
 }

@@ -162,6 +162,8 @@ export const identityStatusSchema = z.object({
   issuedLastMinute: z.number(),
   /** `failing`: SVIDs can't be renewed, and there is time; `red`: half of the outage budget is gone. */
   health: z.enum(['ok', 'failing', 'red']),
+  /** Why they can't: since when and what, in words. Absent: they can. */
+  failures: z.array(z.string()).optional(),
   /** Until the first SVID runs out that can't be renewed: if the CA failed now, or since it did. Absent: nobody holds one. */
   timeToOutageSeconds: z.number().optional(),
   /** What that is at the least while all is well. */

@@ -37,7 +37,7 @@ export interface AuditLog<Event extends AuditEvent> {
    * @throws MeshError SLV-2150
    */
   ready(): Promise<void>;
-  /** False from a write that failed until one succeeds. */
-  readonly isWritable: boolean;
+  /** From a write that failed until one succeeds: since when, and why. */
+  readonly failure: { readonly sinceMs: number; readonly reason: string } | undefined;
   close(): Promise<void>;
 }

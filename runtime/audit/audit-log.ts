@@ -28,7 +28,7 @@ export async function openAuditLog<Event extends AuditEvent>(
     return {
       append: async (event) => context.log.info({ audit: event }, 'audit'),
       ready: async () => undefined,
-      isWritable: true,
+      failure: undefined,
       close: async () => undefined,
     };
   }
@@ -80,8 +80,10 @@ class ChainedLog<Event extends AuditEvent> implements AuditLog<Event> {
     return this.#enqueue(event);
   }
 
-  get isWritable(): boolean {
-    return this.#failure === undefined;
+  get failure(): AuditLog<Event>['failure'] {
+    if (this.#failure === undefined) return undefined;
+    const { error, sinceMs } = this.#failure;
+    return { sinceMs, reason: `${error.code}: ${error.message}` };
   }
 
   async ready(): Promise<void> {
