@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { MeshError } from '#policies/errors/mesh-error.ts';
-import { encodeFields } from './hpack-encoder.ts';
 import { connectionPreface, errorCode } from './http2.ts';
-import { record, settle, WireEnd } from './memory-wire.ts';
+import { encodeFields, record, settle, WireEnd } from './memory-wire.ts';
 import type { TunnelLimits } from './tunnel.ts';
 import type { InboundTunnelStream, TunnelStream } from './tunnel-stream.ts';
 

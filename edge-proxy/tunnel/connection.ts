@@ -218,7 +218,12 @@ export class Http2Connection implements FrameSink, OriginTunnel {
     this.#requireSettings();
     // Decoded whatever becomes of it: the decoder's state is the connection's.
     const fields = this.#decoder.decode(chunk, start, end);
-    this.#streams.head(streamId, { fields, over: this.#decoder.over }, endStream, dependsOnItself);
+    this.#streams.head(
+      streamId,
+      { fields, over: this.#decoder.over, wellFormed: this.#decoder.wellFormed },
+      endStream,
+      dependsOnItself,
+    );
   }
 
   rstStream(streamId: number, code: number): void {
@@ -233,6 +238,7 @@ export class Http2Connection implements FrameSink, OriginTunnel {
     const change = this.#peer.apply(entries);
     // Acknowledged first: what the change lets us send comes after it.
     this.#writer.settingsAck();
+    this.#writer.encoder.limitTable(this.#peer.headerTableSize);
     if (change !== 0) this.#streams.widenAll(change);
     if (first) this.#options.handlers.onReady?.();
   }

@@ -1,4 +1,4 @@
-import { encodeFields, encodeFieldsAt, longestBlock } from './hpack-encoder.ts';
+import { HpackEncoder, longestBlock } from './hpack-encoder.ts';
 import { errorCode, flag, frameHeaderSize, frameType, maxFrameSize } from './http2.ts';
 import { giveOutputBuffer, outputBufferSize, takeOutputBuffer } from './output-buffers.ts';
 import type { HeaderFields } from './tunnel-stream.ts';
@@ -27,6 +27,8 @@ export interface FrameOutput {
  * Builds frames into one buffer and writes that once a turn of the event loop: a write of a TLS socket costs far more than the copy of a small payload.
  */
 export class FrameWriter {
+  /** Of the heads, in the order in which they are written. */
+  readonly encoder = new HpackEncoder();
   readonly #output: FrameOutput;
   /** While something is built. */
   #buffer: Buffer = nothing;
@@ -108,21 +110,18 @@ export class FrameWriter {
    * A head: HEADERS, with CONTINUATION where it is longer than a frame.
    *
    * @param pseudo the fields before `fields`
-   * @param prefix octets before the first field
    */
-  head(streamId: number, pseudo: HeaderFields, fields: HeaderFields, endStream: boolean, prefix = nothing): void {
-    const longest = prefix.length + longestBlock(pseudo) + longestBlock(fields);
+  head(streamId: number, pseudo: HeaderFields, fields: HeaderFields, endStream: boolean): void {
+    const longest = longestBlock(pseudo, fields);
     if (longest > maxFrameSize) {
-      this.headers(streamId, Buffer.concat([prefix, encodeFields(pseudo), encodeFields(fields)]), endStream);
+      this.headers(streamId, this.encoder.encode(pseudo, fields), endStream);
       return;
     }
     // Encoded where it is sent from: its length is known, and said, afterwards.
     this.#reserve(frameHeaderSize + longest);
     const begun = this.#used;
     this.#begin(0, frameType.headers, endStream ? flag.endHeaders | flag.endStream : flag.endHeaders, streamId);
-    this.append(prefix, 0, prefix.length);
-    this.#used = encodeFieldsAt(this.#buffer, this.#used, pseudo);
-    this.#used = encodeFieldsAt(this.#buffer, this.#used, fields);
+    this.#used = this.encoder.encodeAt(this.#buffer, this.#used, pseudo, fields);
     const length = this.#used - begun - frameHeaderSize;
     this.#buffer[begun] = length >>> 16;
     this.#buffer[begun + 1] = length >>> 8;

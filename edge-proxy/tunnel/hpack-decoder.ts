@@ -1,6 +1,7 @@
 import { decodeHuffman } from './hpack-huffman.ts';
 import { staticTable } from './hpack-static-table.ts';
 import { errorCode, Http2ConnectionError } from './http2.ts';
+import { isWellFormed } from './request-head.ts';
 
 /** Most fields of one section, counted after decoding: of what callers send, and of what is answered to us (edge-proxy/http1/limits.ts). */
 export const maxRequestFields = 100;
@@ -15,14 +16,21 @@ const fieldOverhead = 32;
 
 type Field = readonly [name: string, value: string];
 
+/** An entry of a table: what comes out again and again is looked at once. */
+interface Entry {
+  readonly field: Field;
+  readonly wellFormed: boolean;
+}
+
+const staticEntries = staticTable.map((field): Entry => ({ field, wellFormed: isWellFormed(...field) }));
+
 /**
- * HPACK decoding (RFC 7541) of one direction of a connection. We advertise no dynamic table; until the peer has acknowledged that, it may use the
- * default one of 4,096 octets, so that is here too. Any fault throws Http2ConnectionError COMPRESSION_ERROR. The bounds
+ * HPACK decoding (RFC 7541) of one direction of a connection, with the dynamic table that our SETTINGS allow. Any fault throws Http2ConnectionError COMPRESSION_ERROR. The bounds
  * count what comes out, so that a small block can't grow large: past them fields are read, for the table's sake, and not kept.
  */
 export class HpackDecoder {
   /** Newest first. */
-  #dynamic: Field[] = [];
+  #dynamic: Entry[] = [];
   #dynamicSize = 0;
   /** What the peer's encoder said last. */
   #tableSize = initialTableSize;
@@ -32,6 +40,10 @@ export class HpackDecoder {
 
   /** The last section was over the bounds: only its first fields were kept, and its content type. */
   over = false;
+  /** Each field that was kept of the last section may, by itself, go over HTTP/2. */
+  wellFormed = true;
+  /** The same of the last field. */
+  #wellFormedField = true;
 
   readonly #maxFields: number;
   #block: Buffer = Buffer.alloc(0);
@@ -58,6 +70,7 @@ export class HpackDecoder {
     let begun = false;
     let typed = false;
     this.over = false;
+    this.wellFormed = true;
     while (this.#at < end) {
       const octet = block[this.#at] ?? 0;
       if ((octet & 0xe0) === 0x20) {
@@ -68,37 +81,46 @@ export class HpackDecoder {
       if (this.#sizeUpdateDue) throw fault('table size update missing');
       const field = this.#field(octet, maxFieldSectionSize);
       begun = true;
-      size += field[0].length + field[1].length + fieldOverhead;
+      size += sizeOf(field);
       this.over ||= size > maxFieldSectionSize || fields.length === this.#maxFields;
-      if (!this.over) fields.push(field);
-      else if (!typed && field[0] === 'content-type') {
+      if (this.over) {
         // By its type a call that is refused for its size is known, and told so in gRPC's words.
+        if (typed || field[0] !== 'content-type') continue;
         typed = true;
-        fields.push(field);
       }
+      fields.push(field);
+      this.wellFormed &&= this.#wellFormedField;
     }
     return fields;
   }
 
   #field(octet: number, limit: number): Field {
-    if (octet >= 0x80) return this.#indexed(this.#integer(7));
+    if (octet >= 0x80) {
+      const entry = this.#indexed(this.#integer(7));
+      this.#wellFormedField = entry.wellFormed;
+      return entry.field;
+    }
     const remembered = octet >= 0x40;
     const nameIndex = this.#integer(remembered ? 6 : 4);
-    const name = nameIndex === 0 ? this.#string(limit) : this.#indexed(nameIndex)[0];
-    const field: Field = [name, this.#string(limit)];
-    if (remembered) this.#remember(field);
+    const name = nameIndex === 0 ? this.#string(limit) : this.#indexed(nameIndex).field[0];
+    const value = this.#string(limit);
+    const field: Field = [name, value];
+    const wellFormed = isWellFormed(name, value);
+    this.#wellFormedField = wellFormed;
+    if (remembered) this.#remember({ field, wellFormed });
     return field;
   }
 
-  #indexed(index: number): Field {
-    const field = index <= staticTable.length ? staticTable[index - 1] : this.#dynamic[index - staticTable.length - 1];
-    if (field === undefined) throw fault(`no table entry ${index}`);
-    return field;
+  #indexed(index: number): Entry {
+    const entry =
+      index <= staticTable.length ? staticEntries[index - 1] : this.#dynamic[index - staticTable.length - 1];
+    if (entry === undefined) throw fault(`no table entry ${index}`);
+    return entry;
   }
 
-  #remember(field: Field): void {
-    this.#dynamic.unshift(field);
-    this.#dynamicSize += field[0].length + field[1].length + fieldOverhead;
+  #remember(entry: Entry): void {
+    this.#dynamic.unshift(entry);
+    this.#dynamicSize += sizeOf(entry.field);
     this.#evict();
   }
 
@@ -113,7 +135,7 @@ export class HpackDecoder {
     while (this.#dynamicSize > this.#tableSize) {
       const oldest = this.#dynamic.pop();
       if (oldest === undefined) return;
-      this.#dynamicSize -= oldest[0].length + oldest[1].length + fieldOverhead;
+      this.#dynamicSize -= sizeOf(oldest.field);
     }
   }
 
@@ -147,6 +169,10 @@ export class HpackDecoder {
     if (this.#at >= this.#end) throw fault('block ends within a field');
     return this.#block[this.#at++] as number;
   }
+}
+
+function sizeOf([name, value]: Field): number {
+  return name.length + value.length + fieldOverhead;
 }
 
 function fault(message: string): Http2ConnectionError {

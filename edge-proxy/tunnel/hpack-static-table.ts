@@ -31,15 +31,10 @@ export const staticNameIndex: ReadonlyMap<string, number> = new Map(
   staticTable.map(([name], at): [string, number] => [name, at + 1]).reverse(),
 );
 
-/** Entries with a value, of pseudo-header fields: `:method GET` and the like. */
-const wholeFields: ReadonlyMap<string, ReadonlyMap<string, number>> = new Map(
+/** Entries with a value, of pseudo-header fields: `:method GET` and the like, each with its index. */
+export const staticValues: ReadonlyMap<string, ReadonlyMap<string, number>> = new Map(
   [':method', ':path', ':scheme', ':status'].map((name) => [
     name,
     new Map(staticTable.flatMap(([other, value], at): [string, number][] => (other === name ? [[value, at + 1]] : []))),
   ]),
 );
-
-/** Index of the entry that is this whole field, where there is one. */
-export function staticFieldIndex(name: string, value: string): number | undefined {
-  return name.charCodeAt(0) === 0x3a ? wholeFields.get(name)?.get(value) : undefined;
-}

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { HpackDecoder, maxAnswerFields, maxFieldSectionSize } from './hpack-decoder.ts';
-import { encodeFields } from './hpack-encoder.ts';
+import { HpackEncoder } from './hpack-encoder.ts';
 import { errorCode, Http2ConnectionError } from './http2.ts';
+import { encodeFields } from './memory-wire.ts';
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex');
 
@@ -132,6 +133,46 @@ suite('HPACK', () => {
       ['www-authenticate', 'x'],
     ];
     assert.deepEqual(new HpackDecoder().decode(encodeFields(head)), head);
+  });
+
+  test('head after head, whatever table the peer allows: what it encodes, it decodes', () => {
+    const field = fc.tuple(
+      fc.constantFrom(':authority', 'authorization', 'date', 'user-agent'),
+      fc.constantFrom('a', 'a', 'b', 'c'.repeat(900), 'd'.repeat(2_000)),
+    );
+    const head = fc.array(field, { maxLength: 6 });
+    const size = fc.constantFrom(0, 1, 40, 1_000, 4_096, 100_000);
+    const steps = fc.array(fc.oneof({ weight: 5, arbitrary: head }, size), { minLength: 20, maxLength: 60 });
+    fc.assert(
+      fc.property(steps, (taken) => {
+        const encoder = new HpackEncoder();
+        const decoder = new HpackDecoder();
+        for (const step of taken) {
+          if (typeof step === 'number') encoder.limitTable(step);
+          else assert.deepEqual(decoder.decode(encoder.encode([], step)), step);
+        }
+      }),
+    );
+  });
+
+  test('a repeated field becomes an index once it came twice, a secret never', () => {
+    const encoder = new HpackEncoder();
+    const lengthOf = (name: string, value: string): number => encoder.encode([], [[name, value]]).length;
+    const lengths = (name: string, ...values: string[]): number[] => values.map((value) => lengthOf(name, value));
+    lengthOf('x', 'y');
+    assert.deepEqual(
+      lengths('user-agent', 'curl', 'curl', 'curl'),
+      [7, 7, 7],
+      'the peer has not said yet that it keeps a table',
+    );
+    encoder.limitTable(4_096);
+    lengthOf('x', 'y');
+    assert.deepEqual(lengths('user-agent', 'curl', 'curl', 'wget', 'curl', 'curl', 'curl'), [6, 1, 7, 7, 6, 1]);
+    for (const name of ['authorization', 'cookie', 'set-cookie', ':path', 'x-api-key'])
+      assert.equal(new Set(lengths(name, ...Array<string>(4).fill('secret'))).size, 1, name);
+    encoder.limitTable(0);
+    assert.equal(lengthOf('user-agent', 'curl'), 8, 'behind the word that there is no table any more');
+    assert.deepEqual(lengths('user-agent', 'curl', 'curl'), [7, 7]);
   });
 
   const faults: Array<[title: string, block: string]> = [

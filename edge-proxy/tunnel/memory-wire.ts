@@ -1,6 +1,13 @@
 import { Http2Connection, type Http2ConnectionOptions } from './connection.ts';
+import { HpackEncoder } from './hpack-encoder.ts';
 import { defaultTunnelLimits, type TunnelLimits, type TunnelRequest } from './tunnel.ts';
 import { type HeaderFields, type InboundTunnelStream, idleStreamHandlers, type TunnelStream } from './tunnel-stream.ts';
+
+/** For tests: a field section encoded without a dynamic table, whatever came before. */
+export function encodeFields(fields: HeaderFields): Buffer {
+  // Without the octet by which an encoder says first that it has none.
+  return new HpackEncoder().encode([], fields).subarray(1);
+}
 
 /** For tests: one end of a wire in memory, with what it has written, and a clock that the test moves. */
 export class WireEnd {

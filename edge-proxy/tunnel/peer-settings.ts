@@ -4,15 +4,19 @@ import { defaultWindow, errorCode, Http2ConnectionError, maxFrameSize, maxInt31,
 const assumedConcurrentStreams = 100;
 /** A million streams are as good as no limit. */
 const mostConcurrentStreams = 1_000_000;
+/** RFC 9113 6.5.2. */
+const initialTableSize = 4_096;
 const largestMaxFrameSize = 0xff_ffff;
 
-/** What the peer's SETTINGS say (RFC 9113 6.5). Its table size does not matter, as we use none; nor its frame size, as ours are of the least. */
+/** What the peer's SETTINGS say (RFC 9113 6.5). Its frame size does not matter, as ours are of the least. */
 export class PeerSettings {
   readonly #role: 'client' | 'server';
   /** Streams that we may open. */
   maxConcurrentStreams = assumedConcurrentStreams;
   /** Window of our side of a new stream, bytes. */
   initialWindow = defaultWindow;
+  /** Dynamic table that its HPACK decoder keeps, octets: the least that it has said, so that one which shrinks and grows is not missed. */
+  headerTableSize = initialTableSize;
   #first = true;
 
   /** @param role of our side */
@@ -35,6 +39,9 @@ export class PeerSettings {
 
   #set(id: number, value: number): void {
     switch (id) {
+      case settingId.headerTableSize:
+        this.headerTableSize = Math.min(value, this.headerTableSize);
+        break;
       case settingId.maxConcurrentStreams:
         this.maxConcurrentStreams = Math.min(value, mostConcurrentStreams);
         break;

@@ -21,16 +21,21 @@ export interface AnswerHead {
 
 /** Longest `:authority`: a host name of 255, and generous room. */
 const maxAuthorityLength = 512;
-/** RFC 9113 8.3.1 and 8.5. */
-export function parseRequestHead(fields: HeaderFields): RequestHead | undefined {
+
+/**
+ * RFC 9113 8.3.1 and 8.5.
+ *
+ * @param wellFormed whether each field by itself is, where that is known
+ */
+export function parseRequestHead(fields: HeaderFields, wellFormed = areWellFormed(fields)): RequestHead | undefined {
+  if (!wellFormed) return undefined;
   let method: string | undefined;
   let scheme: string | undefined;
   let authority: string | undefined;
   let path: string | undefined;
   let count = 0;
   for (const [name, value] of fields) {
-    if (name.charCodeAt(0) !== colon) break;
-    if (!isFieldValue(value)) return undefined;
+    if (!isPseudo(name)) break;
     count += 1;
     // Once each.
     if (name === ':method' && method === undefined) method = value;
@@ -52,9 +57,9 @@ export function parseRequestHead(fields: HeaderFields): RequestHead | undefined 
 }
 
 /** RFC 9113 8.3.2. */
-export function parseAnswerHead(fields: HeaderFields): AnswerHead | undefined {
+export function parseAnswerHead(fields: HeaderFields, wellFormed = areWellFormed(fields)): AnswerHead | undefined {
   const [first] = fields;
-  if (first === undefined || first[0] !== ':status' || !isFieldValue(first[1])) return undefined;
+  if (!wellFormed || first === undefined || first[0] !== ':status') return undefined;
   const status = Number(first[1]);
   // 101 does not exist in HTTP/2 (RFC 9113 8.6).
   if (!Number.isInteger(status) || status < 100 || status > 599 || status === 101) return undefined;
@@ -62,18 +67,30 @@ export function parseAnswerHead(fields: HeaderFields): AnswerHead | undefined {
 }
 
 /** Whether these may stand behind the content (RFC 9113 8.1). */
-export function areTrailers(fields: HeaderFields): boolean {
-  return areRegular(fields, 0);
+export function areTrailers(fields: HeaderFields, wellFormed = areWellFormed(fields)): boolean {
+  return wellFormed && areRegular(fields, 0);
 }
 
-/** Whether all from `start` on are regular fields that may go over HTTP/2 (RFC 9113 8.2). */
+/** Whether a field by itself may go over HTTP/2 (RFC 9113 8.2): which pseudo-header fields may stand where is another question. */
+export function isWellFormed(name: string, value: string): boolean {
+  if (!isFieldValue(value)) return false;
+  if (isPseudo(name)) return true;
+  if (name === '' || !allOf(lowerToken, name) || isConnectionSpecific(name)) return false;
+  return name !== 'te' || value === 'trailers';
+}
+
+function areWellFormed(fields: HeaderFields): boolean {
+  return fields.every(([name, value]) => isWellFormed(name, value));
+}
+
+/** Whether none from `start` on is a pseudo-header field. */
 function areRegular(fields: HeaderFields, start: number): boolean {
-  for (let at = start; at < fields.length; at++) {
-    const [name, value] = fields[at] as HeaderFields[number];
-    if (name === '' || !allOf(lowerToken, name) || !isFieldValue(value) || isConnectionSpecific(name)) return false;
-    if (name === 'te' && value !== 'trailers') return false;
-  }
+  for (let at = start; at < fields.length; at++) if (isPseudo((fields[at] as HeaderFields[number])[0])) return false;
   return true;
+}
+
+function isPseudo(name: string): boolean {
+  return name.charCodeAt(0) === colon;
 }
 
 /** RFC 9113 8.2.2. */

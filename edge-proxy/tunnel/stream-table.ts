@@ -1,10 +1,9 @@
 import { ConnectionStream, type StreamKind, type StreamOwner } from './connection-stream.ts';
 import type { FloodGuard } from './flood-guard.ts';
 import type { FrameWriter } from './frame-writer.ts';
-import { noDynamicTable } from './hpack-encoder.ts';
 import { errorCode, Http2ConnectionError, maxInt31 } from './http2.ts';
 import type { PeerSettings } from './peer-settings.ts';
-import { areTrailers, parseAnswerHead, parseRequestHead, type RequestHead } from './request-head.ts';
+import { type AnswerHead, areTrailers, parseAnswerHead, parseRequestHead, type RequestHead } from './request-head.ts';
 import { SendScheduler } from './send-scheduler.ts';
 import type { SignsOfLife } from './signs-of-life.ts';
 import { StreamIndex } from './stream-index.ts';
@@ -23,6 +22,8 @@ const none: HeaderFields = [];
 interface FieldSection {
   readonly fields: HeaderFields;
   readonly over: boolean;
+  /** Each field by itself may go over HTTP/2. */
+  readonly wellFormed: boolean;
 }
 
 /** The parts of the connection that its streams share. */
@@ -57,7 +58,6 @@ export class StreamTable implements StreamOwner {
   #lastPeerStream = 0;
   #nextStream = 1;
   #takesStreams = true;
-  #firstBlock = true;
 
   constructor(options: StreamTableOptions) {
     this.#options = options;
@@ -86,14 +86,14 @@ export class StreamTable implements StreamOwner {
   open(authority: string, headers: HeaderFields, onAnswer: ConnectionStream['onAnswer']): ConnectionStream {
     const stream = this.#make('connect', authority, onAnswer);
     const pseudo = [[':method', 'CONNECT'] as const, [':authority', authority] as const];
-    this.#sendHead(stream.id, pseudo, headers, false);
+    this.#writer.head(stream.id, pseudo, headers, false);
     return stream;
   }
 
   /** Sends a request; there must be a stream available. */
   request(fields: HeaderFields, whole: boolean, onAnswer: ConnectionStream['onAnswer']): ConnectionStream {
     const stream = this.#make('request', '', onAnswer);
-    this.#sendHead(stream.id, none, fields, whole);
+    this.#writer.head(stream.id, none, fields, whole);
     if (whole) stream.sentWhole();
     return stream;
   }
@@ -206,11 +206,11 @@ export class StreamTable implements StreamOwner {
   }
 
   sendAnswer(streamId: number, status: number, headers: HeaderFields, endStream: boolean): void {
-    this.#sendHead(streamId, [[':status', String(status)]], headers, endStream);
+    this.#writer.head(streamId, [[':status', String(status)]], headers, endStream);
   }
 
   sendTrailers(streamId: number, trailers: HeaderFields): void {
-    this.#sendHead(streamId, none, trailers, true);
+    this.#writer.head(streamId, none, trailers, true);
   }
 
   sendReset(streamId: number, code: number): void {
@@ -242,7 +242,7 @@ export class StreamTable implements StreamOwner {
   }
 
   /** HEADERS on a running stream: the answer to one of ours, or trailers, which CONNECT has not (RFC 9113 8.5). */
-  #furtherHead(stream: ConnectionStream, { fields, over }: FieldSection, endStream: boolean): void {
+  #furtherHead(stream: ConnectionStream, { fields, over, wellFormed }: FieldSection, endStream: boolean): void {
     const onAnswer = stream.onAnswer;
     if (stream.state === 'half-closed-remote') {
       this.#fault(stream, errorCode.streamClosed);
@@ -250,24 +250,23 @@ export class StreamTable implements StreamOwner {
       this.#fault(stream, errorCode.enhanceYourCalm);
     } else if (onAnswer === undefined) {
       const mayBe = endStream && (stream.kind === 'request' || stream.kind === 'inbound-request');
-      if (!mayBe || !areTrailers(fields)) {
+      if (!mayBe || !areTrailers(fields, wellFormed)) {
         this.#fault(stream, errorCode.protocolError);
         return;
       }
       stream.trailers = fields;
       stream.remoteEnded();
     } else {
-      this.#answer(stream, fields, endStream, onAnswer);
+      this.#answer(stream, parseAnswerHead(fields, wellFormed), endStream, onAnswer);
     }
   }
 
   #answer(
     stream: ConnectionStream,
-    fields: HeaderFields,
+    head: AnswerHead | undefined,
     endStream: boolean,
     onAnswer: NonNullable<ConnectionStream['onAnswer']>,
   ): void {
-    const head = parseAnswerHead(fields);
     if (head === undefined || (head.status < 200 && (endStream || ++stream.informed > maxInformational))) {
       this.#fault(stream, errorCode.protocolError);
       return;
@@ -282,14 +281,19 @@ export class StreamTable implements StreamOwner {
     if (endStream && stream.state !== 'closed') stream.remoteEnded();
   }
 
-  #request(streamId: number, { fields, over }: FieldSection, endStream: boolean, dependsOnItself: boolean): void {
+  #request(
+    streamId: number,
+    { fields, over, wellFormed }: FieldSection,
+    endStream: boolean,
+    dependsOnItself: boolean,
+  ): void {
     if (streamId % 2 === 0) this.requireNotIdle(streamId);
     this.#lastPeerStream = streamId;
     if (!this.#takesStreams) {
       this.#ignoreFramesOf(streamId);
       return;
     }
-    const head = dependsOnItself ? undefined : parseRequestHead(fields);
+    const head = dependsOnItself ? undefined : parseRequestHead(fields, wellFormed);
     if (head === undefined || this.#streams.size >= this.limits.maxConcurrentStreams) {
       this.#floods.count('faults');
       this.sendReset(streamId, head === undefined ? errorCode.protocolError : errorCode.refusedStream);
@@ -323,11 +327,6 @@ export class StreamTable implements StreamOwner {
     this.#floods.count('faults');
     this.sendReset(stream.id, code);
     stream.broken(code, false);
-  }
-
-  #sendHead(streamId: number, pseudo: HeaderFields, fields: HeaderFields, endStream: boolean): void {
-    this.#writer.head(streamId, pseudo, fields, endStream, this.#firstBlock ? noDynamicTable : undefined);
-    this.#firstBlock = false;
   }
 
   #ignoreFramesOf(streamId: number): void {
