@@ -9,8 +9,8 @@ import { facts, intention } from './requests.fixture.ts';
 const allow = (http: Permission['http']): Permission => ({ action: 'allow', http });
 const deny = (http: Permission['http']): Permission => ({ action: 'deny', http });
 /** `2 shadowed`, `shadowed-deny` where the whole intention is meant. */
-const found = (written: Intention, others: readonly Intention[] = []) =>
-  lintIntentions([written], [written, ...others]).map(({ permission, problem }) =>
+const found = (written: Intention, others: readonly Intention[] = [], keepsSlashes = false) =>
+  lintIntentions([written], [written, ...others], () => keepsSlashes).map(({ permission, problem }) =>
     permission === undefined ? problem : `${permission} ${problem}`,
   );
 
@@ -57,6 +57,27 @@ test('permissions that do not do what they say, by those before them', () => {
   }
 });
 
+test('two slashes in a row are in a reading of paths with encoded slashes: a deny matches that', () => {
+  const permissions = [
+    deny({ pathRegex: '/admin//x' }),
+    allow({ pathRegex: '/admin//x' }),
+    deny({ pathRegex: '/a\\?b' }),
+  ];
+  assert.deepEqual(found(intention('web', 'db', { permissions }), [], true), ['2 never-matches', '3 never-matches']);
+  const [first] = permissions;
+  assert.ok(first !== undefined);
+  const request = facts({ method: 'GET', target: '/admin%2F/x', lines: [] }, '/admin%2F/x');
+  const compiled = compileIntentions({
+    destination: 'db',
+    protocol: 'http',
+    defaultAction: 'allow',
+    intentions: [intention('web', 'db', { permissions: [first] })],
+    revision: 1,
+    nowMs: 0,
+  });
+  assert.equal(compiled.forSource('web').request(request).allowed, false);
+});
+
 test('what other intentions do to one', () => {
   const guard = (permission: Permission, observe = false) =>
     intention('*', '*', { permissions: [permission], ...(observe ? { observe: true as const } : {}) });
@@ -101,7 +122,7 @@ test('a rule of which lint says that it never matches decides nothing: in plain 
       fc.constantFrom('GET', 'POST'),
       (permissions, at, method) => {
         const idle = new Set(
-          lintIntentions([intention('web', 'db', { permissions })], []).map((one) => one.permission),
+          lintIntentions([intention('web', 'db', { permissions })], [], () => true).map((one) => one.permission),
         );
         const rest = permissions.filter((_, index) => !idle.has(index + 1));
         const ask = (rules: readonly Permission[]) =>

@@ -38,23 +38,28 @@ export interface LintFinding {
  *
  * @param written the intentions to look at
  * @param all everything that is in force, `written` among it
+ * @param keepsSlashes whether paths with encoded slashes come to a destination as they are
  */
-export function lintIntentions(written: readonly LintedIntention[], all: readonly LintedIntention[]): LintFinding[] {
+export function lintIntentions(
+  written: readonly LintedIntention[],
+  all: readonly LintedIntention[],
+  keepsSlashes: (destination: string) => boolean,
+): LintFinding[] {
   return written.flatMap((intention) => [
-    ...lintPermissions(intention),
+    ...lintPermissions(intention, keepsSlashes(intention.destination)),
     ...hiddenDeny(intention, all),
     ...cutByGuards(intention, all),
   ]);
 }
 
-function lintPermissions(intention: LintedIntention): LintFinding[] {
+function lintPermissions(intention: LintedIntention, keepsSlashes: boolean): LintFinding[] {
   const { permissions = [] } = intention;
   const guard = isGuard(intention);
   return permissions.flatMap((permission, index): LintFinding[] => {
     const found = (problem: LintProblem, message: string) => [
       finding(intention, problem, `permission ${index + 1} (${textOf(permission)}) ${message}`, index + 1),
     ];
-    const flaw = contradiction(permission);
+    const flaw = contradiction(permission, keepsSlashes);
     if (flaw !== undefined) return found('never-matches', `can never match: ${flaw}`);
     if (guard && permission.action === 'allow') {
       return found('no-effect', 'has no effect: the allows of a guard let nobody in');
@@ -194,24 +199,28 @@ function liesWithin(deny: Permission, allow: Permission): boolean {
 }
 
 /** Why no request can meet all conditions of a permission. */
-function contradiction({ http: { headers = [], pathRegex } }: Permission): string | undefined {
+function contradiction({ action, http: { headers = [], pathRegex } }: Permission, keepsSlashes: boolean) {
   const absent = headers.filter(({ present, invert }) => present === true && invert === true);
   const clash = absent.find(({ name }) =>
     headers.some((other) => other.name.toLowerCase() === name.toLowerCase() && needsOne(other)),
   );
   if (clash !== undefined) return `header ${clash.name} would have to be there and not`;
-  return pathRegex === undefined ? undefined : regexFlaw(pathRegex);
+  return pathRegex === undefined ? undefined : regexFlaw(pathRegex, action === 'deny' && keepsSlashes);
 }
 
 function needsOne({ invert }: HeaderMatch): boolean {
   return invert !== true;
 }
 
-/** A pattern is matched against the whole canonical path: it begins with a slash, has no query and no two slashes in a row. Alternatives are left alone. */
-function regexFlaw(pattern: string): string | undefined {
+/**
+ * A pattern is matched against the whole canonical path: it begins with a slash, has no query and no two slashes in a row. Alternatives are left alone.
+ *
+ * @param mayDouble it is a deny, and of a path with encoded slashes it sees the reading that has them decoded
+ */
+function regexFlaw(pattern: string, mayDouble: boolean): string | undefined {
   if (pattern.includes('|')) return undefined;
   if (/^\^?[A-Za-z0-9_-](?![?*{])/.test(pattern)) return 'the pattern has to match the whole path, which begins with /';
-  if (/^[^[(\\]*\/\/(?![?*{])/.test(pattern)) return 'a path has no two slashes in a row';
+  if (!mayDouble && /^[^[(\\]*\/\/(?![?*{])/.test(pattern)) return 'a path has no two slashes in a row';
   if (/^[^[(\\]*\\\?(?![?*{])/.test(pattern)) return 'rules look at the path without the query';
   return undefined;
 }

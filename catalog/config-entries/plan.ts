@@ -1,3 +1,4 @@
+import { hasEncodedSlash } from '#policies/canonical-request.ts';
 import type { KeptEntry } from '#policies/config-entries/config-entry.ts';
 import { protocolSaid } from '#policies/config-entries/service-defaults.ts';
 import { fieldsWithoutEffect, redirectsElsewhere } from '#policies/config-entries/without-effect.ts';
@@ -19,6 +20,7 @@ export function planConfigEntry(state: CatalogState, record: KeptEntry, datacent
     protocolWarningOf(state, record),
     effectWarning(record, datacenter),
     redirectWarning(record, datacenter),
+    rewriteWarning(state, record),
     keysWarning(state, record),
   ].filter((one) => one !== undefined);
   return {
@@ -50,6 +52,15 @@ function effectWarning(record: KeptEntry, datacenter: string): string | undefine
   if (fields.length === 0) return undefined;
   const more = fields.length === shown.length ? [] : [`${fields.length - shown.length} more`];
   return `${record.Kind} ${record.Name} is stored; the proxies do not act on ${[...shown, ...more].join(', ')}`;
+}
+
+/** What the service does not take is refused where a route has made it, too. */
+function rewriteWarning(state: CatalogState, record: KeptEntry): string | undefined {
+  if (record.Kind !== 'service-router') return undefined;
+  if (state.normalizationOf(record.Name).escapedSlashes !== 'REJECT_REQUEST') return undefined;
+  const at = (record.Routes ?? []).findIndex(({ Destination }) => hasEncodedSlash(Destination?.PrefixRewrite ?? ''));
+  if (at < 0) return undefined;
+  return `every request of Route[${at}] is refused (SLV-4011) for the encoded slash of its PrefixRewrite, until PathWithEscapedSlashesAction of service-defaults ${record.Name} is KEEP_UNCHANGED`;
 }
 
 /** A failover to nowhere is passed over; a redirect has nothing behind it. */

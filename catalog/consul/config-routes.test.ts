@@ -40,7 +40,7 @@ test('an entry of any kind is written, read, listed and deleted; the writer is t
   assert.deepEqual([gone.status, gone.text], [404, 'Config entry not found for "service-resolver" / "db"']);
 });
 
-test('who redirects to where nobody is known is told that every call is refused; of many fields that do nothing, how many more', async (t) => {
+test('who redirects to where nobody is known, or rewrites to what is refused, is told that every call is; of many fields that do nothing, how many more', async (t) => {
   const catalog = await startTestCatalog(t);
   const redirect = { Kind: 'service-resolver', Name: 'db', Redirect: { Service: 'db', Datacenter: 'dc2' } };
   assert.equal(
@@ -49,6 +49,14 @@ test('who redirects to where nobody is known is told that every call is refused;
   );
   const own = { ...redirect, Redirect: { Service: 'other', Datacenter: 'dc1' } };
   assert.equal((await write(catalog, own)).headers.get('x-selvedge-warning'), null);
+  const http = { Kind: 'service-defaults', Name: 'db', Protocol: 'http' };
+  await write(catalog, http);
+  const Match = { HTTP: { PathPrefix: '/' } };
+  const router = { Kind: 'service-router', Name: 'db', Routes: [{ Match, Destination: { PrefixRewrite: '/a%2F' } }] };
+  assert.match((await write(catalog, router)).headers.get('x-selvedge-warning') ?? '', /^every request of Route\[0\]/);
+  const Incoming = { RequestNormalization: { PathWithEscapedSlashesAction: 'KEEP_UNCHANGED' } };
+  await write(catalog, { ...http, HTTP: { Incoming } });
+  assert.equal((await write(catalog, router)).headers.get('x-selvedge-warning'), null);
   const Config = Object.fromEntries(Array.from({ length: 20 }, (_, at) => [`key_${at}`, at]));
   const many = await write(catalog, { Kind: 'proxy-defaults', Config });
   assert.match(many.headers.get('x-selvedge-warning') ?? '', /Config\.key_15, 4 more$/);

@@ -29,14 +29,19 @@ export interface UnaskedPath {
   readonly message: string;
 }
 
+/** Whether paths with encoded slashes come to a destination as they are; under `*` there may be one that they come to. */
+export function keepsSlashes(state: Pick<CatalogState, 'normalizationOf'>): (destination: string) => boolean {
+  return (destination) => destination === '*' || state.normalizationOf(destination).escapedSlashes === 'KEEP_UNCHANGED';
+}
+
 /** Allows by a path with an encoded slash, where the destination refuses or decodes those: no request comes that they match. */
 export function unaskedPaths(
   state: Pick<CatalogState, 'normalizationOf'>,
   destination: string,
   rules: Iterable<Rules>,
 ): UnaskedPath[] {
+  if (keepsSlashes(state)(destination)) return [];
   const { escapedSlashes } = state.normalizationOf(destination);
-  if (destination === '*' || escapedSlashes === 'KEEP_UNCHANGED') return [];
   const done = escapedSlashes === 'REJECT_REQUEST' ? 'refuses' : 'decodes';
   return [...rules].flatMap(({ source, permissions = [] }) =>
     permissions.flatMap(({ action, http }, index): UnaskedPath[] => {
@@ -60,10 +65,11 @@ export function writeWarnings(
 ): string[] {
   const protocol = protocolWarning(state, destination, written);
   const guarded = written.flatMap((intention) => guardedBy(intention, after));
-  const cut = lintIntentions(guarded, [...written]).filter(({ problem }) => problem === 'cut-by-guard');
+  const keeps = keepsSlashes(state);
+  const cut = lintIntentions(guarded, [...written], keeps).filter(({ problem }) => problem === 'cut-by-guard');
   return [
     ...(protocol === undefined ? [] : [protocol]),
     ...unaskedPaths(state, destination, written).map(({ message }) => message),
-    ...[...lintIntentions(written, after), ...cut].map(({ message }) => message),
+    ...[...lintIntentions(written, after, keeps), ...cut].map(({ message }) => message),
   ];
 }

@@ -4,7 +4,7 @@ import { lintIntentions } from '#policies/intention-lint.ts';
 import { wildcard } from '#policies/intention-precedence.ts';
 import { policyReaderOnly } from '../access/permissions.ts';
 import type { CatalogEnv } from '../consul/route-table.ts';
-import { protocolWarning, unaskedPaths } from '../intentions/warning.ts';
+import { keepsSlashes, protocolWarning, unaskedPaths } from '../intentions/warning.ts';
 import { unknownProviders } from '../jwt/providers.ts';
 import type { CatalogParts } from '../parts.ts';
 import { permit } from './access.ts';
@@ -57,6 +57,6 @@ export function mountIntentionLintRoute(app: OpenAPIHono<CatalogEnv>, parts: Cat
         return { ...found, destination: intention.destination, problem: 'never-matches' };
       }),
     );
-    return c.json([...tcp, ...orphaned, ...unasked, ...lintIntentions(all, all)], 200);
+    return c.json([...tcp, ...orphaned, ...unasked, ...lintIntentions(all, all, keepsSlashes(parts.state))], 200);
   });
 }

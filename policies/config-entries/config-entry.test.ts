@@ -315,7 +315,7 @@ test('routers and splitters that Consul refuses', () => {
       route({ PathRegex: '.' }, { PrefixRewrite: '/' }),
       'Route[0] cannot make use of PrefixRewrite without configuring either PathExact or PathPrefix',
     ],
-    ...['/x\r\ny: z', '/a/../b', '/a?b', '/a b', '/%2f'].map(
+    ...['/x\r\ny: z', '/a/../b', '/a?b', '/a b', '/%2f', '/%2Fa', '/a%2fb', '/a%2F..'].map(
       (PrefixRewrite) =>
         [
           route({ PathPrefix: '/' }, { PrefixRewrite }),

@@ -110,9 +110,11 @@ export function judgeServiceRouter(entry: ServiceRouter): void {
     if (Destination?.PrefixRewrite?.startsWith('/') === false) {
       throw invalidEntry(`${at} PrefixRewrite doesn't start with '/': ${JSON.stringify(Destination.PrefixRewrite)}`);
     }
-    // Consul takes any: here every request of the route would be refused for the path that it makes.
+    // Consul takes any: here every request of the route would be refused for the path that it makes. Whether encoded slashes are taken, the service says.
     const rewrite =
-      Destination?.PrefixRewrite === undefined ? undefined : canonicaliseTarget(Destination.PrefixRewrite);
+      Destination?.PrefixRewrite === undefined
+        ? undefined
+        : canonicaliseTarget(Destination.PrefixRewrite, 'KEEP_UNCHANGED');
     if (rewrite !== undefined && !(rewrite.ok && rewrite.path === Destination?.PrefixRewrite)) {
       throw invalidEntry(`${at} PrefixRewrite is not a canonical path: ${JSON.stringify(Destination?.PrefixRewrite)}`);
     }
