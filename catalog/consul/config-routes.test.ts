@@ -49,10 +49,10 @@ test('who redirects to where nobody is known, or rewrites to what is refused, is
   );
   const own = { ...redirect, Redirect: { Service: 'other', Datacenter: 'dc1' } };
   assert.equal((await write(catalog, own)).headers.get('x-selvedge-warning'), null);
-  const http = { Kind: 'service-defaults', Name: 'db', Protocol: 'http' };
+  const http = { Kind: 'service-defaults', Name: 'web', Protocol: 'http' };
   await write(catalog, http);
   const Match = { HTTP: { PathPrefix: '/' } };
-  const router = { Kind: 'service-router', Name: 'db', Routes: [{ Match, Destination: { PrefixRewrite: '/a%2F' } }] };
+  const router = { Kind: 'service-router', Name: 'web', Routes: [{ Match, Destination: { PrefixRewrite: '/a%2F' } }] };
   assert.match((await write(catalog, router)).headers.get('x-selvedge-warning') ?? '', /^every request of Route\[0\]/);
   const Incoming = { RequestNormalization: { PathWithEscapedSlashesAction: 'KEEP_UNCHANGED' } };
   await write(catalog, { ...http, HTTP: { Incoming } });
