@@ -49,8 +49,8 @@ export interface IdentityConfig {
   readonly rates?: IdentityRates;
   /** Wait for the disk before an issue is answered. Off: the operating system writes the audit log when it does. */
   readonly auditSync?: boolean;
-  /** Asked during a rotation who has the new trust bundle; absent: nobody is, it waits by time. */
-  readonly catalogUrl?: string | undefined;
+  /** Asked during a rotation who has the new trust bundle; absent: nobody is, it waits by time. Of a catalog that starts later: what says its URL once it is there. */
+  readonly catalogUrl?: string | (() => string | undefined) | undefined;
   /** What differs from `defaultRotationTimes`. */
   readonly rotation?: Partial<RotationTimes>;
   /** Called after each state of a rotation was written down and synced. */

@@ -34,6 +34,8 @@ export function defineDev(program: Command): void {
           ]);
         const { dataDir, clock } = { dataDir: options.dataDir, clock: context.clock };
         const identityStore = await openServiceStore({ service: 'identity', dataDir }, context);
+        // Each needs the other: identity starts first, and asks the catalog only while a root is rotated.
+        let catalogUrl: string | undefined;
         const identity = await startIdentity(
           {
             host: options.identityAddr.host,
@@ -44,6 +46,7 @@ export function defineDev(program: Command): void {
             svidTtlSeconds: Math.round(options.svidTtl / 1_000),
             open: true,
             backend: { kind: 'embedded' },
+            catalogUrl: () => catalogUrl,
           },
           context,
           identityStore.store,
@@ -80,6 +83,7 @@ export function defineDev(program: Command): void {
           context,
           catalogStore.store,
         );
+        catalogUrl = catalog.url;
         const agent = createAgent({
           nodeName: options.nodeName,
           nodeAddress: options.httpAddr.host,

@@ -40,7 +40,9 @@ export function rotationDriver(parts: {
     bundleSequence: () => trust.bundle.sequence,
     async sightings(signal) {
       if (catalogUrl === undefined) return { kind: 'by-time' };
-      return askCatalog({ url: catalogUrl, own, trust, clock: context.clock, signal }, trust.bundle.sequence);
+      const url = typeof catalogUrl === 'string' ? catalogUrl : catalogUrl();
+      if (url === undefined) return { kind: 'unknown', reason: 'it has not started yet' };
+      return askCatalog({ url, own, trust, clock: context.clock, signal }, trust.bundle.sequence);
     },
     held,
     isOwnFresh: () => own.current !== undefined && !hangsOn(own.current, new Set(superseded(rotating.state))),

@@ -110,6 +110,26 @@ test('L4: an allow by command lets the caller in, and each side knows whom it ta
   assert.equal(upstreams.find(({ name }) => name === 'db')?.endpoints[0]?.verified, id('db'));
 });
 
+test('another root by command: in use as soon as all proxies have it, and nobody is cut off', async () => {
+  const rotation = async () => {
+    const { stdout } = await mesh.command([
+      'identity',
+      'rotation',
+      'status',
+      '--output',
+      'json',
+      '--identity',
+      dev.identity,
+    ]);
+    return JSON.parse(stdout) as { state: string };
+  };
+  assert.equal((await mesh.command(['identity', 'rotate', 'root', '--identity', dev.identity])).code, 0);
+  // By time alone it would be three minutes.
+  await waitFor('the new root to be in use', async () => (await rotation()).state === 'activated', 60_000);
+  assert.equal((await httpCall(dbAddress)).status, 200);
+  assert.equal(await echoed(echoAddress), 'hello');
+});
+
 test('L7: permissions by command decide each request, whatever it is disguised as', async () => {
   const permissions = file([
     { Action: 'allow', HTTP: { PathExact: '/orders', Methods: ['GET'] } },
