@@ -201,7 +201,7 @@ export async function startIdentity(
   if (isShared && checked.replaceOperatorToken === true)
     await audit.append({ event: 'operator-token-replaced', by: 'configuration' });
   const operator = token === undefined ? undefined : new Operators(token, audit, context);
-  const app = createApp(log);
+  const app = createApp(log, open);
   addPublicRoutes(app, { config: checked, backend, trust, health, pins, counts, metrics, version: '1' });
   const stopping = new AbortController();
   addSignedBundleRoute(app, { trust, own, stopping: stopping.signal });

@@ -2,6 +2,7 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import { HTTPException } from 'hono/http-exception';
 import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
 import { quote } from '#policies/quote.ts';
+import { browserRefusal } from '#runtime/browser-guard.ts';
 import type { PeerEnv } from '#runtime/http-service.ts';
 import { jsonBodiesOnly } from '#runtime/json-bodies.ts';
 import type { Logger } from '#runtime/logging.ts';
@@ -13,13 +14,23 @@ export interface IdentityEnv {
 }
 export type IdentityApp = OpenAPIHono<IdentityEnv>;
 
-/** An application whose every failure is problem+json, and whose bodies are checked by the schemas that its OpenAPI document shows. */
-export function createApp(log: Logger): IdentityApp {
+/**
+ * An application whose every failure is problem+json, and whose bodies are checked by the schemas that its OpenAPI document shows.
+ * @param open nobody is asked for a token: what a browser sends for a page of another site is refused, SLV-2002
+ */
+export function createApp(log: Logger, open: boolean): IdentityApp {
   const app: IdentityApp = new OpenAPIHono<IdentityEnv>({
     defaultHook: (result) => {
       if (!result.success) throw malformed(result.error.issues);
     },
   });
+  if (open) {
+    app.use(async (c, next) => {
+      const refusal = browserRefusal(c.req.raw);
+      if (refusal !== undefined) throw new MeshError('SLV-2002', refusal);
+      await next();
+    });
+  }
   app.use(jsonBodiesOnly);
   app.onError((error, c) => {
     const known = error instanceof HTTPException ? fromHono(error) : error;

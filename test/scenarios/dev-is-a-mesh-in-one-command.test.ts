@@ -79,6 +79,21 @@ function echoed(address: string): Promise<string> {
   });
 }
 
+test('a web page gets nothing of what stands open: neither by its name leading to this host, nor by asking from another site', async () => {
+  for (const [url, path] of [
+    [dev.catalog, '/v1/catalog/nodes'],
+    [dev.identity, '/v1/identity/nodes'],
+  ] as const) {
+    const { host } = new URL(url);
+    assert.equal((await httpCall(host, { path })).status, 200, path);
+    for (const headers of [{ host: 'page.example' }, { origin: 'http://page.example' }]) {
+      const { status, text } = await httpCall(host, { path, headers });
+      assert.equal(status, 403, `${path} ${JSON.stringify(headers)}`);
+      assert.match(text, /dev mode/);
+    }
+  }
+});
+
 test('nobody is let in before an intention says so, and the refusal says why', async () => {
   assert.equal(
     (await run(dev, 'config-entry', 'write', file({ Kind: 'service-defaults', Name: 'db', Protocol: 'http' }))).code,
