@@ -22,6 +22,8 @@ export interface ByteStream {
   uncork?(): void;
   /** No more bytes from our side. */
   end(): void;
+  /** As `end`, of a connection whose other side sends no more, and need not be waited for. Absent: it takes its turn, as after `end`. */
+  close?(): void;
   /** After `end`: all that was written has been handed on. */
   readonly flushed: boolean;
   /** Both directions at once; `onClose` follows. A TCP peer may take it for an orderly end. */
@@ -118,7 +120,14 @@ class SocketStream implements ByteStream {
   }
 
   end(): void {
-    if (this.#socket.writable) this.#socket.end();
+    if (this.#end === 'told') this.close();
+    else if (this.#socket.writable) this.#socket.end();
+  }
+
+  close(): void {
+    // What was written is the kernel's then, which sends it before the end; TLS has a word to say first.
+    if (this.#socket.writableLength === 0 && !(this.#socket instanceof TLSSocket)) this.#socket.destroy();
+    else if (this.#socket.writable) this.#socket.end();
   }
 
   get flushed(): boolean {
@@ -153,7 +162,7 @@ class SocketStream implements ByteStream {
     } finally {
       this.#delivering = false;
     }
-    if (this.#paused) return;
+    if (this.#paused || this.#socket.destroyed) return;
     if (this.#end === 'due') this.#tellEnd();
     else this.#socket.resume();
   }

@@ -126,3 +126,38 @@ describe('direct reads', () => {
     await waitFor('all of it', () => text.endsWith('49,'));
   });
 });
+
+describe('the end of a plain socket', () => {
+  it('is its close at once where the other side has ended, or is not waited for; what was written arrives', async (t) => {
+    for (const how of ['end', 'close'] as const) {
+      const { accepted, peer } = await connected(t);
+      const stream = socketStream(accepted);
+      const seen = listen(stream);
+      const there = listen(socketStream(peer));
+      if (how === 'end') {
+        peer.end();
+        await waitFor('its end', () => seen.ended === 1);
+      }
+      stream.write('the last words');
+      if (how === 'end') stream.end();
+      else stream.close?.();
+      assert.equal(accepted.destroyed, true);
+      await waitFor('both ends', () => seen.closed && there.ended === 1);
+      assert.equal(there.text, 'the last words');
+    }
+  });
+
+  it('waits for what the kernel has not taken yet', async (t) => {
+    const { accepted, peer } = await connected(t);
+    const stream = socketStream(accepted);
+    const reader = socketStream(peer);
+    const there = listen(reader);
+    reader.pause();
+    assert.equal(stream.write('z'.repeat(8_000_000)), false);
+    stream.close?.();
+    assert.equal(accepted.destroyed, false);
+    reader.resume();
+    await waitFor('the end', () => there.ended === 1);
+    assert.equal(there.text.length, 8_000_000);
+  });
+});

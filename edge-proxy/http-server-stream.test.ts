@@ -374,18 +374,18 @@ describe('requests', () => {
   });
 });
 
-test('an answer that is on its way to a slow reader is not taken back when the connection ends', () => {
-  let nowMs = 0;
-  let destroyed = false;
-  const sweep = new IdleSweep(() => nowMs);
+/** A server's side on a stream that notes how it is ended, and whose requests are all refused, each once it is whole. */
+function refusing() {
+  const ends: string[] = [];
+  const now = { ms: 0 };
+  const sweep = new IdleSweep(() => now.ms);
   const stream: ByteStream = {
     handlers: idleHandlers,
     flushed: false,
     write: () => false,
-    end() {},
-    destroy() {
-      destroyed = true;
-    },
+    end: () => ends.push('end'),
+    close: () => ends.push('close'),
+    destroy: () => ends.push('destroy'),
     reset() {},
     pause() {},
     resume() {},
@@ -395,23 +395,42 @@ test('an answer that is on its way to a slow reader is not taken back when the c
     { sweep, serving: new Set(), draining: () => false },
     60_000,
     () => ({
-      onRequest: () => server.error({ status: 400, code: 'SLV-4011', reason: 'no' }, undefined),
+      onRequest() {},
       onRequestBody() {},
-      onRequestWhole() {},
+      onRequestWhole: () => server.error({ status: 400, code: 'SLV-4011', reason: 'no' }, undefined),
       onRequestRefused: () => '',
       onAnswerDrain() {},
       onAnswered() {},
       onClosed() {},
     }),
   );
+  return { stream, ends, now, sweep };
+}
+
+test('an answer that is on its way to a slow reader is not taken back when the connection ends', () => {
+  const { stream, ends, now, sweep } = refusing();
   stream.handlers.onData(Buffer.from(get('/', closing)));
-  nowMs = 5_000;
+  now.ms = 5_000;
   sweep.sweep();
-  assert.equal(destroyed, false);
-  nowMs = 65_000;
+  assert.deepEqual(ends, ['close']);
+  now.ms = 65_000;
   sweep.sweep();
-  assert.equal(destroyed, true);
+  assert.deepEqual(ends, ['close', 'destroy']);
   sweep.close();
+});
+
+test('only who has said that nothing follows, and sent nothing, is not waited for behind the last answer', () => {
+  for (const [sent, end] of [
+    [get('/', closing), 'close'],
+    [get('/').replace('1.1', '1.0'), 'close'],
+    [`${get('/', closing)}more`, 'end'],
+    ['GET\r\n\r\n', 'end'],
+  ] as const) {
+    const { stream, ends, sweep } = refusing();
+    stream.handlers.onData(Buffer.from(sent));
+    assert.deepEqual(ends, [end], sent);
+    sweep.close();
+  }
 });
 
 describe('back-pressure', () => {

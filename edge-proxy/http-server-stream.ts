@@ -49,6 +49,8 @@ export class HttpServerStream implements ServerStream {
   #bodyPaused = false;
   /** The present answer is the last. */
   #last = false;
+  /** The caller has said that it sends nothing behind this request (RFC 9112 9.6). */
+  #callerDone = false;
   #callerEnded = false;
 
   /**
@@ -242,6 +244,7 @@ export class HttpServerStream implements ServerStream {
   #onHead(head: RequestHead): void {
     this.#request = head;
     this.#requestWhole = false;
+    this.#callerDone = !head.keepAlive;
     this.#startedMs = performance.now();
     this.#sink.onRequest(head);
   }
@@ -297,10 +300,13 @@ export class HttpServerStream implements ServerStream {
   }
 
   /**
-   * No more from our side. What still comes is read and dropped for a while: a socket closed with unread bytes would take the answer back (RFC 9112 9.6).
+   * No more from our side. What still comes is read and dropped for a while: a socket closed with unread bytes would take the answer back (RFC 9112 9.6). Not so
+   * where the caller has asked for the end, and has sent nothing behind that: to wait for its own costs two system calls and a turn of the event loop.
    */
   #end(): void {
     if (this.#phase === 'ended') return;
+    const nothingFollows =
+      this.#phase === 'http' && this.#callerDone && this.#requestWhole && this.#decoder.heldBytes === 0;
     this.#phase = 'ended';
     this.#decoder.pause(); // a request that is pipelined behind the last answer is not served
     const stream = this.#stream;
@@ -310,7 +316,8 @@ export class HttpServerStream implements ServerStream {
       // The answer is still on its way to a slow reader.
       else this.#watch(this.#idleTimeoutMs, () => stream.destroy());
     });
-    stream.end();
+    if (nothingFollows && stream.close !== undefined) stream.close();
+    else stream.end();
     stream.resume();
   }
 

@@ -4,6 +4,7 @@ import type { SocketAddress } from '#runtime/socket-address.ts';
 import { type ByteStream, socketStream } from '../byte-stream.ts';
 import { listenAt } from '../listen-at.ts';
 import type { Drainable } from '../server-stream.ts';
+import { connectionTaken } from '../turn.ts';
 
 /** What an outbound listener is made of. */
 export interface OutboundListenerOptions {
@@ -58,6 +59,7 @@ export class OutboundListener {
   }
 
   #onConnection(socket: Socket): void {
+    connectionTaken();
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
     this.#options.serve(socketStream(socket));

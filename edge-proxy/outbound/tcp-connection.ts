@@ -55,10 +55,12 @@ export class OutboundTcpConnection implements Drainable {
     const { upstream, edge } = context;
     const destination = upstream.forConnection();
     this.#destination = destination;
-    const asked = { headers: [], query: '', sourceIp: client.peerAddress ?? '' };
     // Nothing but its source can be hashed of bytes, and no cookie be set.
     const policies = destination.hashPolicies?.filter(({ on }) => on === 'source-ip');
-    this.#hash = policies === undefined ? undefined : requestHash(policies, asked, upstream.newKey).hash;
+    if (policies !== undefined) {
+      const asked = { headers: [], query: '', sourceIp: client.peerAddress ?? '' };
+      this.#hash = requestHash(policies, asked, upstream.newKey).hash;
+    }
     this.#deadlineMs = destination.now() + destination.policy.requestTimeoutMs;
     if (!destination.enter()) {
       this.#phase = 'done';
