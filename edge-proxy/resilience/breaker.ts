@@ -33,11 +33,6 @@ export interface BreakerSnapshot {
   readonly rejected: number;
 }
 
-/** True when an answer with this status is a failure of the endpoint. */
-export function isFailureStatus(policy: BreakerPolicy, status: number): boolean {
-  return policy.failureStatuses.includes(status);
-}
-
 /**
  * The circuit breaker of one endpoint, around opossum, which no other file imports. opossum keeps the rolling window, decides when to
  * open, and times the way from open to half-open. What it would do wrong for a proxy is done here (read in opossum 10, lib/circuit.js):
