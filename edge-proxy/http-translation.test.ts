@@ -1,12 +1,21 @@
 import assert from 'node:assert/strict';
-import { createServer as createHttp2Server, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { createServer as createHttpServer, type IncomingMessage } from 'node:http';
+import {
+  createServer as createHttp2Server,
+  type Http2ServerRequest,
+  type IncomingHttpHeaders,
+  type ServerHttp2Stream,
+} from 'node:http2';
 import { createServer, type Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { strictNormalization } from '#policies/request-normalization.ts';
+import type { FeedEndpoint } from '#policies/wire/feed-routing.ts';
 import { ask, plainSession, session } from '#test/http2-session.ts';
 import { dialTlsPeer, RawPeer } from '#test/raw-client.ts';
-import { type Mesh, startMesh } from '#test/sidecars.ts';
+import { endpoint, type Mesh, startMesh } from '#test/sidecars.ts';
+import { waitFor } from '#test/wait-for.ts';
 import { traitsTowards, untranslatable } from './http-translation.ts';
 import { forwardableHeaders } from './http1/forwardable-headers.ts';
 import { encodeRequestHead } from './http1/head-encoder.ts';
@@ -276,4 +285,63 @@ describe('HTTP/1.1 to a service of HTTP/2', () => {
       peer.end();
     }
   });
+});
+
+test('copies for a mirror of the other version are brought to it by the mirror’s proxy; what can’t be is refused there', async (t) => {
+  const seen: string[] = [];
+  const listener =
+    (version: string) => async (request: Http2ServerRequest | IncomingMessage, answer: { end(): void }) => {
+      seen.push(`${version} ${request.method} ${request.url} ${await text(request)}`);
+      answer.end();
+    };
+  const http2 = createHttp2Server(listener('2'));
+  const mesh = await startMesh(t, { applications: [createHttpServer(listener('1')), http2] });
+  const [one, two] = mesh.instances.map(({ inboundPort }, at) => endpoint(at, inboundPort));
+  assert.ok(one !== undefined && two !== undefined);
+  const speak = (at: number, protocol: 'http' | 'http2'): void =>
+    mesh.feed(mesh.instances[at]?.sidecar ?? assert.fail(), [
+      { kind: 'intentions', name: 'db', protocol, defaultAction: 'allow', intentions: [] },
+    ]);
+  speak(0, 'http');
+  speak(1, 'http2');
+  const mirror = (protocol: 'http' | 'http2', to: FeedEndpoint, copies: FeedEndpoint): void =>
+    mesh.feed(mesh.web, [
+      {
+        kind: 'upstream',
+        name: 'db',
+        protocol,
+        endpoints: [],
+        resilience: {},
+        routing: {
+          routes: [{ next: 'db' }],
+          splitters: {},
+          destinations: {
+            db: { targets: ['db'], mirror: { destination: 'mirror:db', share: 1 } },
+            'mirror:db': { targets: ['copy'] },
+          },
+          targets: {
+            db: { service: 'db', endpoints: [to], resilience: {} },
+            copy: { service: 'db', endpoints: [copies], resilience: {} },
+          },
+        },
+      },
+    ]);
+  const refusals = () => mesh.decisions.filter(({ code }) => code === 'SLV-4014').length;
+
+  mirror('http', one, two);
+  const post = 'POST /from-1 HTTP/1.1\r\nHost: db\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody';
+  assert.equal((await mesh.ask(post)).status, 200);
+  await waitFor('the copy', () => seen.length === 2, 3_000);
+  assert.deepEqual(seen.splice(0).sort(), ['1 POST /from-1 body', '2 POST /from-1 body']);
+
+  mirror('http2', two, one);
+  const client = session(mesh);
+  assert.equal((await ask(client, { ':method': 'POST', ':path': '/from-2' }, 'body')).status, 200);
+  await waitFor('the copy', () => seen.length === 2, 3_000);
+  assert.deepEqual(seen.splice(0).sort(), ['1 POST /from-2 body', '2 POST /from-2 body']);
+  assert.equal(refusals(), 0);
+  const grpc = { ':method': 'POST', ':path': '/grpc', 'content-type': 'application/grpc', te: 'trailers' };
+  assert.equal((await ask(client, grpc, 'body')).status, 200);
+  await waitFor('the refusal of the copy', () => refusals() === 1, 3_000);
+  assert.deepEqual(seen, ['2 POST /grpc body']);
 });
