@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { plainAddress } from '#runtime/socket-address.ts';
-import { readDirectly } from './direct-reads.ts';
+import { readFrom } from './direct-reads.ts';
 import type { ResetReason, TunnelStream } from './tunnel/tunnel-stream.ts';
 
 /**
@@ -50,10 +50,7 @@ export const idleHandlers: ByteStreamHandlers = { onData() {}, onEnd() {}, onDra
 /** A connected TCP or TLS socket as a ByteStream. The socket must allow half-open (`allowHalfOpen: true`). */
 export function socketStream(socket: Socket): ByteStream {
   const stream = new SocketStream(socket);
-  const direct = !(socket instanceof TLSSocket) && readDirectly(socket, (chunk) => stream.read(chunk));
-  // A reader that node:stream does not know of: `resume` alone starts it.
-  if (direct) socket.resume();
-  else socket.on('data', (chunk: Buffer) => stream.read(chunk));
+  readFrom(socket, (chunk) => stream.read(chunk));
   socket.on('end', () => stream.readEnd());
   socket.on('drain', () => stream.handlers.onDrain());
   let fault: string | undefined;

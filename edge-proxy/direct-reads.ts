@@ -1,4 +1,6 @@
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 
 /**
  * What all plain sockets of this thread read into. libuv reads and calls back at once, one socket after the other, so one buffer serves them all, and a
@@ -11,6 +13,14 @@ const shared = Buffer.allocUnsafeSlow(65_536);
 interface ReadingSocket {
   [symbol: symbol]: unknown;
   readonly _handle?: { useUserBuffer?(buffer: Uint8Array): void } | null;
+}
+
+/** Has a connected socket hand what it reads to `onChunk`, directly where it is a plain one. Chunks may be kept. */
+export function readFrom(socket: Duplex, onChunk: (chunk: Buffer) => void): void {
+  const direct = socket instanceof Socket && !(socket instanceof TLSSocket) && readDirectly(socket, onChunk);
+  // A reader that node:stream does not know of: `resume` alone starts it.
+  if (direct) socket.resume();
+  else socket.on('data', onChunk);
 }
 
 /**

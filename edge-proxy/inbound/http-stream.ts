@@ -61,8 +61,8 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     this.#caller = caller;
     this.#context = context;
     this.#identity = context.identityOf(caller.peer.spiffeId);
-    this.#edge = context.traffic.edge('inbound', caller.label, context.view.service);
-    this.#calls = context.calls.from(caller.service);
+    this.#edge = caller.edge;
+    this.#calls = caller.calls;
     if (server.version === 2) return;
     this.#edge.openConnections.value += 1;
     this.#edge.connections.value += 1;

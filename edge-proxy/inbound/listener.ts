@@ -149,7 +149,7 @@ export class InboundListener {
       socket.destroy(new Error(`no certificate (decision ${id})`));
       return;
     }
-    const caller = new Caller(peer, this.#context.view, this.#own);
+    const caller = new Caller(peer, this.#context, this.#own);
     if (socket.alpnProtocol === 'h2') this.#acceptTunnel(socket, caller);
     else this.#acceptPlain(socket, caller);
   }

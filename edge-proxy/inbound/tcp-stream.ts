@@ -32,8 +32,8 @@ export function protocolChanged({ view }: InboundContext): Verdict {
 /** Records the refusal of a connection. @returns the decision id */
 export function recordDenial(verdict: Verdict, caller: Caller, context: InboundContext): string {
   const { view, traffic } = context;
-  context.calls.from(caller.service).note('', '', verdict);
-  traffic.edge('inbound', caller.label, view.service).denied.value += 1;
+  caller.calls.note('', '', verdict);
+  caller.edge.denied.value += 1;
   return traffic.refuse({
     direction: 'inbound',
     source: caller.peer.spiffeId,
@@ -49,7 +49,7 @@ export function recordDenial(verdict: Verdict, caller: Caller, context: InboundC
 function recordObserved({ observed, revision }: Verdict, caller: Caller, context: InboundContext): void {
   if (observed === undefined) return;
   const { view, traffic } = context;
-  traffic.edge('inbound', caller.label, view.service).observed.value += 1;
+  caller.edge.observed.value += 1;
   traffic.observe({
     direction: 'inbound',
     source: caller.peer.spiffeId,
@@ -104,7 +104,7 @@ export function serveTcp(knocking: KnockingStream, caller: Caller, context: Inbo
       }
       const verdict = judgeConnection(caller, context);
       recordObserved(verdict, caller, context);
-      context.calls.from(caller.service).note('', '', verdict);
+      caller.calls.note('', '', verdict);
       relayInbound(knocking.bytes, application, caller, context);
       knocking.accept();
     },
@@ -128,7 +128,7 @@ export function serveTcp(knocking: KnockingStream, caller: Caller, context: Inbo
 /** Joins a caller that was let in with a connection to the application. */
 function relayInbound(stream: ByteStream, application: ByteStream, caller: Caller, context: InboundContext): void {
   const { view, traffic, live } = context;
-  const edge = traffic.edge('inbound', caller.label, view.service);
+  const { edge } = caller;
   const startedMs = performance.now();
   edge.connections.value += 1;
   edge.openConnections.value += 1;

@@ -31,9 +31,9 @@ export const staticNameIndex: ReadonlyMap<string, number> = new Map(
   staticTable.map(([name], at): [string, number] => [name, at + 1]).reverse(),
 );
 
-/** Entries with a value, of pseudo-header fields: `:method GET` and the like, each with its index. */
+/** Entries with a value, of pseudo-header fields: `:method GET` and the like, each with its index. Of paths none: to look each up costs more than the two octets of `/`. */
 export const staticValues: ReadonlyMap<string, ReadonlyMap<string, number>> = new Map(
-  [':method', ':path', ':scheme', ':status'].map((name) => [
+  [':method', ':scheme', ':status'].map((name) => [
     name,
     new Map(staticTable.flatMap(([other, value], at): [string, number][] => (other === name ? [[value, at + 1]] : []))),
   ]),

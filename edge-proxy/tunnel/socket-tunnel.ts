@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { MeshError } from '#policies/errors/mesh-error.ts';
+import { readFrom } from '../direct-reads.ts';
 import { atTurnEnd } from '../turn.ts';
 import { Http2Connection, type Http2ConnectionOptions } from './connection.ts';
 import { everySecond } from './ticker.ts';
@@ -69,7 +70,7 @@ function bind(
   const stopTicking = everySecond(() => connection.checkTimers());
   let cause: Error | undefined;
   if ('setNoDelay' in socket && typeof socket.setNoDelay === 'function') socket.setNoDelay(true);
-  socket.on('data', (chunk: Buffer) => connection.receive(chunk));
+  readFrom(socket, (chunk) => connection.receive(chunk));
   socket.on('drain', () => connection.drained());
   // The peer has closed its side: whatever it still owed us is lost.
   socket.on('end', () => connection.lost());
