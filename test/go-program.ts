@@ -4,7 +4,18 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'no
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
-/** Programs in Go that tests run, each a folder with its sources, go.mod and go.sum: built once, kept in .cache/. */
+/** Programs in Go that tests run, each a folder here with its sources, go.mod and go.sum: built once, kept in .cache/. */
+export const goPrograms = {
+  'consul-template': {
+    folder: 'clients/consul-template',
+    // The folder has no sources: a package of its module's dependencies is built.
+    of: 'github.com/hashicorp/consul-template',
+  },
+  'go-clients': { folder: 'clients/go', of: '.' },
+  differential: { folder: 'differential/go', of: '.' },
+  linearizability: { folder: 'linearizability/go', of: '.' },
+  workload: { folder: 'workload-api/go', of: '.' },
+} as const;
 
 const run = promisify(execFile);
 const cache = join(import.meta.dirname, '..', '.cache', 'go');
@@ -20,11 +31,10 @@ export async function whyNoGo(): Promise<string | undefined> {
   }
 }
 
-/**
- * @param source its folder
- * @param of the package that is built: another one of its module's dependencies, where the folder has no sources. @returns the path of the program
- */
-export async function buildGo(name: string, source: string, of = '.'): Promise<string> {
+/** @param timeoutMs 0: none. @returns the path of the program */
+export async function buildGo(name: keyof typeof goPrograms, timeoutMs = 170_000): Promise<string> {
+  const { folder, of } = goPrograms[name];
+  const source = join(import.meta.dirname, folder);
   const hash = createHash('sha256');
   for (const file of readdirSync(source).sort()) hash.update(readFileSync(join(source, file)));
   const program = join(cache, `${name}-${hash.digest('hex').slice(0, 16)}`);
@@ -35,7 +45,7 @@ export async function buildGo(name: string, source: string, of = '.'): Promise<s
   const built = `${program}.${process.pid}`;
   // One at a time: at first each would compile the same standard library.
   const [command, ...before] = process.platform === 'linux' ? ['flock', join(cache, 'lock'), 'go'] : ['go'];
-  await run(command, [...before, 'build', '-trimpath', '-o', built, of], { cwd: source, env, timeout: 150_000 });
+  await run(command, [...before, 'build', '-trimpath', '-o', built, of], { cwd: source, env, timeout: timeoutMs });
   renameSync(built, program);
   return program;
 }

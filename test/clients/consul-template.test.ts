@@ -27,11 +27,7 @@ const template = `
 `;
 
 test('consul-template renders what there is and each change of it', { skip: await skipWithoutGo() }, async () => {
-  const building = buildGo(
-    'consul-template',
-    join(import.meta.dirname, 'consul-template'),
-    'github.com/hashicorp/consul-template',
-  );
+  const building = buildGo('consul-template');
   const mesh = await startDevMesh();
   const agent = await startAgent(mesh.url);
   const register = (id: string, status: string) =>

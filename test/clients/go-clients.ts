@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { buildGo, whyNoGo } from '../go-program.ts';
 
 /** The clients in test/clients/go: HashiCorp's client library, and Prometheus' discovery of services. */
@@ -11,5 +10,5 @@ export async function skipWithoutGo(): Promise<string | false> {
 
 /** @returns the path of the program */
 export function buildGoClients(): Promise<string> {
-  return buildGo('go-clients', join(import.meta.dirname, 'go'));
+  return buildGo('go-clients');
 }

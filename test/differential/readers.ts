@@ -33,7 +33,7 @@ export async function skipWithoutReaders(): Promise<string | false> {
  * @param directory theirs to write in
  */
 export async function startReaders(directory: string): Promise<{ readers: Reader[]; end(): Promise<void> }> {
-  const go = new Child('go', await buildGo('differential', join(import.meta.dirname, 'go')), [], directory);
+  const go = new Child('go', await buildGo('differential'), [], directory);
   const goPort = Number(await go.fact('listening'));
   const [nginxPort = 0, haproxyPort = 0] = await freePorts(2);
   const children = [...startProxies(directory, { nginx: nginxPort, haproxy: haproxyPort }, goPort), go];
@@ -66,7 +66,7 @@ export async function startAnswerClients(
 ): Promise<{ clients: AnswerClient[]; end(): Promise<void> }> {
   mkdirSync(directory);
   const [nginxPort = 0, haproxyPort = 0] = await freePorts(2);
-  const program = await buildGo('differential', join(import.meta.dirname, 'go'));
+  const program = await buildGo('differential');
   const go = new Child('go', program, [String(port)], directory);
   const proxies = startProxies(directory, { nginx: nginxPort, haproxy: haproxyPort }, port);
   const goPort = Number(await go.fact('listening'));

@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { buildGo } from '../go-program.ts';
@@ -25,7 +24,7 @@ export async function checkLinearizable(
   operations: readonly Operation[],
   options: { readonly picture?: string } = {},
 ): Promise<Verdict> {
-  const program = await buildGo('linearizability', join(import.meta.dirname, 'go'));
+  const program = await buildGo('linearizability');
   const args = options.picture === undefined ? [] : ['-picture', options.picture];
   const checker = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] });
   const ended = once(checker, 'exit');

@@ -1,12 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { buildGo } from '../go-program.ts';
 import { waitFor } from '../wait-for.ts';
 
 /** Builds the workload in test/workload-api/go, which has its SVIDs by go-spiffe. @returns the path of the program */
 export function buildGoWorkload(): Promise<string> {
-  return buildGo('workload', join(import.meta.dirname, 'go'));
+  return buildGo('workload');
 }
 
 /** The program, running. */
