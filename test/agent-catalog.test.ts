@@ -145,7 +145,7 @@ describe('agent and catalog', () => {
     agent.register({ Name: 'web', Port: 8080, Check: { TTL: '1m', Status: 'passing' } });
     agent.register(sidecar);
     agent.register({ Name: 'db', Port: 5432 });
-    const deadline = AbortSignal.timeout(5000);
+    const deadline = AbortSignal.timeout(20_000);
     while (agent.refused.size === 0 || agent.refused.has('service/web')) await wait(5, undefined, { signal: deadline });
     assert.match(agent.refused.get('service/db') ?? '', /The catalog answered 403 to PUT \/v1\/catalog\/register/);
     agent.deregister('db');

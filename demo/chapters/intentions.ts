@@ -5,7 +5,7 @@ import type { DemoMesh } from '../mesh.ts';
 import { expect, type Story } from '../story.ts';
 import { show, typed } from '../terminal.ts';
 
-const propagationMs = 5_000;
+const propagationMs = 20_000;
 
 /** Default deny, allow, and rules down to the API call. */
 export async function intentionsDecide(story: Story, mesh: DemoMesh): Promise<void> {

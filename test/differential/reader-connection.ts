@@ -5,7 +5,7 @@ import { type Reading, readEcho } from './reading.ts';
 /** What a reader said of one request: how it reads it, or that it does not take it (0: it hung up; what it said before may be lost when more came for it). */
 export type Answer = Reading | { readonly refusedWith: number };
 
-const patienceMs = 3_000;
+const patienceMs = 20_000;
 
 /** A connection to one reader. */
 export class ReaderConnection {

@@ -45,13 +45,13 @@ export async function passUntil<T>(time: ManualTime, stepMs: number, promise: Pr
   return noted;
 }
 
-/** Waits for something that real sockets bring about. Fails after five seconds with what is there instead. */
+/** Waits for something that real sockets bring about. Fails after twenty seconds with what is there instead. */
 export async function until<T>(read: () => T | Promise<T>, wanted: (value: T) => boolean): Promise<T> {
-  const deadline = performance.now() + 5000;
+  const deadline = performance.now() + 20_000;
   for (;;) {
     const value = await read();
     if (wanted(value)) return value;
-    if (performance.now() > deadline) assert.fail(`still ${JSON.stringify(value)} after five seconds`);
+    if (performance.now() > deadline) assert.fail(`still ${JSON.stringify(value)} after twenty seconds`);
     await nextTurn();
   }
 }
