@@ -2,7 +2,7 @@ import { runUntilSignal } from './lifecycle.ts';
 import { createLogger } from './logging.ts';
 
 /*
- * A process for lifecycle.test.ts. `slow` never finishes closing. Nor does `succeeded`, which is asked for a successor, has one at once, and is told to stop while it closes.
+ * A process for lifecycle.test.ts, which opens nothing that would keep it alive: until it is told to stop it lives all the same. `slow` never finishes closing. Nor does `succeeded`, which is asked for a successor, has one at once, and is told to stop while it closes.
  * `fault` throws where nobody catches. `starting` is never up, and leaves what it has opened when it is told to stop.
  */
 const mode = process.argv[2];
@@ -10,7 +10,6 @@ const log = createLogger({ process: 'test' });
 await runUntilSignal(
   log,
   async (signal) => {
-    const timer = setInterval(() => {}, 1_000);
     process.stdout.write('up\n');
     if (mode === 'starting')
       await new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
@@ -23,7 +22,6 @@ await runUntilSignal(
       async close() {
         if (mode === 'succeeded') process.kill(process.pid, 'SIGTERM');
         if (mode === 'slow' || mode === 'succeeded') await new Promise<never>(() => {});
-        clearInterval(timer);
       },
     };
   },

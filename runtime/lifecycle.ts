@@ -79,6 +79,8 @@ export async function runUntilSignal<R extends Running>(
   process.on('unhandledRejection', onFault);
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
+  // It lives until it is told to stop: while it waits for its turn, or before another try, there may be nothing else that keeps it, and Node would end it (exit code 13).
+  const alive = setInterval(() => undefined, 60_000);
   try {
     const running = await start(stopping.signal);
     isStarting = false;
@@ -107,6 +109,7 @@ export async function runUntilSignal<R extends Running>(
     log.info({ err: error }, 'stopped before it served');
     process.exit(0);
   } finally {
+    clearInterval(alive);
     process.off('uncaughtException', onFault);
     process.off('unhandledRejection', onFault);
     process.off('SIGTERM', onSignal);
