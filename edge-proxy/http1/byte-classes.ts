@@ -44,7 +44,8 @@ for (let byte = 0; byte < 256; byte++) {
 
 /** The flags of a byte, or of a latin1 character code. 0 for NaN, so that running off the end of a string is no match. */
 export function byteClass(code: number): number {
-  return table[code] ?? 0;
+  // Never beyond the table: V8 takes the slow way for all look-ups here once one was.
+  return code < 256 ? (table[code] ?? 0) : 0;
 }
 
 /** True when every character of `text` from `start` to before `end` has one of the flags. */

@@ -44,6 +44,19 @@ const knownNames: ReadonlyMap<string, KnownName> = new Map(
   ]),
 );
 
+/** Lengths and first characters of known names: others need not be looked up, for which V8 would have to make each of them one of its own strings first. */
+const knownShapes = new Uint8Array(32 * 128);
+for (const name of knownNames.keys()) knownShapes[shapeOf(name)] = 1;
+
+function shapeOf(name: string): number {
+  return name.length * 128 + name.charCodeAt(0);
+}
+
+function knownName(name: string): KnownName | undefined {
+  const shape = shapeOf(name);
+  return shape < knownShapes.length && knownShapes[shape] === 1 ? knownNames.get(name) : undefined;
+}
+
 /**
  * HPACK encoding (RFC 7541) of one direction of a connection: what the static table has; of repeated fields an index where the value is the one before, which costs neither
  * end a string; else literals that are never indexed. No Huffman: that costs bytes, and saves CPU at both ends.
@@ -88,7 +101,7 @@ export class HpackEncoder {
   #fields(block: Buffer, start: number, fields: HeaderFields): number {
     let at = start;
     for (const [name, value] of fields) {
-      const known = knownNames.get(name);
+      const known = knownName(name);
       const whole = known?.values?.get(value);
       if (whole !== undefined) block[at++] = 0x80 | whole;
       else if (known === undefined || known.repeated < 0) at = writeLiteral(block, at, 0x10, 4, known, name, value);
