@@ -109,6 +109,12 @@ describe('command line', () => {
       /--ca-pin can not prove the identity service at http:[\s\S]*SLV-1002/,
     ],
     [
+      'an agent that others could reach, before the join token is redeemed',
+      ['serve', 'edge-proxy', '--service', 'web', '--agent-addr', '0.0.0.0:0', '--join-token-file', '/nonexistent'],
+      2,
+      /--agent-addr must be a loopback address, not 0.0.0.0[\s\S]*SLV-1002/,
+    ],
+    [
       'an admin API of another host',
       ['breaker', 'list', '--admin', 'http://10.0.0.5:19000'],
       2,

@@ -1,11 +1,10 @@
 import { join } from 'node:path';
-import { MeshError } from '#policies/errors/mesh-error.ts';
 import { parseSpiffeId, serviceIdentityOf, trustDomainOf } from '#policies/spiffe-id.ts';
 import type { ServedHttp } from '#runtime/http-server.ts';
 import type { Metrics } from '#runtime/metrics.ts';
 import { loadOrCreateOperatorToken } from '#runtime/operator-token.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
-import { isLoopback, type SocketAddress } from '#runtime/socket-address.ts';
+import type { SocketAddress } from '#runtime/socket-address.ts';
 import { IdentityEndpoints } from '#runtime/svid/identity-endpoints.ts';
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import { type Agent, createAgent } from './agent/agent.ts';
@@ -85,12 +84,6 @@ export async function startLocalAgent(options: {
   restored = true;
   options.onPorts(agent.ports());
   const { agentAddr } = config;
-  if (agentAddr !== undefined && !isLoopback(agentAddr.host)) {
-    throw new MeshError(
-      'SLV-1002',
-      `the agent API is open to whoever reaches it, so --agent-addr must be a loopback address, not ${agentAddr.host}`,
-    );
-  }
   const served = agentAddr && (await serveAgent(agent, agentAddr, context));
   const { datacenter } = identity;
   const dns =

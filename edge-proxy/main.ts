@@ -52,19 +52,8 @@ export async function startEdgeProxy(
   signal: AbortSignal,
 ): Promise<RunningEdgeProxy> {
   const { log, clock } = context;
-  if (!isLoopback(config.adminAddr.host)) {
-    throw new MeshError(
-      'SLV-1002',
-      `the admin API has no authentication, so --admin-addr must be a loopback address, not ${config.adminAddr.host}`,
-    );
-  }
-  for (const { service, httpProxyAddr } of config.sidecars) {
-    if (httpProxyAddr === undefined || isLoopback(httpProxyAddr.host)) continue;
-    throw new MeshError(
-      'SLV-1002',
-      `who reaches it may call every service as ${service}, so --http-proxy-addr must be a loopback address, not ${httpProxyAddr.host}`,
-    );
-  }
+  // Before a join token is redeemed, which is good once.
+  requireLoopback(config);
   const calling = config.sidecars.filter(({ meshListeners }) => meshListeners === true);
   if (calling.length > 1) {
     throw new MeshError(
@@ -185,6 +174,22 @@ export async function startEdgeProxy(
       for (const sidecar of sidecars) sidecar.drain();
     },
   };
+}
+
+/** What asks nobody who it is stays on this host. @throws MeshError SLV-1002 */
+function requireLoopback({ adminAddr, agentAddr, sidecars }: EdgeProxyConfig): void {
+  const open = [
+    { address: adminAddr, why: 'the admin API has no authentication, so --admin-addr' },
+    { address: agentAddr, why: 'the agent API is open to whoever reaches it, so --agent-addr' },
+    ...sidecars.map(({ service, httpProxyAddr: address }) => ({
+      address,
+      why: `who reaches it may call every service as ${service}, so --http-proxy-addr`,
+    })),
+  ];
+  for (const { address, why } of open) {
+    if (address !== undefined && !isLoopback(address.host))
+      throw new MeshError('SLV-1002', `${why} must be a loopback address, not ${address.host}`);
+  }
 }
 
 /** How long an idle connection stays with a proxy that was succeeded. Most clients close theirs earlier, and then no request meets a closed door. */
