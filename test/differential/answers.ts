@@ -8,6 +8,7 @@ import { Mesh } from '../sidecars.ts';
 import { AnswerApplication } from './answer-application.ts';
 import type { AnswerClient } from './answer-clients.ts';
 import { type Answered, type AnswerReading, type Due, dueOf } from './answer-reading.ts';
+import { Http2Client } from './http2-answer-client.ts';
 import { type OddAnswer, oddAnswers } from './odd-answers.ts';
 import { startAnswerClients } from './readers.ts';
 
@@ -45,7 +46,9 @@ export async function startAnswerDifferential(): Promise<AnswerDifferential> {
   const application = new AnswerApplication();
   const mesh = new Mesh({ applications: [application.server], resilience });
   await mesh.start();
-  const { clients, end } = await startAnswerClients(join(directory, 'behind-us'), mesh.port);
+  const { clients: inHttp1, end } = await startAnswerClients(join(directory, 'behind-us'), mesh.port);
+  const inHttp2 = new Http2Client(mesh.port);
+  const clients = [...inHttp1, inHttp2];
   const { port: applicationPort } = z.object({ port: z.number() }).parse(application.server.address());
   const direct = await startAnswerClients(join(directory, 'direct'), applicationPort);
   const tally: AnswerTally = { answers: 0, forwarded: 0, refused: 0, agreed: {} };
@@ -80,6 +83,7 @@ export async function startAnswerDifferential(): Promise<AnswerDifferential> {
       mesh.log.length = 0; // of long runs it would be all memory
     },
     async end() {
+      inHttp2.leave();
       await Promise.all([end(), direct.end()]);
       await mesh.close();
       await rm(directory, { recursive: true, force: true });

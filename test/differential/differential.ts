@@ -5,7 +5,7 @@ import { compareFor, startDifferential } from './exchange.ts';
 
 /*
  * `npm run test:differential -- --duration 10m`: well-formed, damaged and smuggled requests through both proxies, and how nginx, HAProxy, net/http and node:http behind
- * them read what was forwarded; then, for as long again, odd answers the other way, to the same as clients. A short run is part of the tests (differential.test.ts).
+ * them read what was forwarded; then, for as long again, odd answers the other way, to the same as clients and to node:http2. A short run is part of the tests (differential.test.ts).
  */
 
 const { values } = parseArgs({
