@@ -125,7 +125,7 @@ export class Child {
       await this.whenEnded(patienceMs);
     } catch {
       this.signal('SIGKILL'); // it had its time; nothing may stay behind
-      await this.whenEnded(5_000);
+      await this.whenEnded(30_000);
     }
   }
 

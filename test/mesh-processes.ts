@@ -345,8 +345,12 @@ export class MeshProcesses {
   /** Ends all, the control plane last: a proxy that goes away says so to the catalog. */
   async end(): Promise<void> {
     const control = this.children.filter(({ name }) => name === 'identity' || name === 'catalog');
-    await Promise.all(this.children.filter((child) => !control.includes(child)).map((child) => child.end()));
-    await Promise.all(control.map((child) => child.end()));
+    const proxies = this.children.filter((child) => !control.includes(child));
+    const outcomes: PromiseSettledResult<void>[] = [];
+    // One that does not end must not keep the others, and with them this process.
+    for (const some of [proxies, control])
+      outcomes.push(...(await Promise.allSettled(some.map((child) => child.end()))));
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
   }
 
   /** Starts a process of bin/selvedge. */

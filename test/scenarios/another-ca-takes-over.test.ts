@@ -117,11 +117,9 @@ describe('another CA takes over', { skip }, async () => {
       assert.deepEqual(overdue.takeover?.from, 'embedded');
       const client = ['--identity', mesh.identityUrl, '--token-file', mesh.path('identity', 'operator.token')];
       const caFile = ['--ca-file', mesh.path('identity', 'ca.pem')];
-      const { stderr } = await mesh.command(['identity', 'rotation', 'status', ...client, ...caFile]);
-      assert.match(
-        stderr,
-        /takeover: embedded -> vault-intermediate pki_root\/r1 at http.*\nwaits: .*sleeper-host\/sleeper/,
-      );
+      const said = async () => (await mesh.command(['identity', 'rotation', 'status', ...client, ...caFile])).stderr;
+      const both = /takeover: embedded -> vault-intermediate pki_root\/r1 at http.*\nwaits: .*sleeper-host\/sleeper/;
+      await waitFor('the command to say so', async () => both.test(await said()), 60_000);
       mesh.child('sleeper').signal('SIGCONT');
     };
     // From here on nothing is at the first address: every renewal is of the second.

@@ -70,8 +70,12 @@ test('a root rotation under load, with a proxy that hangs: not a request fails, 
   assert.deepEqual(overdue.waitingFor?.missing, ['sleeper-host/sleeper']);
   assert.equal(rootsInFile(), 2);
   t.diagnostic(`named after ${Math.round(performance.now() - begun)} ms`);
-  const said = await mesh.command(['identity', 'rotation', 'status', ...clientFlags.slice(0, -2)]);
-  assert.match(said.stderr, /waits: .*sleeper-host\/sleeper\n.*--force/);
+  const said = async () => (await mesh.command(['identity', 'rotation', 'status', ...clientFlags.slice(0, -2)])).stderr;
+  await waitFor(
+    'the command to say so',
+    async () => /waits: .*sleeper-host\/sleeper\n.*--force/.test(await said()),
+    60_000,
+  );
 
   mesh.child('sleeper').signal('SIGCONT');
   const done = await waitFor(
