@@ -67,12 +67,13 @@ export async function admit(request: AdmissionRequest): Promise<Admitted> {
           `${standing.refusal.message} In the way: ${inTheWay ?? 'the store'}.`,
         );
       if (standing?.otherwise === 'stand-by' && inTheWay !== undefined) {
+        // First: who says that it stands by is to be found.
+        if (notice === undefined || notice.lost.aborted) notice = await giveNotice(request);
         if (!isWaiting) {
           isWaiting = true;
           context.log.info({ inCharge: inTheWay }, 'standing by');
           request.onStandby(inTheWay);
         }
-        if (notice === undefined || notice.lost.aborted) notice = await giveNotice(request);
       }
       if (inTheWay === undefined) await pause(troubleMs, signal);
       else await whileTaken(request).catch(forgiving);
