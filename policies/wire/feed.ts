@@ -220,7 +220,6 @@ export type FeedMeshNames = z.infer<typeof feedMeshNamesSchema>;
 export type FeedNormalization = z.infer<typeof normalizationSchema>;
 export type FeedInstanceLimits = z.infer<typeof instanceLimitsSchema>;
 export type FeedLimits = z.infer<typeof feedLimitsSchema>;
-export type FeedBundle = z.infer<typeof feedBundleSchema>;
 export type FeedResource = z.infer<typeof feedResourceSchema>;
 export type FeedMessage = z.infer<typeof feedMessageSchema>;
 export type FeedAck = z.infer<typeof feedAckSchema>;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 /** An edge proxy as the catalog knows it: one feed of it. */
-export const meshProxySchema = z.object({
+const meshProxySchema = z.object({
   proxy: z.string(),
   /** Who opened the feed; null: an operator, or anyone in dev mode. */
   spiffeId: z.string().nullable(),
@@ -25,5 +25,3 @@ export const meshProxySchema = z.object({
 
 /** `GET /v1/mesh/proxies`: every proxy that follows the feed, or did within ten minutes. For operators and for identity, whose rotation waits for them. */
 export const meshProxiesSchema = z.object({ revision: z.number(), proxies: z.array(meshProxySchema) });
-
-export type MeshProxy = z.infer<typeof meshProxySchema>;
