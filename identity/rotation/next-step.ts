@@ -64,7 +64,11 @@ function sighted(publishedAtMs: number, facts: RotationFacts): Decision {
   switch (facts.sightings.kind) {
     case 'by-time':
       if (waitedMs >= facts.blindWaitMs) return step('see');
-      return wait('no catalog is known: waiting for nodes to fetch the bundle', [], false);
+      return wait(
+        `no catalog to ask who has the bundle (--catalog): nodes have ${facts.blindWaitMs / 1_000} s to fetch it`,
+        [],
+        false,
+      );
     case 'unknown':
       return wait(`the catalog does not say who has the bundle: ${facts.sightings.reason}`, [], overdue);
     case 'proxies': {

@@ -102,6 +102,11 @@ describe('what comes next in a rotation', () => {
     assert.deepEqual(nextStep(activated, stuck, true), { kind: 'step', step: 'retire' });
     assert.deepEqual(nextStep(idle, stuck, true), { kind: 'rest' });
   });
+
+  test('without a catalog it says which option is missing, and for how long it waits', () => {
+    const decision = nextStep(published, { ...facts, sightings: { kind: 'by-time' } });
+    assert.match(decision.kind === 'wait' ? decision.reason : '', /--catalog.*180 s/);
+  });
 });
 
 describe('any course of a rotation', () => {
