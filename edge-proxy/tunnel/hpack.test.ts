@@ -203,6 +203,22 @@ suite('HPACK', () => {
     throwsCode(errorCode.compressionError, () => conformant.decode(hex('be')));
   });
 
+  test('what may not go over HTTP/2 may not as an index either', () => {
+    const decoder = new HpackDecoder();
+    const verdicts = [
+      encodeIndexed('x', 'a\nb'),
+      hex('82be'),
+      hex('82'),
+      encodeIndexed('x', 'y'),
+      hex('be'),
+      hex('bf'),
+    ].map((block) => {
+      decoder.decode(block);
+      return decoder.wellFormed;
+    });
+    assert.deepEqual(verdicts, [false, false, true, true, true, false]);
+  });
+
   test('bounds what comes out, not what goes in', () => {
     const decoder = new HpackDecoder();
     // One entry of 4,000 octets, then a hundred references of one octet each (CVE-2026-47774's shape).
