@@ -243,20 +243,33 @@ class RestStream implements ByteStream {
   }
 }
 
-/** A stream of a tunnel as a ByteStream. Takes the stream's handlers over. */
-export function tunnelByteStream(stream: TunnelStream): ByteStream {
-  return new TunnelByteStream(stream);
+/**
+ * A stream of a tunnel as a ByteStream. Takes the stream's handlers over.
+ *
+ * @param peerAddress of who has opened it, where that is known
+ * @param broken      what TCP's reset is for it: of a CONNECT an error of its own, of a WebSocket a cancel (RFC 8441 5)
+ */
+export function tunnelByteStream(
+  stream: TunnelStream,
+  peerAddress?: string,
+  broken: ResetReason = 'connect',
+): ByteStream {
+  return new TunnelByteStream(stream, peerAddress, broken);
 }
 
 class TunnelByteStream implements ByteStream {
   handlers: ByteStreamHandlers = idleHandlers;
   flushed = false;
+  readonly peerAddress: string;
   readonly #stream: TunnelStream;
+  readonly #broken: ResetReason;
   #remoteEnded = false;
   #closed = false;
 
-  constructor(stream: TunnelStream) {
+  constructor(stream: TunnelStream, peerAddress = '', broken: ResetReason) {
     this.#stream = stream;
+    this.#broken = broken;
+    this.peerAddress = peerAddress;
     stream.handlers = {
       onData: (chunk) => this.handlers.onData(chunk),
       onDrain: () => this.handlers.onDrain(),
@@ -286,7 +299,7 @@ class TunnelByteStream implements ByteStream {
   }
 
   reset(): void {
-    this.#abandon('connect');
+    this.#abandon(this.#broken);
   }
 
   #abandon(reason: ResetReason): void {

@@ -10,9 +10,9 @@ export interface OutgoingRequest {
   /** name, value, …: with Host, without those of the hop (forwardableHeaders). */
   readonly headers: readonly string[];
   readonly framing: Framing;
-  /** The other protocol that is asked for; HTTP/1.1 only. */
+  /** The other protocol that is asked for; over HTTP/2 a WebSocket only. */
   readonly upgrade: string | undefined;
-  /** It came over HTTP/2, and goes on over HTTP/2. */
+  /** It goes on over HTTP/2. */
   readonly http2: Http2Traits | undefined;
 }
 

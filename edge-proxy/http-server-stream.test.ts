@@ -3,6 +3,7 @@ import { createServer, type RequestListener } from 'node:http';
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { systemRandomBytes } from '#runtime/clock.ts';
 import { dialTlsPeer, RawPeer } from '#test/raw-client.ts';
 import { intention, type Mesh, startMesh, vanish } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
@@ -392,7 +393,7 @@ function refusing() {
   };
   const server: HttpServerStream = new HttpServerStream(
     stream,
-    { sweep, serving: new Set(), draining: () => false },
+    { sweep, serving: new Set(), randomBytes: systemRandomBytes, draining: () => false },
     60_000,
     () => ({
       onRequest() {},

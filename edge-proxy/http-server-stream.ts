@@ -1,5 +1,6 @@
 import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import { type ByteStream, withRest } from './byte-stream.ts';
+import { endWithFarewell } from './farewell.ts';
 import { encodeError } from './http1/error-response.ts';
 import type { Refusal } from './http1/fault.ts';
 import { connectionTowards, continueResponse, encodeResponseHead, framingTowards } from './http1/head-encoder.ts';
@@ -9,8 +10,9 @@ import { RequestDecoder, type RequestHandlers } from './http1/request-decoder.ts
 import { http2Preface } from './http1/request-head.ts';
 import type { IdleGuard } from './idle-sweep.ts';
 import { MessageWriter } from './message-writer.ts';
-import type { RequestSink, ServerStream, ServingContext } from './server-stream.ts';
+import type { AskedConnection, RequestSink, ServerStream, ServingContext } from './server-stream.ts';
 import { farewellInHttp2 } from './tunnel/frame-writer.ts';
+import { errorCode } from './tunnel/http2.ts';
 
 /** Bytes of pipelined requests held while one is answered: more waits in the stream. */
 const maxHeldBytes = 65_536;
@@ -204,20 +206,23 @@ export class HttpServerStream implements ServerStream {
       encodeResponseHead(head.status, head.reason, headers, { kind: 'none' }, { upgrade: head.upgrade ?? '' }),
     );
     this.#answered(head.status);
-    return this.handOver();
+    return this.handOver().bytes;
   }
 
-  /**
-   * The connection becomes somebody else's, with what has come behind the request; so do its answer and its end. Paused until resumed. The sink hears
-   * no more.
-   */
-  handOver(): ByteStream {
+  handOver(): AskedConnection {
     this.#phase = 'ended';
     this.#request = undefined;
     this.#context.sweep.release(this.#guard);
     this.#context.serving.delete(this);
     this.#stream.pause();
-    return withRest(this.#stream, this.#decoder.takeRest(), this.#callerEnded);
+    const bytes = withRest(this.#stream, this.#decoder.takeRest(), this.#callerEnded);
+    return {
+      bytes,
+      accept: () => {
+        bytes.write(encodeResponseHead(200, 'OK', [], { kind: 'none' }));
+      },
+      refuse: (refusal, decision) => endWithFarewell(bytes, this.#context.sweep, encodeError(refusal, decision)),
+    };
   }
 
   /** Breaks the connection: half an answer has gone down, and only that tells the caller so. */
@@ -268,7 +273,9 @@ export class HttpServerStream implements ServerStream {
 
   /** Says in HTTP/2 that it is not spoken here: text would be noise to such a client. */
   #refuseHttp2(refusal: Refusal, decision: string): void {
-    this.#stream.write(farewellInHttp2(`${refusal.code}: ${refusal.reason} (decision ${decision})`));
+    this.#stream.write(
+      farewellInHttp2(errorCode.http11Required, `${refusal.code}: ${refusal.reason} (decision ${decision})`),
+    );
     this.#answered(refusal.status, refusal.reason, decision);
     this.#next();
   }

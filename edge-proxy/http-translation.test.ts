@@ -22,6 +22,7 @@ import { encodeRequestHead } from './http1/head-encoder.ts';
 import type { RequestHead } from './http1/message.ts';
 import { cut, recordRequests } from './http1/recorder.ts';
 import { readRequest } from './http2/request-rules.ts';
+import { webSocketKey } from './http2/websocket.ts';
 import { requestFields } from './http2/wire-fields.ts';
 import { normalise } from './normalised-request.ts';
 import { parseRequestHead } from './tunnel/request-head.ts';
@@ -138,7 +139,20 @@ describe('heads, written anew in the other version', () => {
     ['HTTP/2 to HTTP/1.1', 'http', { http2: { takesTrailers: true, grpc: false } }, undefined],
     ['gRPC in HTTP/1.1', 'grpc', { headers: ['Content-Type', 'application/grpc'] }, /gRPC is HTTP\/2 all the way/],
     ['gRPC-Web in HTTP/1.1', 'grpc', { headers: ['Content-Type', 'application/grpc-web'] }, undefined],
-    ['an upgrade', 'http2', { upgrade: 'websocket' }, /HTTP\/2 has no Upgrade/],
+    ['an upgrade', 'http2', { method: 'GET', upgrade: 'x', headers: [webSocketKey, 'AA=='] }, /HTTP\/2 has no Upgrade/],
+    [
+      'a WebSocket',
+      'http2',
+      { method: 'GET', upgrade: 'WebSocket', headers: ['Sec-WebSocket-Key', 'AA=='] },
+      undefined,
+    ],
+    ['a WebSocket without key', 'http2', { method: 'GET', upgrade: 'websocket' }, /by GET with its key/],
+    [
+      'a WebSocket whose method would be lost',
+      'http2',
+      { method: 'POST', upgrade: 'websocket', headers: [webSocketKey, 'AA=='] },
+      /by GET with its key/,
+    ],
   ] as const) {
     test(`${what}: ${expected === undefined ? 'goes on' : 'refused'}`, () => {
       const whole = { headers: [], upgrade: undefined, ...head } as unknown as RequestHead;

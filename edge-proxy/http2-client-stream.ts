@@ -1,5 +1,9 @@
+import { tunnelByteStream } from './byte-stream.ts';
 import { type AnswerSink, type ClientStream, noSink, type OutgoingRequest } from './client-stream.ts';
+import { headerValues } from './http1/forwardable-headers.ts';
+import type { ResponseHead } from './http1/message.ts';
 import { readAnswer } from './http2/answer-rules.ts';
+import { webSocketAccept, webSocketAcceptOf, webSocketKey } from './http2/websocket.ts';
 import { passedTrailers, requestFields } from './http2/wire-fields.ts';
 import { errorCode } from './tunnel/http2.ts';
 import type { OriginTunnel } from './tunnel/tunnel.ts';
@@ -13,7 +17,10 @@ export class Http2ClientStream implements ClientStream, TunnelStreamHandlers {
   readonly #tunnel: OriginTunnel;
   #stream: TunnelStream | undefined;
   #phase: 'waiting' | 'answering' | 'done' = 'waiting';
+  /** Our side has ended. */
   #requestWhole = false;
+  /** Of the client of HTTP/1.1 whose WebSocket it opens. */
+  #key: string | undefined;
   #headRequest = false;
   /** Bytes of the answer's body that are still to come; undefined: it was not said how many. */
   #left: number | undefined;
@@ -26,7 +33,8 @@ export class Http2ClientStream implements ClientStream, TunnelStreamHandlers {
 
   begin(sink: AnswerSink, request: OutgoingRequest): boolean {
     this.sink = sink;
-    this.#requestWhole = request.framing.kind === 'none';
+    if (request.upgrade !== undefined) this.#key = headerValues(request.headers, webSocketKey)[0] ?? '';
+    this.#requestWhole = request.framing.kind === 'none' && this.#key === undefined;
     this.#headRequest = request.method === 'HEAD';
     this.#stream = this.#tunnel.request(requestFields(request), this.#requestWhole, (status, headers, ends) =>
       this.#onAnswer(status, headers, ends),
@@ -40,7 +48,8 @@ export class Http2ClientStream implements ClientStream, TunnelStreamHandlers {
   }
 
   finish(trailers?: HeaderFields): void {
-    if (this.#requestWhole) return;
+    // Behind the opening of a WebSocket come bytes.
+    if (this.#requestWhole || this.#key !== undefined) return;
     this.#requestWhole = true;
     this.#stream?.end(trailers === undefined ? undefined : passedTrailers(trailers));
   }
@@ -103,8 +112,9 @@ export class Http2ClientStream implements ClientStream, TunnelStreamHandlers {
   // Inside.
 
   #onAnswer(status: number, fields: HeaderFields, ends: boolean): void {
-    // A 204 or 304, and what answers HEAD, have no content whatever they announce (RFC 9110 6.4.1).
-    const bodiless = this.#headRequest || status < 200 || status === 204 || status === 304;
+    const opens = this.#key !== undefined && status >= 200 && status < 300;
+    // A 204 or 304, and what answers HEAD, have no content whatever they announce (RFC 9110 6.4.1); behind a CONNECT come bytes.
+    const bodiless = this.#headRequest || status < 200 || status === 204 || status === 304 || opens;
     const head = readAnswer(status, fields, bodiless, ends);
     if (head === undefined) {
       this.#malformed('Content-Length is not one number of bytes, or not of those that come');
@@ -112,6 +122,13 @@ export class Http2ClientStream implements ClientStream, TunnelStreamHandlers {
     }
     if (status < 200) {
       this.sink.onInformational(head);
+      return;
+    }
+    if (opens && this.#stream !== undefined) {
+      this.#phase = 'done';
+      this.#stream.pause();
+      const bytes = tunnelByteStream(this.#stream, undefined, 'cancel');
+      this.sink.onUpgraded(switched(head, this.#key ?? ''), bytes);
       return;
     }
     this.#phase = 'answering';
@@ -133,4 +150,16 @@ export class Http2ClientStream implements ClientStream, TunnelStreamHandlers {
     this.sink = noSink;
     sink.onBroken(reason, point ?? (untouched ? 'untouched' : 'begun'));
   }
+}
+
+/** The 101 that says in HTTP/1.1 what a 2xx says of an extended CONNECT (RFC 8441 5). */
+function switched(head: ResponseHead, key: string): ResponseHead {
+  const headers = head.headers.filter((_, at) => head.headers[at - (at % 2)] !== webSocketAccept);
+  return {
+    ...head,
+    status: 101,
+    reason: 'Switching Protocols',
+    upgrade: 'websocket',
+    headers: [...headers, 'Sec-WebSocket-Accept', webSocketAcceptOf(key)],
+  };
 }

@@ -1,21 +1,33 @@
-import type { ErrorCode } from '#policies/errors/catalogue.ts';
+import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
+import { type ByteStream, tunnelByteStream } from './byte-stream.ts';
 import { errorBody, errorHeaders } from './http1/error-response.ts';
 import { type Refusal, refuseRequest } from './http1/fault.ts';
 import type { RequestHead, ResponseHead } from './http1/message.ts';
 import { grpcMessage, grpcStatusOf, httpStatusOf } from './http2/grpc.ts';
 import { looksLikeGrpc, readRequest } from './http2/request-rules.ts';
+import { newWebSocketKey, webSocketAccept, webSocketAcceptOf, webSocketKey } from './http2/websocket.ts';
 import { answerFields, passedTrailers } from './http2/wire-fields.ts';
 import type { IdleGuard } from './idle-sweep.ts';
-import type { RequestSink, ServerStream, ServingContext } from './server-stream.ts';
+import type { AskedConnection, RequestSink, ServerStream, ServingContext } from './server-stream.ts';
 import type { TunnelRequest } from './tunnel/tunnel.ts';
 import type { HeaderFields, InboundTunnelStream, TunnelStreamHandlers } from './tunnel/tunnel-stream.ts';
 
 /** What a caller that went away is counted as (nginx). */
 const callerGone = 499;
+/** How long the answer to a CONNECT that came to nothing may take to leave, ms. */
+const farewellMs = 2_000;
+
+/** How the requests of a connection are served, beyond what all are. */
+export interface Http2ServerOptions {
+  /** IP address of the caller, where its connection is one of its own. */
+  readonly peerAddress?: string | undefined;
+  /** CONNECT is taken. */
+  readonly allowConnect?: boolean | undefined;
+}
 
 /**
- * The server's side of one HTTP/2 request: strict heads in, the answer out, with back-pressure and trailers. A refusal of a gRPC call is a `grpc-status`. Who
- * answers, and whether at all, is its sink's business.
+ * The server's side of one HTTP/2 request: strict heads in, the answer out, with back-pressure and trailers; the opening of a WebSocket (RFC 8441) as the Upgrade
+ * that it is in HTTP/1.1. A refusal of a gRPC call is a `grpc-status`. Who answers, and whether at all, is its sink's business.
  */
 export class Http2ServerStream implements ServerStream, TunnelStreamHandlers {
   readonly version = 2;
@@ -25,8 +37,12 @@ export class Http2ServerStream implements ServerStream, TunnelStreamHandlers {
   readonly #stream: InboundTunnelStream;
   readonly #context: ServingContext;
   readonly #sink: RequestSink;
-  readonly #guard: IdleGuard;
+  #guard: IdleGuard;
   readonly #grpc: boolean;
+  /** A CONNECT of either kind: nothing of it is delivered before it is accepted, so that its head is the whole request. */
+  readonly #connect: boolean;
+  /** Of the WebSocket that it asks for, towards HTTP/1.1. */
+  #key: string | undefined;
   readonly #startedMs = performance.now();
   /** `ending`: answered, and not all of it sent; `over`: nothing more is called. */
   #phase: 'open' | 'ending' | 'over' = 'open';
@@ -40,35 +56,34 @@ export class Http2ServerStream implements ServerStream, TunnelStreamHandlers {
   #left: number | undefined;
   #trailers: HeaderFields | undefined;
 
-  /**
-   * @param serve who serves it
-   * @param peerAddress IP address of the caller, where its connection is one of its own
-   */
+  /** @param serve who serves it */
   constructor(
     stream: InboundTunnelStream,
     offered: TunnelRequest,
     context: ServingContext,
     idleTimeoutMs: number,
     serve: (server: ServerStream) => RequestSink,
-    peerAddress?: string,
+    { peerAddress, allowConnect }: Http2ServerOptions = {},
   ) {
     this.peerAddress = peerAddress;
     this.#stream = stream;
     this.#context = context;
-    this.#grpc = looksLikeGrpc(offered.headers);
+    this.#connect = offered.method === 'CONNECT';
+    this.#grpc = !this.#connect && looksLikeGrpc(offered.headers);
     this.#guard = context.sweep.guard(idleTimeoutMs, () => this.#giveUp());
     this.#sink = serve(this);
     stream.handlers = this;
-    const head = readRequest(offered);
+    const head = readRequest(offered, allowConnect);
     if ('reason' in head) {
       this.refuse(refuseRequest(head));
       return;
     }
-    this.request = head;
+    const request = head.upgrade === undefined ? head : this.#withKey(head);
+    this.request = request;
     this.#left = head.framing.kind === 'length' ? head.framing.bytes : undefined;
-    this.#sink.onRequest(head);
+    this.#sink.onRequest(request);
     // What its sink paused meanwhile stays so.
-    if (this.#phase === 'open' && !this.#paused) stream.resume();
+    if (!this.#paused) this.#readOn();
   }
 
   get answering(): boolean {
@@ -91,7 +106,7 @@ export class Http2ServerStream implements ServerStream, TunnelStreamHandlers {
   resumeRequest(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    this.#stream.resume();
+    this.#readOn();
   }
 
   sendContinue(): void {
@@ -104,6 +119,11 @@ export class Http2ServerStream implements ServerStream, TunnelStreamHandlers {
 
   head(head: ResponseHead, headers: readonly string[]): void {
     if (this.#phase !== 'open') return;
+    if (this.#key !== undefined && head.status < 300) {
+      // It would say that the WebSocket is open (RFC 8441 4).
+      this.refuse(badHandshake);
+      return;
+    }
     this.#status = head.status;
     const fields = answerFields(headers, head.contentLength);
     if (this.#grpc) this.#grpcStatus = fieldOf(fields, 'grpc-status');
@@ -141,19 +161,42 @@ export class Http2ServerStream implements ServerStream, TunnelStreamHandlers {
       this.#close(status, () => this.#stream.refuse(200, fields), reason, decision);
       return;
     }
-    const body = errorBody(refusal, decision);
-    const fields = answerFields(errorHeaders(decision, headers), body.length);
     if (this.request?.method === 'HEAD') {
+      const fields = answerFields(errorHeaders(decision, headers), errorBody(refusal, decision).length);
       this.#close(status, () => this.#stream.refuse(status, fields), reason, decision);
       return;
     }
-    this.#stream.answer(status, fields);
-    this.#stream.write(body);
-    this.#finish(status, () => this.#stream.end(), reason, decision);
+    this.#finish(status, () => this.#sendError(refusal, decision, headers), reason, decision);
   }
 
-  upgrade(): never {
-    throw new RangeError('HTTP/2 has no upgrade');
+  upgrade(head: ResponseHead, headers: readonly string[]): ByteStream | undefined {
+    const fields = answerFields(headers);
+    if (this.#key === undefined || fieldOf(fields, webSocketAccept) !== webSocketAcceptOf(this.#key)) {
+      this.refuse(badHandshake);
+      return undefined;
+    }
+    const passed = fields.filter(([name]) => name !== webSocketAccept);
+    this.#stream.answer(200, passed);
+    this.#status = head.status;
+    this.#sink.onAnswered(head.status, performance.now() - this.#startedMs);
+    return this.handOver().bytes;
+  }
+
+  handOver(): AskedConnection {
+    const stream = this.#stream;
+    const bytes = tunnelByteStream(stream, this.peerAddress, this.#key === undefined ? 'connect' : 'cancel');
+    this.request = undefined;
+    this.#release();
+    return {
+      bytes,
+      accept: () => stream.answer(200, []),
+      refuse: (refusal, decision) => {
+        stream.handlers = this;
+        this.#phase = 'ending';
+        this.#guard = this.#context.sweep.guard(farewellMs, () => this.#giveUp());
+        this.#sendError(refusal, decision, []);
+      },
+    };
   }
 
   cut(code: ErrorCode, reason: string, decision?: string): void {
@@ -203,14 +246,13 @@ export class Http2ServerStream implements ServerStream, TunnelStreamHandlers {
   }
 
   onFinish(): void {
-    // The rest of the request is read by nobody: the caller is told so, without blame (RFC 9113 8.1).
-    if (!this.requestWhole) this.#stream.reset('answered');
+    // What still comes is read by nobody: the caller is told so, without blame (RFC 9113 8.1).
+    if (!this.requestWhole || this.#connect) this.#stream.reset('answered');
     this.#release();
   }
 
   onReset(): void {
-    if (this.#phase === 'open') this.#answered(this.#status || callerGone, 'the caller went away');
-    this.#release();
+    this.#end('the caller went away');
   }
 
   // Inside.
@@ -230,10 +272,36 @@ export class Http2ServerStream implements ServerStream, TunnelStreamHandlers {
     ];
   }
 
+  #sendError(refusal: Refusal, decision: string | undefined, headers: readonly string[]): void {
+    const body = errorBody(refusal, decision);
+    this.#stream.answer(refusal.status, answerFields(errorHeaders(decision, headers), body.length));
+    this.#stream.write(body);
+    this.#stream.end();
+  }
+
   #giveUp(): void {
-    if (this.#phase === 'open') this.#answered(this.#status || callerGone, 'idle timeout');
     this.#stream.reset('cancel');
+    this.#end('idle timeout');
+  }
+
+  /** It is over before it was answered wholly. */
+  #end(reason: string): void {
+    if (this.#phase === 'open') this.#answered(this.#status || callerGone, reason);
     this.#release();
+  }
+
+  /** A GET with Upgrade as HTTP/1.1 would have it (RFC 6455 4.1). */
+  #withKey(head: RequestHead): RequestHead {
+    this.#key = newWebSocketKey(this.#context.randomBytes);
+    return { ...head, headers: [...head.headers, webSocketKey, this.#key] };
+  }
+
+  #readOn(): void {
+    if (!this.#connect) this.#stream.resume();
+    else if (this.#phase === 'open' && !this.requestWhole) {
+      this.requestWhole = true;
+      this.#sink.onRequestWhole();
+    }
   }
 
   /** Answered; what waits is still to be sent. */
@@ -263,6 +331,12 @@ export class Http2ServerStream implements ServerStream, TunnelStreamHandlers {
     this.#context.sweep.release(this.#guard);
   }
 }
+
+const badHandshake: Refusal = {
+  status: errorCatalogue['SLV-4005'].status,
+  code: 'SLV-4005',
+  reason: 'asked for a WebSocket, the application neither opened it as RFC 6455 says nor refused it',
+};
 
 const contentTypeOfGrpc = ['content-type', 'application/grpc'] as const;
 

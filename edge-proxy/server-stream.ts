@@ -1,4 +1,5 @@
 import type { ErrorCode } from '#policies/errors/catalogue.ts';
+import type { RandomBytes } from '#runtime/clock.ts';
 import type { ByteStream } from './byte-stream.ts';
 import type { Refusal } from './http1/fault.ts';
 import type { RequestHead, ResponseHead } from './http1/message.ts';
@@ -21,6 +22,16 @@ export interface RequestSink {
   onAnswered(status: number, durationMs: number, reason?: string, decision?: string): void;
   /** The stream is gone; once, last. Not called of one that was upgraded: it is the sink's. */
   onClosed(): void;
+}
+
+/** A connection that was asked for by CONNECT. */
+export interface AskedConnection {
+  /** Paused until resumed, with what has come behind the request. */
+  readonly bytes: ByteStream;
+  /** It has come about: 200, and bytes follow. */
+  accept(): void;
+  /** It has come to nothing; ends it. */
+  refuse(refusal: Refusal, decision: string): void;
 }
 
 /** The server's side of HTTP, of whatever version, on one stream: hands requests to a sink and takes their answers. */
@@ -52,8 +63,10 @@ export interface ServerStream {
   complete(trailers?: HeaderFields): void;
   /** An answer of our own. */
   error(refusal: Refusal, decision: string | undefined, headers?: readonly string[]): void;
-  /** 101. The stream speaks the other protocol from here on, and is whoever's calls: paused, with what has come behind the request. HTTP/1.1 only. */
-  upgrade(head: ResponseHead, headers: readonly string[]): ByteStream;
+  /** 101, and the stream is whoever's calls, as by `handOver`. Undefined: it is not what was asked for, and the request was refused instead. */
+  upgrade(head: ResponseHead, headers: readonly string[]): ByteStream | undefined;
+  /** What a CONNECT asked for becomes somebody else's, as its answer and its end do. The sink hears no more. */
+  handOver(): AskedConnection;
   /** Half an answer has gone down, and only breaking off tells the caller so; but gRPC, which has a status at the end for `code`. */
   cut(code: ErrorCode, reason: string, decision?: string): void;
 }
@@ -75,6 +88,7 @@ export interface ServingContext {
   readonly sweep: IdleSweep;
   /** All open streams, to be drained. */
   readonly serving: ServingSet;
+  readonly randomBytes: RandomBytes;
   /** True once the proxy drains: streams end after the answer under way. */
   draining(): boolean;
 }

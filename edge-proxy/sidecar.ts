@@ -186,6 +186,7 @@ export class Sidecar {
         traffic,
         sweep,
         serving: new Set(),
+        randomBytes: process.randomBytes,
         live: this.live,
         calls: this.calls,
         limiter,
@@ -303,10 +304,17 @@ export class Sidecar {
 
   /** @param serving of the listener */
   #outboundContext(upstream: Upstream, serving: ServingSet): OutboundContext {
-    const { traffic, sweep } = this.#world;
-    const { service } = this.config;
-    const draining = () => this.#draining || upstream.closed;
-    return { service, upstream, traffic, edge: upstream.edge, sweep, serving: upstream.servingAt(serving), draining };
+    const { traffic, sweep, process } = this.#world;
+    return {
+      service: this.config.service,
+      upstream,
+      traffic,
+      edge: upstream.edge,
+      sweep,
+      serving: upstream.servingAt(serving),
+      randomBytes: process.randomBytes,
+      draining: () => this.#draining || upstream.closed,
+    };
   }
 
   #addressedContext(contextOf: AddressedContext['contextOf']): AddressedContext {
@@ -341,7 +349,7 @@ export class Sidecar {
   }
 
   #namedContext(serving: Set<Drainable>): NamedContext {
-    const { traffic, sweep, identity } = this.#world;
+    const { traffic, sweep, identity, process } = this.#world;
     const { service } = this.config;
     return {
       service,
@@ -350,6 +358,7 @@ export class Sidecar {
       traffic,
       sweep,
       serving,
+      randomBytes: process.randomBytes,
       draining: () => this.#draining,
       contextOf: (upstream) => this.#outboundContext(upstream, serving),
     };

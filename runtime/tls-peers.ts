@@ -15,20 +15,28 @@ export class TlsPeers {
   readonly #trust: TrustSource;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #end: (socket: TLSSocket, why: string) => void;
   readonly #peers = new Map<TLSSocket, VerifiedPeer>();
   readonly #stops: (() => void)[];
 
-  constructor(options: { trust: TrustSource; clock: Clock; log: Logger }) {
+  /** @param options.end ends the connection of a peer that may not have one, or not any more; absent: at once */
+  constructor(options: {
+    trust: TrustSource;
+    clock: Clock;
+    log: Logger;
+    end?: (socket: TLSSocket, why: string) => void;
+  }) {
     this.#trust = options.trust;
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#end = options.end ?? ((socket) => socket.destroy());
     const sweep = setInterval(() => this.#endExpired(), sweepMs).unref();
     this.#stops = [() => clearInterval(sweep), this.#trust.onChange(() => this.#judgeAgain())];
   }
 
   /**
    * Judges a connection whose handshake has just finished. One without a certificate is let in as a stranger; one with a certificate that does not
-   * verify is destroyed.
+   * verify is ended.
    *
    * @returns whether the connection may be used
    */
@@ -55,7 +63,7 @@ export class TlsPeers {
     } catch (err) {
       this.#log.warn({ err, remoteAddress: socket.remoteAddress }, 'peer refused');
       this.#peers.delete(socket);
-      socket.destroy();
+      this.#end(socket, 'the certificate does not verify');
       return false;
     }
   }
@@ -66,6 +74,10 @@ export class TlsPeers {
 
   #endExpired(): void {
     const nowMs = this.#clock();
-    for (const [socket, peer] of this.#peers) if (nowMs > peer.notAfterMs + clockSkewMs) socket.destroy();
+    for (const [socket, peer] of this.#peers) {
+      if (nowMs <= peer.notAfterMs + clockSkewMs) continue;
+      this.#peers.delete(socket);
+      this.#end(socket, 'the certificate has expired');
+    }
   }
 }

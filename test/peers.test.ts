@@ -3,6 +3,7 @@ import { createServer, type Server as HttpServer } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { openTunnel } from '#edge-proxy/tunnel/socket-tunnel.ts';
+import type { MeshError } from '#policies/errors/mesh-error.ts';
 import type { Svid } from '#runtime/svid/svid.ts';
 import { type MiniCa, makeCa, usage } from './mini-ca.ts';
 import { dialTlsPeer, RawPeer } from './raw-client.ts';
@@ -91,12 +92,16 @@ describe('at the inbound proxy', () => {
     /** Knocks, asks for something if let in, and gives what came. */
     const knock = async (
       shown: Shown,
-    ): Promise<{ peer: RawPeer; status: number; streamStatus: number | undefined }> => {
+    ): Promise<{ peer: RawPeer; status: number; streamStatus: number | undefined; farewell: string | undefined }> => {
       const { peer, socket } = await dialTlsPeer(mesh.db.inboundPort, shown, { ALPNProtocols: protocols });
       mesh.keep(peer);
       let streamStatus: number | undefined;
+      let farewell: string | undefined;
       if (way === 'a tunnel' && !socket.destroyed) {
-        const tunnel = openTunnel({ socket, handlers: { onClose() {} } });
+        const onClose = (reason: MeshError | undefined): void => {
+          farewell = reason?.message;
+        };
+        const tunnel = openTunnel({ socket, handlers: { onClose } });
         const stream = tunnel.open('db.dc1.mesh.test:80', [], (status) => {
           streamStatus = status;
           if (status >= 300) socket.end();
@@ -107,13 +112,14 @@ describe('at the inbound proxy', () => {
       }
       await peer.untilEnded();
       peer.socket.destroy();
-      return { peer, status: peer.status, streamStatus };
+      return { peer, status: peer.status, streamStatus, farewell };
     };
 
     for (const [name, make, rule] of badLeaves) {
       test(`${name}, by ${way}`, async () => {
         mesh.log.length = 0;
-        const { peer, status, streamStatus } = await knock(make(mesh.ca, 'web'));
+        const { peer, status, streamStatus, farewell } = await knock(make(mesh.ca, 'web'));
+        if (way === 'a tunnel') assert.match(farewell ?? '', /HTTP\/2 error 12: the certificate does not verify/);
         assert.equal(status, 0, peer.text);
         assert.equal(streamStatus, undefined);
         assert.match(JSON.stringify(mesh.log.map(({ err }) => err)), rule);
@@ -122,9 +128,11 @@ describe('at the inbound proxy', () => {
     }
 
     test(`no certificate, by ${way}`, async () => {
-      const { status, streamStatus } = await knock(undefined);
+      const { status, streamStatus, farewell } = await knock(undefined);
       assert.deepEqual([status, streamStatus], [0, undefined]);
       assert.match(JSON.stringify(mesh.decisions[0]), /presented no certificate/);
+      if (way === 'a tunnel')
+        assert.match(farewell ?? '', new RegExp(`error 12: SLV-2020: no certificate.*${mesh.decisions[0]?.id}`));
       await undisturbed();
     });
 
@@ -188,6 +196,7 @@ describe('at the inbound proxy', () => {
       mesh.db.trust.revoke(svid.serialHex);
       await peer.untilEnded();
       assert.ok(performance.now() - startedMs < 1_000);
+      if (way === 'a tunnel') assert.match(peer.text, /\x00\x00\x00\x0cthe certificate does not verify$/);
       assert.match(told(), /revoked/);
       await undisturbed();
     });

@@ -12,6 +12,7 @@ export type FaultKind =
   | 'host'
   | 'method'
   | 'upgrade'
+  | 'protocol'
   | 'expect'
   | 'unsolicited'
   | 'incomplete';
@@ -42,6 +43,7 @@ const requestCodes: Record<FaultKind, ErrorCode> = {
   'target-size': 'SLV-4207',
   method: 'SLV-4208',
   upgrade: 'SLV-4209',
+  protocol: 'SLV-4212',
   expect: 'SLV-4210',
   incomplete: 'SLV-4211',
   unsolicited: 'SLV-4200',

@@ -12,6 +12,7 @@ const request = (headers: HeaderFields, change: Partial<TunnelRequest> = {}): Tu
   method: 'GET',
   authority: 'db',
   path: '/',
+  protocol: undefined,
   whole: true,
   over: false,
   headers,
@@ -42,6 +43,10 @@ for (const [what, headers, change, kind] of [
   ['a long method', [], { method: 'A'.repeat(33) }, 'method'],
   ['a head over the bounds', [], { over: true }, 'head-size'],
   ['CONNECT', [], { method: 'CONNECT', path: '' }, 'method'],
+  ['a WebSocket', [], { method: 'CONNECT', protocol: 'WebSocket', whole: false }, 'taken'],
+  ['a WebSocket of all', [], { method: 'CONNECT', protocol: 'websocket', path: '*' }, 'start-line'],
+  ['a WebSocket with a length', [['content-length', '0']], { method: 'CONNECT', protocol: 'websocket' }, 'framing'],
+  ['another protocol', [], { method: 'CONNECT', protocol: 'connect-udp' }, 'protocol'],
   ['TRACE', [], { method: 'TRACE' }, 'method'],
   [
     'two lengths',
@@ -59,6 +64,20 @@ for (const [what, headers, change, kind] of [
 ] as const) {
   test(`${what}: ${kind}`, () => {
     const read = readRequest(request(headers, change));
+    assert.equal('kind' in read ? read.kind : 'taken', kind);
+  });
+}
+
+for (const [authority, headers, kind] of [
+  ['db:80', [['x_role', 'a']], 'taken'],
+  ['db:80', [['host', 'db:80']], 'taken'],
+  ['db', [], 'start-line'],
+  ['me@db:80', [], 'start-line'],
+  ['db:80', [['host', 'other:80']], 'host'],
+  ['db:80', [['content-length', '0']], 'framing'],
+] as const) {
+  test(`CONNECT to ${authority} with ${JSON.stringify(headers)}, where it is taken: ${kind}`, () => {
+    const read = readRequest(request(headers, { method: 'CONNECT', authority, path: '', whole: false }), true);
     assert.equal('kind' in read ? read.kind : 'taken', kind);
   });
 }

@@ -3,23 +3,29 @@ import type { Fault } from '../http1/fault.ts';
 import { CONTENT_LENGTH, EXPECT, HOST, headerKind, sameName } from '../http1/header-kind.ts';
 import { isHost } from '../http1/host.ts';
 import { requestLimits } from '../http1/limits.ts';
-import { chunkedBody, type Framing, noBody, type RequestHead } from '../http1/message.ts';
+import { chunkedBody, type Framing, type Http2Traits, noBody, type RequestHead } from '../http1/message.ts';
 import type { TunnelRequest } from '../tunnel/tunnel.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
 import { isGrpc } from './grpc.ts';
+import { isWebSocket, webSocketKey } from './websocket.ts';
 
 const noOptions: readonly string[] = [];
 
 /**
  * Reads a request of HTTP/2 as strictly as one of HTTP/1.1 is read, into the same form: `Host` stands first among its headers, cookies are one header (RFC 9113
- * 8.2.3). What RFC 9113 calls malformed, the connection has refused before; here is what two readers could take differently.
+ * 8.2.3), the opening of a WebSocket (RFC 8441) is a GET with Upgrade, without its key. What RFC 9113 calls malformed, the connection has refused before; here is
+ * what two readers could take differently.
+ *
+ * @param allowConnect CONNECT is taken, too, in the form that it has in HTTP/1.1
  */
-export function readRequest(request: TunnelRequest): RequestHead | Fault {
-  const { method, path } = request;
+export function readRequest(request: TunnelRequest, allowConnect = false): RequestHead | Fault {
+  const { method, path, protocol } = request;
   if (request.over) return largeHead;
   if (method.length > requestLimits.maxMethodBytes) return longMethod;
-  if (method === 'CONNECT') return connectMethod;
   if (method === 'TRACE') return traceMethod;
+  const connect = method === 'CONNECT';
+  if (connect && protocol === undefined) return allowConnect ? readConnect(request) : connectMethod;
+  if (protocol !== undefined && !isWebSocket(protocol)) return otherProtocol;
   if (path.length > requestLimits.maxTargetBytes) return longTarget;
   if (path.charCodeAt(0) !== 0x2f && !(path === '*' && method === 'OPTIONS')) return badPath;
   let host = request.authority === '' ? undefined : request.authority;
@@ -38,6 +44,7 @@ export function readRequest(request: TunnelRequest): RequestHead | Fault {
         host = value;
         continue;
       case CONTENT_LENGTH:
+        if (connect) return bodyWithConnect;
         if (length !== undefined || !isLength(value)) return badLength;
         length = Number(value);
         break;
@@ -52,6 +59,8 @@ export function readRequest(request: TunnelRequest): RequestHead | Fault {
           if (value !== '') cookie = cookie === undefined ? value : `${cookie}; ${value}`;
           continue;
         } else if (name === 'content-type') grpc ||= isGrpc(value);
+        // Proves nothing here: HTTP/1.1 is given one of ours.
+        else if (connect && name === webSocketKey) continue;
     }
     headers.push(name, value);
   }
@@ -61,18 +70,39 @@ export function readRequest(request: TunnelRequest): RequestHead | Fault {
   if (cookie !== undefined) headers.push('cookie', cookie);
   if (request.whole && (length ?? 0) > 0) return shortBody;
   return {
-    method,
+    method: connect ? 'GET' : method,
     target: path,
     minorVersion: 1,
     headers,
     underscored,
     host,
-    framing: framingOf(request.whole, length),
+    framing: framingOf(request.whole || connect, length),
     keepAlive: true,
-    expectContinue: expect !== undefined && !request.whole,
+    expectContinue: expect !== undefined && !request.whole && !connect,
+    upgrade: connect ? 'websocket' : undefined,
+    connectionOptions: noOptions,
+    http2: connect ? noTraits : { takesTrailers, grpc },
+  };
+}
+
+/** RFC 9113 8.5: `:authority` is host and port. */
+function readConnect({ authority, headers }: TunnelRequest): RequestHead | Fault {
+  if (!isHost(authority) || !/:\d{1,5}$/.test(authority)) return badAuthority;
+  if (headers.some(([name, value]) => headerKind(name) === HOST && value !== authority)) return otherHost;
+  if (headers.some(([name]) => headerKind(name) === CONTENT_LENGTH)) return bodyWithConnect;
+  return {
+    method: 'CONNECT',
+    target: authority,
+    minorVersion: 1,
+    headers: headers.flat(),
+    underscored: headers.some(([name]) => name.includes('_')),
+    host: authority,
+    framing: noBody,
+    keepAlive: true,
+    expectContinue: false,
     upgrade: undefined,
     connectionOptions: noOptions,
-    http2: { takesTrailers, grpc },
+    http2: noTraits,
   };
 }
 
@@ -93,11 +123,17 @@ function framingOf(whole: boolean, length: number | undefined): Framing {
 
 const largeHead: Fault = { kind: 'head-size', reason: 'more than 100 fields or 64 KiB of them' };
 const longMethod: Fault = { kind: 'method', reason: 'the method name is too long' };
+/** Behind a CONNECT come bytes. */
+const noTraits: Http2Traits = { takesTrailers: false, grpc: false };
+
 const connectMethod: Fault = { kind: 'method', reason: 'CONNECT is not offered' };
 const traceMethod: Fault = { kind: 'method', reason: 'TRACE is not offered' };
 const longTarget: Fault = { kind: 'target-size', reason: 'the path is too long' };
 const badPath: Fault = { kind: 'start-line', reason: ':path is neither a path nor `*` with OPTIONS' };
 const missingHost: Fault = { kind: 'host', reason: 'neither :authority nor Host' };
+const badAuthority: Fault = { kind: 'start-line', reason: ':authority of CONNECT is not host:port' };
+const bodyWithConnect: Fault = { kind: 'framing', reason: 'a length of content with CONNECT, which has none' };
+const otherProtocol: Fault = { kind: 'protocol', reason: 'of extended CONNECT, :protocol websocket is taken alone' };
 const badHost: Fault = { kind: 'host', reason: ':authority is not a host name or address with an optional port' };
 const otherHost: Fault = { kind: 'host', reason: 'Host is not :authority, or there is more than one' };
 const badLength: Fault = { kind: 'framing', reason: 'Content-Length is not one number of bytes in digits' };

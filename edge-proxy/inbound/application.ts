@@ -5,12 +5,24 @@ import { type ByteStream, socketStream } from '../byte-stream.ts';
 import type { ClientStream, OutgoingRequest } from '../client-stream.ts';
 import { HttpClientStream } from '../http-client-stream.ts';
 import { Http2ClientStream } from '../http2-client-stream.ts';
+import type { OriginTunnel } from '../tunnel/tunnel.ts';
 import { type DialTunnel, TunnelPool } from '../tunnel-pool.ts';
 import { dialApplication } from './dial-application.ts';
 
 const dialNothing: DialTunnel = (events) => {
   queueMicrotask(() => events.onFailure('an application in this process speaks HTTP/1.1'));
   return () => {};
+};
+
+/** Why the application does not get a request. */
+export interface ApplicationFailure {
+  readonly code: 'SLV-4007' | 'SLV-4014';
+  readonly reason: string;
+}
+
+const noWebSockets: ApplicationFailure = {
+  code: 'SLV-4014',
+  reason: 'speaks HTTP/2 and does not say that it takes WebSockets in it (SETTINGS_ENABLE_CONNECT_PROTOCOL)',
 };
 
 /** Connections kept open for the next request; a service under load needs about as many as requests are in flight. */
@@ -73,19 +85,24 @@ export class LocalApplication {
   takeFree(request: OutgoingRequest): ClientStream | undefined {
     if (request.http2 === undefined) return this.#free.pop();
     const tunnel = this.#http2.take();
-    return tunnel === undefined ? undefined : new Http2ClientStream(tunnel);
+    return tunnel === undefined || !takes(tunnel, request) ? undefined : new Http2ClientStream(tunnel);
   }
 
-  /** A fresh connection, or a stream of one, for this request, which begins in that call; callbacks as in `connect`. */
+  /** A fresh connection, or a stream of one, for this request, which begins in that call; callbacks as in `connect`, but that the failure says which. */
   openHttp(
     request: OutgoingRequest,
     onStream: (stream: ClientStream) => void,
-    onFailure: (reason: string) => void,
+    onFailure: (failure: ApplicationFailure) => void,
   ): () => void {
+    const unreached = (reason: string): void =>
+      onFailure({ code: 'SLV-4007', reason: `does not take connections: ${reason}` });
     if (request.http2 !== undefined) {
       return this.#http2.lease(
-        (tunnel) => onStream(new Http2ClientStream(tunnel)),
-        ({ reason }) => onFailure(reason),
+        (tunnel) => {
+          if (takes(tunnel, request)) onStream(new Http2ClientStream(tunnel));
+          else onFailure(noWebSockets);
+        },
+        ({ reason }) => unreached(reason),
       );
     }
     return this.connect((bytes) => {
@@ -102,7 +119,7 @@ export class LocalApplication {
       });
       this.#all.add(stream);
       onStream(stream);
-    }, onFailure);
+    }, unreached);
   }
 
   /** It speaks another protocol from now on: what is kept for further requests is let go, now or behind the request that it is in use for. */
@@ -116,4 +133,8 @@ export class LocalApplication {
     for (const stream of [...this.#all]) stream.discard();
     this.#http2.close();
   }
+}
+
+function takes(tunnel: OriginTunnel, { upgrade }: OutgoingRequest): boolean {
+  return upgrade === undefined || tunnel.takesProtocols;
 }

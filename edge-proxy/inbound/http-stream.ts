@@ -15,7 +15,7 @@ import type { RequestSink, ServerStream } from '../server-stream.ts';
 import { RequestTokens } from '../tokens/request-tokens.ts';
 import type { EdgeTraffic } from '../traffic.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
-import { wireOf } from '../wire-protocol.ts';
+import { type WireProtocol, wireOf } from '../wire-protocol.ts';
 import { CallDeadline } from './call-deadline.ts';
 import type { Caller } from './caller.ts';
 import type { InboundContext } from './inbound-context.ts';
@@ -42,6 +42,8 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   readonly #identity: readonly string[];
   /** What the request under way was let in with. */
   #facts: RequestFacts | undefined;
+  /** What the application spoke when it was upgraded. */
+  #upgraded: WireProtocol | undefined;
   #path = '';
   #trailers: HeaderFields | undefined;
   /** The request under way as it goes on to the application. */
@@ -75,7 +77,8 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     const { view } = this.#context;
     if (policy === undefined || view.inbound === undefined || this.#facts === undefined)
       return this.#context.nothingKnown;
-    if (this.#cutBytes !== undefined && wireOf(view.inbound.protocol) !== 'HTTP/1.1')
+    // An upgraded connection carries bytes.
+    if (this.#upgraded !== undefined && this.#upgraded !== wireOf(view.inbound.protocol))
       return protocolChanged(this.#context);
     return policy.request(this.#facts);
   }
@@ -279,8 +282,14 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
 
   onUpgraded(head: ResponseHead, stream: ByteStream): void {
     this.#application = undefined;
+    const bytes = this.#server.upgrade(head, forwardableHeaders(head));
+    if (bytes === undefined) {
+      stream.reset();
+      return;
+    }
+    this.#upgraded = wireOf(this.#context.view.inbound?.protocol ?? 'tcp');
     const { sweep, idleTimeoutMs } = this.#context;
-    this.#cutBytes = relay(this.#server.upgrade(head, forwardableHeaders(head)), stream, {
+    this.#cutBytes = relay(bytes, stream, {
       sweep,
       idleTimeoutMs,
       forward: this.#edge.bytesSent,
@@ -304,14 +313,11 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
         this.#cancelOpen = undefined;
         this.#send(application);
       },
-      (reason) => {
+      ({ code, reason }) => {
         this.#cancelOpen = undefined;
-        this.#refuse(
-          'SLV-4007',
-          'application',
-          `${this.#context.view.service} does not take connections: ${reason}`,
-          notReached,
-        );
+        const said = `${this.#context.view.service} ${reason}`;
+        if (code === 'SLV-4007') this.#refuse(code, 'application', said, notReached);
+        else this.#refuse(code, 'protocol', said);
       },
     );
   }

@@ -9,10 +9,13 @@ import type { TrustSource } from '#runtime/svid/trust.ts';
 import { secureContextOptions, serverTlsOptions } from '#runtime/tls-identity.ts';
 import { TlsPeers } from '#runtime/tls-peers.ts';
 import { type ByteStream, socketStream, tunnelByteStream } from '../byte-stream.ts';
+import { endWithFarewell } from '../farewell.ts';
 import { serveHttpVersion } from '../http-beginning.ts';
 import { HttpServerStream } from '../http-server-stream.ts';
 import { Http2ServerConnection } from '../http2-connection.ts';
 import { Http2ServerStream } from '../http2-server-stream.ts';
+import { farewellInHttp2 } from '../tunnel/frame-writer.ts';
+import { errorCode } from '../tunnel/http2.ts';
 import { acceptTunnel } from '../tunnel/socket-tunnel.ts';
 import type { Tunnel, TunnelRequest } from '../tunnel/tunnel.ts';
 import type { InboundTunnelStream } from '../tunnel/tunnel-stream.ts';
@@ -38,7 +41,7 @@ export class InboundListener {
   readonly #process: ProcessContext;
   readonly #peers: TlsPeers;
   readonly #own: SpiffeId;
-  readonly #tunnels = new Set<Tunnel>();
+  readonly #tunnels = new Map<TLSSocket, Tunnel>();
   readonly #plain = new Set<TLSSocket>();
   /** TCP connections whose handshake is not finished, by the peer's address and port: TLS sockets do not tell theirs. */
   readonly #handshaking = new Map<string, Socket>();
@@ -59,7 +62,12 @@ export class InboundListener {
     this.#own = current.spiffeId;
     this.#context = options.context;
     this.#process = process;
-    this.#peers = new TlsPeers({ trust, clock: process.clock, log: process.log });
+    this.#peers = new TlsPeers({
+      trust,
+      clock: process.clock,
+      log: process.log,
+      end: (socket, why) => this.#turnAway(socket, why),
+    });
     this.#server = createServer({
       ...serverTlsOptions(current),
       ALPNCallback: ({ protocols }) => this.#alpn(protocols),
@@ -109,7 +117,7 @@ export class InboundListener {
    */
   drain(idleMs = lettingGoMs): void {
     this.#door.close();
-    for (const tunnel of this.#tunnels) tunnel.goAway();
+    for (const tunnel of this.#tunnels.values()) tunnel.goAway();
     // Peers of ours let go of idle streams themselves once told. Were we to end those at once, a request that is on its way on one would be lost.
     clearTimeout(this.#lettingGo);
     this.#lettingGo = setTimeout(() => {
@@ -128,7 +136,7 @@ export class InboundListener {
     clearTimeout(this.#lettingGo);
     this.#door.close();
     this.#door.clear();
-    for (const tunnel of [...this.#tunnels]) tunnel.close();
+    for (const tunnel of [...this.#tunnels.values()]) tunnel.close();
     for (const socket of [...this.#plain, ...this.#handshaking.values()]) socket.destroy();
   }
 
@@ -146,12 +154,22 @@ export class InboundListener {
         rule: 'mTLS',
         reason: `the peer at ${socket.remoteAddress ?? '?'} presented no certificate`,
       });
-      socket.destroy(new Error(`no certificate (decision ${id})`));
+      this.#turnAway(socket, `SLV-2020: no certificate (decision ${id})`);
       return;
     }
     const caller = new Caller(peer, this.#context, this.#own);
     if (socket.alpnProtocol === 'h2') this.#acceptTunnel(socket, caller);
     else this.#acceptPlain(socket, caller);
+  }
+
+  /** Ends the connection of a peer that may not have one, or not any more; HTTP/2 has a word for that. What still comes is looked at by nobody. */
+  #turnAway(socket: TLSSocket, why: string): void {
+    const tunnel = this.#tunnels.get(socket);
+    const { inadequateSecurity } = errorCode;
+    // What waits to be sent is not for this peer any more.
+    if (socket.alpnProtocol !== 'h2' || socket.writableLength > 0) socket.destroy();
+    else if (tunnel !== undefined) tunnel.close(inadequateSecurity, why);
+    else endWithFarewell(socketStream(socket), this.#context.sweep, farewellInHttp2(inadequateSecurity, why));
   }
 
   #acceptTunnel(socket: TLSSocket, caller: Caller): void {
@@ -160,17 +178,18 @@ export class InboundListener {
       requests: true,
       handlers: {
         onStream: (stream, request) => {
-          if (request.method === 'CONNECT' && !request.over) this.#onConnect(stream, caller);
+          const { method, protocol, over } = request;
+          if (method === 'CONNECT' && protocol === undefined && !over) this.#onConnect(stream, caller);
           else this.#onRequest(stream, request, caller);
         },
         onClose: (reason) => {
-          this.#tunnels.delete(tunnel);
+          this.#tunnels.delete(socket);
           if (reason !== undefined)
             this.#process.log.debug({ err: reason, peer: caller.peer.spiffeId }, 'tunnel closed');
         },
       },
     });
-    this.#tunnels.add(tunnel);
+    this.#tunnels.set(socket, tunnel);
     if (this.#context.draining()) tunnel.goAway(); // its handshake was under way
   }
 

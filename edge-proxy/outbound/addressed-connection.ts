@@ -5,6 +5,8 @@ import { encodeError } from '../http1/error-response.ts';
 import { refusalOf } from '../http1/fault.ts';
 import type { IdleSweep } from '../idle-sweep.ts';
 import type { Traffic } from '../traffic.ts';
+import { farewellInHttp2 } from '../tunnel/frame-writer.ts';
+import { connectionPreface, errorCode } from '../tunnel/http2.ts';
 import type { OutboundContext } from './http-connection.ts';
 import { serveConnection } from './serve-connection.ts';
 import type { Upstream } from './upstream.ts';
@@ -41,7 +43,7 @@ export function serveAddressed(stream: ByteStream, destination: string, context:
   });
 }
 
-/** What it speaks is not known either: who begins with a request of HTTP/1.1 is told in that, all others can only be closed. */
+/** What it speaks is not known either: who begins with HTTP is told in that, all others can only be closed. */
 function refuse(
   stream: ByteStream,
   destination: string,
@@ -55,8 +57,11 @@ function refuse(
     ...idleHandlers,
     onData(chunk) {
       sweep.release(guard);
-      if (!requestLine.test(chunk.toString('latin1', 0, maxLineBytes))) stream.destroy();
-      else endWithFarewell(stream, sweep, encodeError(refusalOf(code, reason), id));
+      const begun = chunk.toString('latin1', 0, maxLineBytes);
+      if (requestLine.test(begun)) endWithFarewell(stream, sweep, encodeError(refusalOf(code, reason), id));
+      else if (begun.startsWith(http2Preface))
+        endWithFarewell(stream, sweep, farewellInHttp2(errorCode.noError, `${code}: ${reason} (decision ${id})`));
+      else stream.destroy();
     },
     onEnd: () => stream.destroy(),
     onClose: () => sweep.release(guard),
@@ -67,4 +72,5 @@ function refuse(
 /** Who waits to be spoken to first is closed after this long, ms. */
 const firstWordsMs = 500;
 const maxLineBytes = 8_192;
+const http2Preface = connectionPreface.toString('latin1');
 const requestLine = /^[A-Z]+ [!-~]+ HTTP\/1\.[01]\r\n/;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { constants } from 'node:http2';
 import { createServer, type Socket } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
@@ -106,17 +107,21 @@ describe('before the catalog has told of an upstream', () => {
     assert.equal((await streamed).body, 'ok');
   });
 
-  test('where it can’t be asked, who speaks HTTP/1.1 is told so, others are closed; both have a decision', async (t) => {
+  test('where it can’t be asked, who speaks HTTP is told so, others are closed; all have a decision', async (t) => {
     const { mesh, fresh, port } = await newcomer(t);
     fresh.feed.state = { kind: 'lost', reason: 'it is down' };
     const bytes = mesh.dial(port).send('\0\0\0\x08bytes');
     const told = mesh.dial(port).send(get('/now'));
+    const client = session(mesh, port);
+    const [code, last, said] = await once(client, 'goaway');
+    assert.deepEqual([code, last], [constants.NGHTTP2_NO_ERROR, 0]);
+    assert.match(String(said), /^SLV-4013: .*it is down.* \(decision /);
     await Promise.all([bytes.untilEnded(), told.untilEnded()]);
     assert.equal(bytes.text, '');
     assert.match(told.text, /^HTTP\/1\.1 503 .*SLV-4013.*it is down/s);
-    assert.equal(mesh.decisions.filter(({ code }) => code === 'SLV-4013').length, 2);
+    assert.equal(mesh.decisions.filter((one) => one.code === 'SLV-4013').length, 3);
     const silent = mesh.dial(port);
-    await waitFor('the third', () => mesh.decisions.length === 3);
+    await waitFor('the fourth', () => mesh.decisions.length === 4);
     mesh.pass(1_000);
     await silent.untilEnded();
   });

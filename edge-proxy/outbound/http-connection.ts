@@ -180,7 +180,12 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
   answerUpgraded(head: ResponseHead, stream: ByteStream): void {
     const { sweep, edge, upstream } = this.#context;
     this.#unwatch();
-    relay(this.#server.upgrade(head, forwardableHeaders(head)), stream, {
+    const bytes = this.#server.upgrade(head, forwardableHeaders(head));
+    if (bytes === undefined) {
+      stream.reset();
+      return;
+    }
+    relay(bytes, stream, {
       sweep,
       idleTimeoutMs: this.#course?.policy.idleTimeoutMs ?? upstream.idleTimeoutMs,
       forward: edge.bytesSent,
@@ -276,7 +281,8 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
     hash: number | undefined,
   ): void {
     const { method, framing, upgrade } = head;
-    const http2 = traitsTowards(this.#context.upstream.protocol, head);
+    // Between two proxies an Upgrade is of HTTP/1.1 whatever its ends speak: the far one knows its application.
+    const http2 = upgrade === undefined ? traitsTowards(this.#context.upstream.protocol, head) : undefined;
     const request = { method, target, headers, framing, upgrade, http2 };
     const exchange = new HttpExchange(destination, policy, request, this, hash);
     this.#exchange = exchange;

@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
-import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2';
+import { once } from 'node:events';
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect as connectHttp2,
+  constants,
+  createServer as createHttp2Server,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+} from 'node:http2';
 import { createServer } from 'node:net';
-import { text } from 'node:stream/consumers';
+import { buffer, text } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
 import { ask, session } from '#test/http2-session.ts';
 import { RawPeer } from '#test/raw-client.ts';
@@ -165,8 +174,6 @@ describe('one port for all services, in HTTP/2', () => {
     assert.match(String(grpc.headers['grpc-message']), /SLV-4012/);
     for (const { headers } of [other, grpc])
       assert.equal(mesh.traffic.decisions.find(String(headers['selvedge-decision']))?.destination, 'example.com');
-    const connect = ask(client, { ':method': 'CONNECT', ':authority': 'db:80' });
-    assert.equal((await connect).status, 501, 'CONNECT is for HTTP/1.1');
   });
 
   test('a service never called before waits for the catalog with its body; its neighbours do not', async (t) => {
@@ -285,5 +292,77 @@ describe('CONNECT', () => {
       assert.equal(code(await mesh.ask(request, portOf(mesh))), expected, request);
     }
     await mesh.ask(get('db', '/', closing), portOf(mesh));
+  });
+});
+
+describe('CONNECT in HTTP/2', () => {
+  const connect = (client: ClientHttp2Session, authority: string, more: OutgoingHttpHeaders = {}) =>
+    client.request({ ':method': 'CONNECT', ':authority': authority, ...more });
+  const answerTo = async (stream: ClientHttp2Stream): Promise<IncomingHttpHeaders> =>
+    (await once(stream, 'response'))[0];
+
+  test('to a service of bytes: bytes both ways, also those sent too early; each side ends for itself', async (t) => {
+    const echo = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => socket.pipe(socket));
+    const mesh = await startMesh(t, { applications: [echo], protocol: 'tcp', httpProxy: true });
+    mesh.web.feed.renew = () => {};
+    mesh.web.view.keepUpstreams(new Set());
+    const client = session(mesh, portOf(mesh));
+    const waits = connect(client, 'db.mesh:5432');
+    waits.end('early');
+    const refused = connect(client, 'example.com:443');
+    assert.equal((await answerTo(refused))[':status'], 421);
+    assert.match(await text(refused), /SLV-4012/);
+    mesh.feedUpstream();
+    assert.equal((await answerTo(waits))[':status'], 200);
+    assert.equal(await text(waits), 'early');
+    const both = connect(client, 'db:5432');
+    const [large, received] = [Buffer.alloc(2_000_000, 'z'), buffer(both)];
+    both.write('one ');
+    both.end(large);
+    assert.deepEqual(await received, Buffer.concat([Buffer.from('one '), large]));
+    const gone = connect(client, 'db:5432');
+    await answerTo(gone);
+    gone.close(constants.NGHTTP2_CANCEL);
+    await waitFor('it to be left', () => mesh.settled && mesh.applicationConnections === 0, 3_000);
+  });
+
+  test('to a service of HTTP: its requests, in either version, as at a port of its own', async (t) => {
+    const { server } = application();
+    const mesh = await startMesh(t, { applications: [server], httpProxy: true });
+    const client = session(mesh, portOf(mesh));
+    const first = connect(client, 'db:80');
+    await answerTo(first);
+    first.write(get('db', '/inside', closing));
+    assert.match(await text(first), /200 OK\r\n(.*\r\n)*\r\nok$/);
+    first.end();
+    const second = connect(client, 'db:80');
+    await answerTo(second);
+    const inner = connectHttp2('http://db', { createConnection: () => second });
+    mesh.defer(() => inner.destroy());
+    assert.equal((await ask(inner, { ':path': '/', ':method': 'POST' })).body, 'ok');
+    assert.equal((await ask(inner, { ':method': 'CONNECT', ':authority': 'db:80' })).status, 501);
+  });
+
+  test('a no of the mesh is an answer with a decision; what is no CONNECT of RFC 9113 is refused', async (t) => {
+    const { server } = application();
+    const mesh = await startMesh(t, {
+      applications: [server],
+      protocol: 'tcp',
+      httpProxy: true,
+      intentions: webMayNot,
+    });
+    const client = session(mesh, portOf(mesh));
+    for (const [authority, headers, status, code] of [
+      ['db.mesh:5432', {}, 403, 'SLV-4001'],
+      ['db', {}, 400, 'SLV-4200'],
+      ['db:80', { host: 'other:80' }, 400, 'SLV-4204'],
+      ['db:80', { 'content-length': '3' }, 400, 'SLV-4202'],
+      ['db:80', { x_role: 'a' }, 400, 'SLV-4201'],
+    ] as const) {
+      const stream = connect(client, authority, headers);
+      const answer = await answerTo(stream);
+      assert.deepEqual([answer[':status'], JSON.parse(await text(stream)).code], [status, code]);
+      assert.equal(mesh.traffic.decisions.find(String(answer['selvedge-decision']))?.code, code);
+    }
   });
 });

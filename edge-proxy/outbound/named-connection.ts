@@ -2,12 +2,9 @@ import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import { serviceOfHost } from '#policies/mesh-host.ts';
 import { defaultResiliencePolicy } from '#policies/resilience.ts';
 import type { ByteStream } from '../byte-stream.ts';
-import { endWithFarewell } from '../farewell.ts';
 import { serveHttpVersion } from '../http-beginning.ts';
 import { HttpServerStream } from '../http-server-stream.ts';
-import { encodeError } from '../http1/error-response.ts';
 import { type Refusal, refusalOf } from '../http1/fault.ts';
-import { encodeResponseHead } from '../http1/head-encoder.ts';
 import type { RequestHead } from '../http1/message.ts';
 import type { RequestSink, ServerStream, ServingContext } from '../server-stream.ts';
 import type { Traffic } from '../traffic.ts';
@@ -31,24 +28,21 @@ export interface NamedContext extends ServingContext {
 
 /**
  * Serves a connection of the local application that names, in each request, the service that it wants: by Host, by an absolute target as to a proxy, or by CONNECT;
- * in HTTP/2 by `:authority`.
+ * in HTTP/2 by `:authority`, of a CONNECT too.
  */
 export function serveNamed(client: ByteStream, context: NamedContext): void {
   const { idleTimeoutMs } = defaultResiliencePolicy;
   serveHttpVersion(client, context, idleTimeoutMs, {
     http1(stream) {
-      const server: HttpServerStream = new HttpServerStream(
-        stream,
-        context,
-        idleTimeoutMs,
-        (requests) => new NamedRequests(requests, context, () => server.handOver()),
-        { allowConnect: true },
-      );
+      new HttpServerStream(stream, context, idleTimeoutMs, (server) => new NamedRequests(server, context), {
+        allowConnect: true,
+      });
     },
     http2(stream) {
       serveHttp2(stream, context, {
         idleTimeoutMs: () => idleTimeoutMs,
         serve: (server) => new NamedRequests(server, context),
+        allowConnect: true,
         onClosed() {},
       });
     },
@@ -62,7 +56,6 @@ export function serveNamed(client: ByteStream, context: NamedContext): void {
 class NamedRequests implements RequestSink {
   readonly #server: ServerStream;
   readonly #context: NamedContext;
-  readonly #handOver: (() => ByteStream) | undefined;
   /** Whose the requests are, until one names another. */
   #current: { readonly upstream: Upstream; readonly connection: OutboundHttpConnection } | undefined;
   #stopWaiting: (() => void) | undefined;
@@ -71,11 +64,9 @@ class NamedRequests implements RequestSink {
   /** What CONNECT asked for. */
   #connectTo: Upstream | undefined;
 
-  /** @param handOver gives away the connection, behind CONNECT; absent: it can't be asked for */
-  constructor(server: ServerStream, context: NamedContext, handOver?: () => ByteStream) {
+  constructor(server: ServerStream, context: NamedContext) {
     this.#server = server;
     this.#context = context;
-    this.#handOver = handOver;
   }
 
   onRequest(head: RequestHead): void {
@@ -151,24 +142,17 @@ class NamedRequests implements RequestSink {
 
   /** From here on as a connection to the upstream's own port. */
   #connect(upstream: Upstream): void {
-    const stream = this.#handOver?.();
-    if (stream === undefined) return;
+    const asked = this.#server.handOver();
     this.#leave();
     const context = this.#context.contextOf(upstream);
-    const open = encodeResponseHead(200, 'OK', [], { kind: 'none' });
     if (upstream.protocol !== 'tcp') {
-      stream.write(open);
-      serveConnection(stream, context);
+      asked.accept();
+      serveConnection(asked.bytes, context);
       return;
     }
-    new OutboundTcpConnection(stream, context, {
-      joined: () => {
-        stream.write(open);
-      },
-      refused: ({ code, reason }, decision) => {
-        const refusal = refusalOf(code, reason);
-        endWithFarewell(stream, context.sweep, encodeError(refusal, decision));
-      },
+    new OutboundTcpConnection(asked.bytes, context, {
+      joined: () => asked.accept(),
+      refused: ({ code, reason }, decision) => asked.refuse(refusalOf(code, reason), decision),
     });
   }
 

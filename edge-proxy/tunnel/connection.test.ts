@@ -113,6 +113,7 @@ suite('streams', () => {
       method: 'CONNECT',
       authority: near.authority,
       path: '',
+      protocol: undefined,
       whole: false,
       over: false,
       headers: [['selvedge-trace', 'a1']],

@@ -19,7 +19,7 @@ export interface Http2ConnectionOptions extends FrameOutput {
   now(): number;
   /** `onStream` is for a server, which needs it; a client has none. */
   readonly handlers: TunnelHandlers & Partial<AcceptingHandlers>;
-  /** Offers requests to `onStream`, not only CONNECT. */
+  /** Offers requests to `onStream`, not only CONNECT; extended CONNECT (RFC 8441) is one. */
   readonly requests?: boolean;
 }
 
@@ -101,6 +101,10 @@ export class Http2Connection implements FrameSink, OriginTunnel {
     return this.#state === 'open' && !this.#writer.congested ? this.#streams.available : 0;
   }
 
+  get takesProtocols(): boolean {
+    return this.#peer.takesProtocols;
+  }
+
   open(
     authority: string,
     headers: HeaderFields,
@@ -132,9 +136,9 @@ export class Http2Connection implements FrameSink, OriginTunnel {
     this.#life.pingForFarewell(this.#options.now());
   }
 
-  close(): void {
+  close(code: number = errorCode.noError, why = ''): void {
     if (this.#state === 'closed') return;
-    this.#writer.goAway(this.#streams.lastPeerStream, errorCode.noError, '');
+    this.#writer.goAway(this.#streams.lastPeerStream, code, why);
     this.#close(undefined);
   }
 
@@ -303,6 +307,7 @@ export class Http2Connection implements FrameSink, OriginTunnel {
       [settingId.initialWindowSize, limits.initialStreamWindow],
       [settingId.maxHeaderListSize, maxFieldSectionSize],
       role === 'client' ? [settingId.enablePush, 0] : [settingId.maxConcurrentStreams, limits.maxConcurrentStreams],
+      ...(role === 'server' && this.#options.requests === true ? [[settingId.enableConnectProtocol, 1] as const] : []),
     ]);
     if (this.#window > defaultWindow) this.#writer.windowUpdate(0, this.#window - defaultWindow);
   }

@@ -1,5 +1,5 @@
 import { HpackEncoder, longestBlock } from './hpack-encoder.ts';
-import { errorCode, flag, frameHeaderSize, frameType, maxFrameSize } from './http2.ts';
+import { flag, frameHeaderSize, frameType, maxFrameSize } from './http2.ts';
 import { giveOutputBuffer, outputBufferSize, takeOutputBuffer } from './output-buffers.ts';
 import type { HeaderFields } from './tunnel-stream.ts';
 
@@ -227,8 +227,13 @@ export class FrameWriter {
   }
 }
 
-/** All that a server says to an HTTP/2 client where HTTP/1.1 is spoken: SETTINGS and GOAWAY (RFC 9113 7). `debug` in ASCII. */
-export function farewellInHttp2(debug: string): Buffer {
+/**
+ * All that a server says to an HTTP/2 client that it does not serve: SETTINGS and GOAWAY (RFC 9113 6.8). No stream was looked at.
+ *
+ * @param code  RFC 9113 7
+ * @param debug why, in ASCII
+ */
+export function farewellInHttp2(code: number, debug: string): Buffer {
   const pieces: Buffer[] = [];
   const writer = new FrameWriter({
     write(bytes, written) {
@@ -239,7 +244,7 @@ export function farewellInHttp2(debug: string): Buffer {
     schedule() {},
   });
   writer.settings([]);
-  writer.goAway(0, errorCode.http11Required, debug);
+  writer.goAway(0, code, debug);
   writer.flush();
   return Buffer.concat(pieces);
 }

@@ -31,10 +31,11 @@ export const errorCode = {
   compressionError: 0x9,
   connectError: 0xa,
   enhanceYourCalm: 0xb,
+  inadequateSecurity: 0xc,
   http11Required: 0xd,
 } as const;
 
-/** RFC 9113 6.5.2. */
+/** RFC 9113 6.5.2, RFC 8441 3. */
 export const settingId = {
   headerTableSize: 1,
   enablePush: 2,
@@ -42,6 +43,7 @@ export const settingId = {
   initialWindowSize: 4,
   maxFrameSize: 5,
   maxHeaderListSize: 6,
+  enableConnectProtocol: 8,
 } as const;
 
 /** What a client sends first (RFC 9113 3.4). */

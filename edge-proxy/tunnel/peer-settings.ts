@@ -8,7 +8,7 @@ const mostConcurrentStreams = 1_000_000;
 const initialTableSize = 4_096;
 const largestMaxFrameSize = 0xff_ffff;
 
-/** What the peer's SETTINGS say (RFC 9113 6.5). Its frame size does not matter, as ours are of the least. */
+/** What the peer's SETTINGS say (RFC 9113 6.5, RFC 8441 3). Its frame size does not matter, as ours are of the least. */
 export class PeerSettings {
   readonly #role: 'client' | 'server';
   /** Streams that we may open. */
@@ -17,6 +17,8 @@ export class PeerSettings {
   initialWindow = defaultWindow;
   /** Dynamic table that its HPACK decoder keeps, octets: the least that it has said, so that one which shrinks and grows is not missed. */
   headerTableSize = initialTableSize;
+  /** It takes extended CONNECT (RFC 8441 3). */
+  takesProtocols = false;
   #first = true;
 
   /** @param role of our side */
@@ -55,6 +57,11 @@ export class PeerSettings {
         break;
       case settingId.enablePush:
         if (value > (this.#role === 'client' ? 0 : 1)) throw invalid('ENABLE_PUSH');
+        break;
+      case settingId.enableConnectProtocol:
+        // Once said it is not taken back.
+        if (value > 1 || (value === 0 && this.takesProtocols)) throw invalid('ENABLE_CONNECT_PROTOCOL');
+        this.takesProtocols = value === 1;
         break;
       default:
     }

@@ -1,14 +1,16 @@
 import type { HeaderFields } from './tunnel-stream.ts';
 
-/** Heads as HTTP/2 wants them (RFC 9113 8.2, 8.3, 8.5): what is malformed is undefined, and the stream ends with PROTOCOL_ERROR. */
+/** Heads as HTTP/2 wants them (RFC 9113 8.2, 8.3, 8.5, RFC 8441 4): what is malformed is undefined, and the stream ends with PROTOCOL_ERROR. */
 
 /** A request's head. */
 export interface RequestHead {
   readonly method: string;
   /** Empty when a method other than CONNECT left it out. */
   readonly authority: string;
-  /** As sent; empty for CONNECT. */
+  /** As sent; empty for CONNECT without a protocol. */
   readonly path: string;
+  /** What an extended CONNECT asks for (RFC 8441), a token; undefined: it is none. */
+  readonly protocol: string | undefined;
   /** The regular fields. */
   readonly headers: HeaderFields;
 }
@@ -23,7 +25,7 @@ export interface AnswerHead {
 const maxAuthorityLength = 512;
 
 /**
- * RFC 9113 8.3.1 and 8.5.
+ * RFC 9113 8.3.1 and 8.5, RFC 8441 4.
  *
  * @param wellFormed whether each field by itself is, where that is known
  */
@@ -33,6 +35,7 @@ export function parseRequestHead(fields: HeaderFields, wellFormed = areWellForme
   let scheme: string | undefined;
   let authority: string | undefined;
   let path: string | undefined;
+  let protocol: string | undefined;
   let count = 0;
   for (const [name, value] of fields) {
     if (!isPseudo(name)) break;
@@ -42,18 +45,21 @@ export function parseRequestHead(fields: HeaderFields, wellFormed = areWellForme
     else if (name === ':path' && path === undefined) path = value;
     else if (name === ':scheme' && scheme === undefined) scheme = value;
     else if (name === ':authority' && authority === undefined) authority = value;
+    else if (name === ':protocol' && protocol === undefined) protocol = value;
     else return undefined;
   }
   if (method === undefined || method === '' || !allOf(token, method)) return undefined;
   if (authority !== undefined && (authority.length > maxAuthorityLength || !allOf(visible, authority)))
     return undefined;
-  if (method === 'CONNECT') {
-    if (authority === undefined || authority === '' || count !== 2) return undefined;
+  if (method === 'CONNECT' && (authority === undefined || authority === '')) return undefined;
+  if (protocol !== undefined && (method !== 'CONNECT' || protocol === '' || !allOf(token, protocol))) return undefined;
+  if (method === 'CONNECT' && protocol === undefined) {
+    if (count !== 2) return undefined;
   } else if (scheme === undefined || scheme === '' || path === undefined || path === '') {
     return undefined;
   }
   if (!areRegular(fields, count)) return undefined;
-  return { method, authority: authority ?? '', path: path ?? '', headers: fields.slice(count) };
+  return { method, authority: authority ?? '', path: path ?? '', protocol, headers: fields.slice(count) };
 }
 
 /** RFC 9113 8.3.2. */

@@ -46,6 +46,7 @@ suite('requests', () => {
       method: 'POST',
       authority: 'db',
       path: '/x',
+      protocol: undefined,
       whole: false,
       over: false,
       headers: [],
@@ -184,5 +185,68 @@ suite('slow and greedy peers', () => {
     server.connection.checkTimers();
     assert.equal(server.connection.state, 'closed');
     assert.match(String(server.closedWith), /slow head/);
+  });
+});
+
+suite('extended CONNECT', () => {
+  const opening: HeaderFields = [
+    [':method', 'CONNECT'],
+    [':protocol', 'websocket'],
+    [':scheme', 'http'],
+    [':path', '/chat'],
+    [':authority', 'db'],
+  ];
+
+  test('who takes requests says that it takes it; it is offered, and carries bytes once it is accepted', () => {
+    const { client, server, settle } = scene();
+    assert.deepEqual([client.connection.takesProtocols, server.connection.takesProtocols], [true, false]);
+    const answers: number[] = [];
+    const near = client.connection.request(opening, false, (status) => answers.push(status));
+    const nearTold = record(near);
+    near.write('early');
+    settle();
+    const [offer = assert.fail('not offered')] = server.offered;
+    const { method, path, protocol, whole } = offer.request;
+    assert.deepEqual([method, path, protocol, whole], ['CONNECT', '/chat', 'websocket', false]);
+    const farTold = record(offer.stream);
+    offer.stream.resume();
+    assert.equal(farTold.received, 0, 'nothing is told before it is accepted');
+    offer.stream.accept();
+    offer.stream.write('back');
+    near.end();
+    settle();
+    assert.equal(String(Buffer.concat(farTold.chunks)), 'early');
+    assert.equal(farTold.ended, 1);
+    assert.equal(String(Buffer.concat(nearTold.chunks)), 'back');
+    assert.deepEqual(answers, [200]);
+  });
+
+  for (const [what, fields] of [
+    ['another method', opening.map(([name, value]) => [name, name === ':method' ? 'GET' : value] as const)],
+    ['no path', opening.filter(([name]) => name !== ':path')],
+    ['no scheme', opening.filter(([name]) => name !== ':scheme')],
+    ['no authority', opening.filter(([name]) => name !== ':authority')],
+    ['two protocols', [[':protocol', 'websocket'], ...opening]],
+    [
+      'a protocol that is no token',
+      opening.map(([name, value]) => [name, name === ':protocol' ? 'a b' : value] as const),
+    ],
+  ] as const) {
+    test(`${what}: malformed`, () => {
+      const { client, server, settle } = scene();
+      const told = record(client.connection.request(fields, false, () => {}));
+      settle();
+      assert.deepEqual([told.resets[0], server.offered.length], [[errorCode.protocolError, true], 0]);
+    });
+  }
+
+  test('where it is not said to be taken it is malformed', () => {
+    const clock = { nowMs: 0 };
+    const [client, server] = [new WireEnd('client', clock), new WireEnd('server', clock)];
+    settle(client, server);
+    assert.equal(client.connection.takesProtocols, false);
+    const told = record(client.connection.request(opening, false, () => {}));
+    settle(client, server);
+    assert.deepEqual([told.resets[0], server.offered.length], [[errorCode.protocolError, true], 0]);
   });
 });

@@ -293,7 +293,9 @@ export class StreamTable implements StreamOwner {
       this.#ignoreFramesOf(streamId);
       return;
     }
-    const head = dependsOnItself ? undefined : parseRequestHead(fields, wellFormed);
+    const parsed = dependsOnItself ? undefined : parseRequestHead(fields, wellFormed);
+    // Not said to be taken: a pseudo-header field that is not defined (RFC 9113 8.3).
+    const head = parsed?.protocol !== undefined && !this.#options.requests ? undefined : parsed;
     if (head === undefined || this.#streams.size >= this.limits.maxConcurrentStreams) {
       this.#floods.count('faults');
       this.sendReset(streamId, head === undefined ? errorCode.protocolError : errorCode.refusedStream);
@@ -318,8 +320,16 @@ export class StreamTable implements StreamOwner {
     );
     this.#streams.add(streamId, stream);
     if (endStream) stream.remoteEnded();
-    const { method, authority, path, headers } = head;
-    this.#options.onStream?.(stream, { method, authority, path, headers, whole: endStream && !connect, over });
+    const { method, authority, path, protocol, headers } = head;
+    this.#options.onStream?.(stream, {
+      method,
+      authority,
+      path,
+      protocol,
+      headers,
+      whole: endStream && !connect,
+      over,
+    });
   }
 
   /** The peer broke a rule on one stream (RFC 9113 5.4.2). */

@@ -54,14 +54,21 @@ export interface Tunnel {
   readonly roundTripMs: number | undefined;
   /** Drains: the peer opens no new streams, running ones finish, then the tunnel closes. */
   goAway(): void;
-  /** Closes now: running streams are reset. */
-  close(): void;
+  /**
+   * Closes now: running streams are reset.
+   *
+   * @param code what the peer is told (RFC 9113 7); absent: NO_ERROR
+   * @param why  in ASCII
+   */
+  close(code?: number, why?: string): void;
 }
 
 /** The end that opens streams. */
 export interface OriginTunnel extends Tunnel {
   /** Streams that may be opened now; 0 when draining or closed. */
   readonly available: number;
+  /** The peer takes extended CONNECT (SETTINGS_ENABLE_CONNECT_PROTOCOL, RFC 8441 3), as far as it has said so. */
+  readonly takesProtocols: boolean;
   /**
    * Opens a CONNECT stream. Data may be written at once: it follows the request without waiting for the answer. A status that is not 2xx ends the stream:
    * after `onAnswer` nothing more is called. Throws SLV-4104 when `available` is 0.
@@ -90,8 +97,10 @@ export interface TunnelRequest {
   readonly method: string;
   /** Empty where a request left it out. */
   readonly authority: string;
-  /** As sent; empty for CONNECT. */
+  /** As sent; empty for CONNECT without a protocol. */
   readonly path: string;
+  /** What an extended CONNECT asks for (RFC 8441), a token; undefined: it is none. */
+  readonly protocol: string | undefined;
   /** It has no content. Never so for CONNECT, whose stream may have ended all the same. */
   readonly whole: boolean;
   /** Its head is larger than we take: `headers` are its beginning, and it is to be refused. */

@@ -149,7 +149,7 @@ export const edgeProxyErrors = {
   'SLV-4208': {
     status: 501,
     title: 'Method not offered',
-    fix: 'CONNECT is taken at --http-proxy-addr only and TRACE nowhere, and method names have at most 32 characters.',
+    fix: 'CONNECT to a host and port is taken at --http-proxy-addr only and TRACE nowhere, and method names have at most 32 characters.',
   },
   'SLV-4209': {
     status: 400,
@@ -161,6 +161,11 @@ export const edgeProxyErrors = {
     status: 400,
     title: 'Request ended early',
     fix: 'Send the whole request before closing the connection.',
+  },
+  'SLV-4212': {
+    status: 501,
+    title: 'Protocol not offered',
+    fix: 'Extended CONNECT (RFC 8441) opens a WebSocket: send `:protocol` websocket. Other protocols do not pass.',
   },
   'SLV-4220': {
     status: 502,

@@ -52,7 +52,8 @@ export async function searchWayIn(
   mesh.defer(() => asker.close());
   const tally: SearchTally = { policies: 0, allowed: 0, denied: 0, disguised: 0 };
   try {
-    const property = fc.asyncProperty(plainCases, async ({ policy, request, defaultAction, words }) => {
+    const property = fc.asyncProperty(plainCases, async ({ policy, request: asked, defaultAction, words }) => {
+      const request = { ...asked, method: wayIn.method ?? asked.method };
       feed(mesh, protocol, policy, defaultAction);
       const { escapedSlashes, underscores } = words;
       mesh.feedNormalization({

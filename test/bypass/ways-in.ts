@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import {
   type ClientHttp2Session,
   connect,
@@ -17,6 +18,8 @@ export interface WayIn {
   readonly protocol: 'http' | 'http2' | 'grpc';
   /** By the port for all services. */
   readonly httpProxy?: true;
+  /** What each of its requests is; absent: what it says. */
+  readonly method?: 'GET';
   /** A connection that may be asked often, and left. */
   open(mesh: Mesh): Promise<Asker>;
 }
@@ -28,6 +31,7 @@ export interface Asker {
 }
 
 const patienceMs = 10_000;
+const webSocket = { ':method': 'CONNECT', ':protocol': 'websocket', ':scheme': 'http' };
 const grpcCall = { 'content-type': 'application/grpc', te: 'trailers' };
 
 /** All ways: as an application does it, behind both proxies, and as a hostile client does it that has an SVID and comes to the inbound port itself. */
@@ -83,7 +87,19 @@ export const waysIn: readonly WayIn[] = [
   {
     name: 'HTTP/2, inbound port',
     protocol: 'http2',
-    open: tunnelled,
+    open: (mesh) => tunnelled(mesh),
+  },
+  {
+    name: 'WebSocket over HTTP/2 to an application of HTTP/1.1, both proxies',
+    protocol: 'http',
+    method: 'GET',
+    open: async (mesh) => http2(() => connect(`http://127.0.0.1:${mesh.port}`), undefined, webSocket),
+  },
+  {
+    name: 'WebSocket over HTTP/2, inbound port',
+    protocol: 'http2',
+    method: 'GET',
+    open: (mesh) => tunnelled(mesh, webSocket),
   },
   {
     name: 'HTTP/2 to an application of HTTP/1.1, both proxies',
@@ -93,7 +109,7 @@ export const waysIn: readonly WayIn[] = [
   {
     name: 'HTTP/2 to an application of HTTP/1.1, inbound port',
     protocol: 'http',
-    open: tunnelled,
+    open: (mesh) => tunnelled(mesh),
   },
   {
     name: 'HTTP/1.1 to an application of HTTP/2, both proxies',
@@ -108,7 +124,7 @@ export const waysIn: readonly WayIn[] = [
 ];
 
 /** Requests of HTTP/2 as a client of mTLS sends them. */
-async function tunnelled(mesh: Mesh): Promise<Asker> {
+async function tunnelled(mesh: Mesh, more: Readonly<Record<string, string>> = {}): Promise<Asker> {
   const tls = () => dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current, { ALPNProtocols: ['h2'] });
   let { socket } = await tls();
   return http2(
@@ -116,16 +132,18 @@ async function tunnelled(mesh: Mesh): Promise<Asker> {
     async () => {
       socket = (await tls()).socket;
     },
+    more,
   );
 }
 
-/** Applications that say of every request that they got it. */
+/** Applications that say of every request that they got it: by an answer that opens no WebSocket. */
 export const applications: Readonly<Record<WayIn['protocol'], () => Server>> = {
   http: () =>
     createServer((socket: Socket) => {
       // One request at a time comes here, none of them with a body.
       socket.on('data', (bytes: Buffer) => {
-        if (bytes.includes('\r\n\r\n')) socket.write('HTTP/1.1 200 OK\r\nX-Reached: yes\r\nContent-Length: 0\r\n\r\n');
+        if (bytes.includes('\r\n\r\n'))
+          socket.write('HTTP/1.1 404 Not Found\r\nX-Reached: yes\r\nContent-Length: 0\r\n\r\n');
       });
       socket.on('end', () => socket.end());
     }),
@@ -134,8 +152,9 @@ export const applications: Readonly<Record<WayIn['protocol'], () => Server>> = {
 };
 
 function streamApplication(): Server {
-  return createHttp2Server().on('stream', (stream: ServerHttp2Stream) =>
-    stream.respond({ ':status': 200, 'x-reached': 'yes', 'grpc-status': '0' }, { endStream: true }),
+  const settings = { enableConnectProtocol: true };
+  return createHttp2Server({ settings }).on('stream', (stream: ServerHttp2Stream) =>
+    stream.respond({ ':status': 404, 'x-reached': 'yes', 'grpc-status': '0' }, { endStream: true }),
   );
 }
 
@@ -179,9 +198,12 @@ function http2(
         await renew();
         session = undefined;
       }
+      const current = session ?? open();
+      if (more[':protocol'] !== undefined && current.remoteSettings?.enableConnectProtocol !== true)
+        await once(current, 'remoteSettings');
       const headers: Record<string, string[]> = {};
       for (const [name, value] of lines) headers[name] = [...(headers[name] ?? []), value];
-      const stream = (session ?? open()).request({
+      const stream = current.request({
         ':method': method,
         ':path': target,
         ':authority': 'host',
