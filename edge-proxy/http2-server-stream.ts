@@ -1,7 +1,7 @@
-import { type ErrorCode, errorCatalogue } from '#policies/errors/catalogue.ts';
+import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import { type ByteStream, tunnelByteStream } from './byte-stream.ts';
 import { errorBody, errorHeaders } from './http1/error-response.ts';
-import { type Refusal, refuseRequest } from './http1/fault.ts';
+import { type Refusal, refusalOf, refuseRequest } from './http1/fault.ts';
 import type { RequestHead, ResponseHead } from './http1/message.ts';
 import { grpcMessage, grpcStatusOf, httpStatusOf } from './http2/grpc.ts';
 import { looksLikeGrpc, readRequest } from './http2/request-rules.ts';
@@ -24,6 +24,8 @@ export interface Http2ServerOptions {
   /** CONNECT is taken. */
   readonly allowConnect?: boolean | undefined;
 }
+
+const plain: Http2ServerOptions = {};
 
 /**
  * The server's side of one HTTP/2 request: strict heads in, the answer out, with back-pressure and trailers; the opening of a WebSocket (RFC 8441) as the Upgrade
@@ -63,7 +65,7 @@ export class Http2ServerStream implements ServerStream, TunnelStreamHandlers {
     context: ServingContext,
     idleTimeoutMs: number,
     serve: (server: ServerStream) => RequestSink,
-    { peerAddress, allowConnect }: Http2ServerOptions = {},
+    { peerAddress, allowConnect }: Http2ServerOptions = plain,
   ) {
     this.peerAddress = peerAddress;
     this.#stream = stream;
@@ -332,11 +334,10 @@ export class Http2ServerStream implements ServerStream, TunnelStreamHandlers {
   }
 }
 
-const badHandshake: Refusal = {
-  status: errorCatalogue['SLV-4005'].status,
-  code: 'SLV-4005',
-  reason: 'asked for a WebSocket, the application neither opened it as RFC 6455 says nor refused it',
-};
+const badHandshake = refusalOf(
+  'SLV-4005',
+  'asked for a WebSocket, the application neither opened it as RFC 6455 says nor refused it',
+);
 
 const contentTypeOfGrpc = ['content-type', 'application/grpc'] as const;
 

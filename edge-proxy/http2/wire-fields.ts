@@ -26,7 +26,7 @@ export function requestFields(request: OutgoingRequest): Field[] {
   }
   fields.splice(3, 0, [':authority', host]);
   if (upgrade !== undefined) fields.splice(4, 0, [':protocol', upgrade.toLowerCase()]);
-  if (framing.kind === 'length') fields.push(['content-length', String(framing.bytes)]);
+  if (framing.kind === 'length' && upgrade === undefined) fields.push(['content-length', String(framing.bytes)]);
   if (http2?.takesTrailers === true) fields.push(trailersTaken);
   return fields;
 }

@@ -15,7 +15,7 @@ import type { RequestSink, ServerStream } from '../server-stream.ts';
 import { RequestTokens } from '../tokens/request-tokens.ts';
 import type { EdgeTraffic } from '../traffic.ts';
 import type { HeaderFields } from '../tunnel/tunnel-stream.ts';
-import { type WireProtocol, wireOf } from '../wire-protocol.ts';
+import { wireOf } from '../wire-protocol.ts';
 import { CallDeadline } from './call-deadline.ts';
 import type { Caller } from './caller.ts';
 import type { InboundContext } from './inbound-context.ts';
@@ -42,8 +42,6 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   readonly #identity: readonly string[];
   /** What the request under way was let in with. */
   #facts: RequestFacts | undefined;
-  /** What the application spoke when it was upgraded. */
-  #upgraded: WireProtocol | undefined;
   #path = '';
   #trailers: HeaderFields | undefined;
   /** The request under way as it goes on to the application. */
@@ -77,9 +75,8 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     const { view } = this.#context;
     if (policy === undefined || view.inbound === undefined || this.#facts === undefined)
       return this.#context.nothingKnown;
-    // An upgraded connection carries bytes.
-    if (this.#upgraded !== undefined && this.#upgraded !== wireOf(view.inbound.protocol))
-      return protocolChanged(this.#context);
+    const spoken = this.#request?.http2 === undefined ? 'HTTP/1.1' : 'HTTP/2';
+    if (this.#cutBytes !== undefined && wireOf(view.inbound.protocol) !== spoken) return protocolChanged(this.#context);
     return policy.request(this.#facts);
   }
 
@@ -287,7 +284,6 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
       stream.reset();
       return;
     }
-    this.#upgraded = wireOf(this.#context.view.inbound?.protocol ?? 'tcp');
     const { sweep, idleTimeoutMs } = this.#context;
     this.#cutBytes = relay(bytes, stream, {
       sweep,

@@ -15,13 +15,12 @@ export interface Http2Serving {
 
 /** Serves a connection of the local application that speaks HTTP/2: each of its requests is exchanged for itself. */
 export function serveHttp2(stream: ByteStream, context: ServingContext, serving: Http2Serving): void {
-  const { peerAddress } = stream;
-  const { allowConnect } = serving;
+  const options = { peerAddress: stream.peerAddress, allowConnect: serving.allowConnect };
   const connection = new Http2ServerConnection(stream, context, {
     onRequest(opened, request) {
       if (context.draining()) connection.drain();
       const serve: Http2Serving['serve'] = (server) => serving.serve(server);
-      new Http2ServerStream(opened, request, context, serving.idleTimeoutMs(), serve, { peerAddress, allowConnect });
+      new Http2ServerStream(opened, request, context, serving.idleTimeoutMs(), serve, options);
     },
     onClosed: () => serving.onClosed(),
   });

@@ -58,7 +58,7 @@ export const edgeProxyErrors = {
   'SLV-4014': {
     status: 400,
     title: 'Wrong protocol',
-    fix: 'Set the Protocol that the application speaks in its service-defaults: grpc for gRPC, http2 for HTTP/2, http for HTTP/1.1 and upgrades (WebSocket). Other requests are brought from one version of HTTP to the other; these can not be, and a service of protocol tcp is asked for nothing but bytes.',
+    fix: 'Set the Protocol that the application speaks in its service-defaults: grpc for gRPC, http2 for HTTP/2, http for HTTP/1.1 and upgrades. A WebSocket reaches an application of HTTP/2 that announces SETTINGS_ENABLE_CONNECT_PROTOCOL. Other requests are brought from one version of HTTP to the other; these can not be, and a service of protocol tcp is asked for nothing but bytes.',
   },
   'SLV-4015': {
     status: 429,
