@@ -57,7 +57,7 @@ export function socketStream(socket: Socket): ByteStream {
   socket.on('error', (error: NodeJS.ErrnoException) => {
     fault = error.code ?? error.message;
   });
-  socket.on('close', () => stream.handlers.onClose(fault));
+  socket.on('close', () => stream.readClose(fault));
   return stream;
 }
 
@@ -74,6 +74,8 @@ class SocketStream implements ByteStream {
   #delivering = false;
   /** The other side's end: `due` while paused. */
   #end: 'none' | 'due' | 'told' = 'none';
+  /** Both sides have ended, and that is told behind what is held. */
+  #closeDue = false;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -96,6 +98,11 @@ class SocketStream implements ByteStream {
   readEnd(): void {
     this.#end = 'due';
     if (!this.#paused) this.#tellEnd();
+  }
+
+  readClose(fault: string | undefined): void {
+    if (fault === undefined && this.#end === 'due' && this.#socket.writableFinished) this.#closeDue = true;
+    else this.handlers.onClose(fault);
   }
 
   write(data: Buffer | string): boolean {
@@ -132,10 +139,12 @@ class SocketStream implements ByteStream {
   }
 
   destroy(): void {
+    this.#drop();
     this.#socket.destroy();
   }
 
   reset(): void {
+    this.#drop();
     // TLS needs no reset: its end is missing then (RFC 8446 6.1). Behind our own end none can be had, and to ask for one would leave the handle open (libuv).
     if (this.#socket instanceof TLSSocket || this.#socket.writableEnded) this.#socket.destroy();
     else this.#socket.resetAndDestroy();
@@ -150,7 +159,7 @@ class SocketStream implements ByteStream {
     if (this.#delivering) return;
     this.#delivering = true;
     try {
-      while (!this.#paused && !this.#socket.destroyed) {
+      while (!this.#paused && (this.#closeDue || !this.#socket.destroyed)) {
         const chunk = this.#held.shift();
         if (chunk === undefined) break;
         this.#heldBytes -= chunk.length;
@@ -159,7 +168,7 @@ class SocketStream implements ByteStream {
     } finally {
       this.#delivering = false;
     }
-    if (this.#paused || this.#socket.destroyed) return;
+    if (this.#paused || (this.#socket.destroyed && !this.#closeDue)) return;
     if (this.#end === 'due') this.#tellEnd();
     else this.#socket.resume();
   }
@@ -167,6 +176,20 @@ class SocketStream implements ByteStream {
   #tellEnd(): void {
     this.#end = 'told';
     this.handlers.onEnd();
+    this.#tellClose();
+  }
+
+  #tellClose(): void {
+    if (!this.#closeDue) return;
+    this.#closeDue = false;
+    this.handlers.onClose(undefined);
+  }
+
+  /** What is held is wanted by nobody. */
+  #drop(): void {
+    this.#held = [];
+    this.#end = 'told';
+    if (this.#closeDue) queueMicrotask(() => this.#tellClose());
   }
 }
 

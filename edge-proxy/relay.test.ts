@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
-import { type ByteStream, type ByteStreamHandlers, idleHandlers } from './byte-stream.ts';
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+import { describe, type TestContext, test } from 'node:test';
+import { listening } from '#test/sidecars.ts';
+import { waitFor } from '#test/wait-for.ts';
+import { type ByteStream, type ByteStreamHandlers, idleHandlers, socketStream } from './byte-stream.ts';
 import { DecisionLog } from './decisions.ts';
 import { IdleSweep } from './idle-sweep.ts';
 import { MessageWriter } from './message-writer.ts';
@@ -174,4 +178,42 @@ test('decisions are bounded, in number and each in length, and the oldest go fir
     [ids[3], ids[2]],
   );
   assert.ok(JSON.stringify(log.find(ids[3] ?? '')).length < 3_000);
+});
+
+describe('a socket whose both sides have ended while its reader is paused', () => {
+  /** Its reader is paused; the other side has said `words` and ended, ours too. */
+  async function ended(t: TestContext): Promise<{ stream: ByteStream; told: string[] }> {
+    const server = createServer({ allowHalfOpen: true }, (socket) => socket.end('words'));
+    t.after(() => server.close());
+    const socket = connect({ port: await listening(server), host: '127.0.0.1', allowHalfOpen: true });
+    const stream = socketStream(socket);
+    const told: string[] = [];
+    stream.handlers = {
+      onData: (chunk) => told.push(chunk.toString()),
+      onEnd: () => told.push('end'),
+      onDrain() {},
+      onClose: (fault) => told.push(`close ${fault}`),
+    };
+    stream.pause();
+    const closed = once(socket, 'close');
+    await once(socket, 'connect');
+    stream.end();
+    await closed;
+    assert.deepEqual(told, []);
+    return { stream, told };
+  }
+
+  test('the rest is told first, then the end, then the close', async (t) => {
+    const { stream, told } = await ended(t);
+    stream.resume();
+    assert.deepEqual(told, ['words', 'end', 'close undefined']);
+  });
+
+  test('who does not want the rest hears of the close alone', async (t) => {
+    const { stream, told } = await ended(t);
+    stream.destroy();
+    await waitFor('the close', () => told.length > 0);
+    stream.resume();
+    assert.deepEqual(told, ['close undefined']);
+  });
 });
