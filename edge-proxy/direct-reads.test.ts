@@ -2,9 +2,12 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
+import { createServer as createTlsServer } from 'node:tls';
+import { dialTls, serverTlsOptions } from '#runtime/tls-identity.ts';
+import { makeCa } from '#test/mini-ca.ts';
 import { waitFor } from '#test/wait-for.ts';
 import { type ByteStream, socketStream } from './byte-stream.ts';
-import { readDirectly } from './direct-reads.ts';
+import { readDirectly, readFrom } from './direct-reads.ts';
 
 /** A socket that a server accepted, and the other end of it. */
 async function connected(t: TestContext): Promise<{ accepted: Socket; peer: Socket }> {
@@ -69,6 +72,39 @@ describe('direct reads', () => {
     );
     assert.equal(Buffer.concat(chunks).toString(), sent.join(''));
     assert.equal(second.text, 'y'.repeat(200_000));
+  });
+
+  it('of a TLS socket follow what it had read before, which comes as data', async (t) => {
+    const svid = makeCa('mesh.test').issue({ spiffeId: 'spiffe://mesh.test/ns/default/dc/dc1/svc/db' });
+    const early = 'read before, ';
+    const server = createTlsServer(serverTlsOptions(svid), (socket) => socket.write(early));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const taken = once(server, 'secureConnection') as Promise<[Socket]>;
+    const peer = await dialTls({ host: '127.0.0.1', port, svid, judge() {} });
+    t.after(() => {
+      peer.destroy();
+      server.close();
+    });
+    peer.once('readable', () => undefined); // has it read, and keep what it reads
+    await waitFor('the first bytes', () => peer.readableLength === early.length);
+    const seen = { text: '', ended: false, asData: 0 };
+    peer.on('end', () => {
+      seen.ended = true;
+    });
+    readFrom(peer, (chunk) => {
+      seen.text += chunk.toString('latin1');
+    });
+    peer.on('data', (chunk: Buffer) => {
+      seen.asData += chunk.length;
+    });
+    const later = Array.from({ length: 20_000 }, (_, index) => `${index};`).join('');
+    const [accepted] = await taken;
+    accepted.end(later);
+    await waitFor('the end', () => seen.ended);
+    assert.equal(seen.text, early + later);
+    assert.equal(seen.asData, early.length);
   });
 
   it('are held while paused, up to a bound, and told in order with the end behind them, once', async (t) => {

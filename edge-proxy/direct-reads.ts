@@ -1,9 +1,8 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { TLSSocket } from 'node:tls';
 
 /**
- * What all plain sockets of this thread read into. libuv reads and calls back at once, one socket after the other, so one buffer serves them all, and a
+ * What all sockets of this thread read into. libuv reads and calls back at once, one socket after the other, so one buffer serves them all, and a
  * connection that waits holds none. Node's own way, a fresh 64 KiB block for each read, cut to size, and a trip through node:stream, costs a proxy 1 to 2 µs of
  * some 20 a request.
  */
@@ -15,17 +14,18 @@ interface ReadingSocket {
   readonly _handle?: { useUserBuffer?(buffer: Uint8Array): void } | null;
 }
 
-/** Has a connected socket hand what it reads to `onChunk`, directly where it is a plain one. Chunks may be kept. */
+/** Has a connected socket hand what it reads to `onChunk`, directly where that can be had. Chunks may be kept. */
 export function readFrom(socket: Duplex, onChunk: (chunk: Buffer) => void): void {
-  const direct = socket instanceof Socket && !(socket instanceof TLSSocket) && readDirectly(socket, onChunk);
-  // A reader that node:stream does not know of: `resume` alone starts it.
-  if (direct) socket.resume();
+  const direct = socket instanceof Socket && readDirectly(socket, onChunk);
+  // A reader that node:stream does not know of: `resume` alone starts it. What a TLS socket has read before comes as `data`, ahead of the next look at the sockets.
+  if (direct && socket.readableLength === 0) socket.resume();
   else socket.on('data', onChunk);
 }
 
 /**
- * Has a connected TCP socket hand what it reads to `onChunk` instead of emitting `data`: what the documented option `onread` of net.connect does, for sockets
- * too that a net.Server accepted, for which Node has no such option. `pause`, `resume`, `end` and errors stay as they are. Chunks may be kept.
+ * Has a connected socket, of TCP or TLS, hand what it reads from now on to `onChunk` instead of emitting `data`: what the documented option `onread` of net.connect
+ * does, for sockets too that a server accepted, for which Node has no such option. `pause`, `resume`, `end` and errors stay as they are, and what was read before
+ * comes as `data`. Chunks may be kept.
  *
  * @returns false: this Node keeps `onread` in another way; listen to `data`
  */
