@@ -561,7 +561,7 @@ describe('an upgrade', () => {
       assert.ok(leaving.text.endsWith(`last words ${large}`));
       assert.equal(leaving.closed, false);
       leaving.send('one more thing, ').send(large).end();
-      await waitFor('the application to hear it', () => heard[0]?.ended, 5_000);
+      await waitFor('the application to hear it', () => heard[0]?.ended);
       assert.ok(heard[0]?.text.endsWith(`\r\n\r\none more thing, ${large}`));
 
       const staying = await call(mesh);
@@ -571,7 +571,7 @@ describe('an upgrade', () => {
       await staying.untilTrue('the end of the application', () => staying.ended);
       assert.ok(staying.text.endsWith(`last words ${large}`));
       assert.ok(heard[1]?.text.endsWith(`\r\n\r\n${large}`));
-      await waitFor('all to be given back', () => mesh.settled && mesh.applicationConnections === 0, 5_000);
+      await waitFor('all to be given back', () => mesh.settled && mesh.applicationConnections === 0);
     });
 
     test(`what stands behind its head is the other protocol’s, to the byte, in whatever pieces (${way})`, async (t) => {

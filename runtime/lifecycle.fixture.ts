@@ -2,7 +2,7 @@ import { runUntilSignal } from './lifecycle.ts';
 import { createLogger } from './logging.ts';
 
 /*
- * A process for lifecycle.test.ts, which opens nothing that would keep it alive: until it is told to stop it lives all the same. `slow` never finishes closing. Nor does `succeeded`, which is asked for a successor, has one at once, and is told to stop while it closes.
+ * A process for lifecycle.test.ts, which opens nothing that would keep it alive: until it is told to stop it lives all the same. `slow` never finishes closing. Nor does `succeeded`, which is asked for a successor while it still starts, has one at once, and is told to stop while it closes.
  * `fault` throws where nobody catches. `starting` is never up, and leaves what it has opened when it is told to stop.
  */
 const mode = process.argv[2];
@@ -17,7 +17,7 @@ await runUntilSignal(
       setImmediate(() => {
         throw new Error('a fault with a reason');
       });
-    if (mode === 'succeeded') setImmediate(() => process.kill(process.pid, 'SIGUSR2'));
+    if (mode === 'succeeded') process.kill(process.pid, 'SIGUSR2');
     return {
       async close() {
         if (mode === 'succeeded') process.kill(process.pid, 'SIGTERM');

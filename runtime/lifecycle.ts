@@ -70,6 +70,15 @@ export async function runUntilSignal<R extends Running>(
       handingOver = false;
     }
   };
+  // From the beginning on: who hears that it serves may ask at once, and unheard this signal ends the process.
+  let serving: R | undefined;
+  let askedEarly = false;
+  const onHandOver = (): void => {
+    if (startSuccessor === undefined) return;
+    if (serving === undefined) askedEarly = true;
+    else void handOver(serving, startSuccessor);
+  };
+  if (startSuccessor !== undefined) process.on('SIGUSR2', onHandOver);
   // A fault of ours that nobody caught: said without a stack, and the process ends, for its supervisor to start it afresh in a known state.
   const onFault = (error: unknown): void => {
     log.fatal({ err: error }, 'internal error: stopping');
@@ -84,10 +93,10 @@ export async function runUntilSignal<R extends Running>(
   try {
     const running = await start(stopping.signal);
     isStarting = false;
-    const onHandOver = startSuccessor && (() => void handOver(running, startSuccessor));
-    if (onHandOver !== undefined) process.on('SIGUSR2', onHandOver);
+    serving = running;
+    if (askedEarly) onHandOver();
     const succeeded = (await asked) === 'succeeded';
-    if (onHandOver !== undefined) process.off('SIGUSR2', onHandOver);
+    process.off('SIGUSR2', onHandOver);
     const patienceMs = succeeded ? succeededGraceMs : graceMs;
     endAfter(patienceMs);
     if (succeeded) {
@@ -114,5 +123,6 @@ export async function runUntilSignal<R extends Running>(
     process.off('unhandledRejection', onFault);
     process.off('SIGTERM', onSignal);
     process.off('SIGINT', onSignal);
+    process.off('SIGUSR2', onHandOver);
   }
 }
