@@ -170,11 +170,12 @@ describe('one stream and its neighbours', () => {
     void told.then((code) => {
       ended = code;
     });
+    // In heaps: what a slow machine sends between two answers may be no more than is allowed.
     for (let n = 0; ended === undefined && n < 10_000; n++) {
       const stream = wild.request({ ':authority': 'db', ':path': '/' });
       stream.on('error', () => {});
       stream.close(constants.NGHTTP2_CANCEL);
-      if (n % 50 === 0) assert.equal((await ask(neighbour, { ':path': '/answered' })).status, 200);
+      if (n % 500 === 0) assert.equal((await ask(neighbour, { ':path': '/answered' })).status, 200);
     }
     assert.equal(await told, constants.NGHTTP2_ENHANCE_YOUR_CALM);
     assert.equal((await ask(neighbour, { ':path': '/answered' })).status, 200);
