@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { catalogSuite } from './catalog/suite.ts';
+import { hostileSuite } from './hostile/suite.ts';
 import { identitySuite } from './identity/suite.ts';
 import { pictureOf } from './picture.ts';
 import { createProcessGroup } from './processes.ts';
@@ -11,7 +12,12 @@ import { proxySuite } from './proxy/suite.ts';
 import { rowsOf, tableOf } from './report.ts';
 import type { Suite } from './suite.ts';
 
-const suites: Readonly<Record<string, Suite>> = { proxy: proxySuite, identity: identitySuite, catalog: catalogSuite };
+const suites: Readonly<Record<string, Suite>> = {
+  proxy: proxySuite,
+  identity: identitySuite,
+  catalog: catalogSuite,
+  hostile: hostileSuite,
+};
 
 const usage = `npm run bench -- SUITE [--json FILE] [--svg FILE] [--rounds 7] [--seconds 5] [--quick] [--case NAME ...] [--subject NAME ...]
   suites: ${Object.keys(suites).join(', ')}

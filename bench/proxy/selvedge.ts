@@ -8,23 +8,26 @@ import { benchRequests } from './hop.ts';
 import { probe } from './probe.ts';
 import { expectAnswered, expectMutualTls, expectRefused } from './proof.ts';
 
-interface World {
+/** Where edge proxies of the benchmark run. */
+export interface World {
   readonly checkout: string;
   readonly processes: ProcessGroup;
   readonly applicationPorts: ApplicationPorts;
 }
 
 /** The control plane of one hop: `selvedge dev`. Its CPU does not count, as it is not on the path of a request. */
-interface ControlPlane {
+export interface ControlPlane {
   readonly catalogUrl: string;
   readonly identityUrl: string;
   readonly process: BenchProcess;
 }
 
 /** One edge proxy: where its application reaches `db`, and where others reach it. */
-interface EdgeProxy {
+export interface EdgeProxy {
   readonly upstreamPort: number;
   readonly listenPort: number;
+  /** Its `--data-dir`. */
+  readonly dataDir: string;
   readonly process: BenchProcess;
   /** Once more with the same arguments: it comes back from its data directory. */
   startAgain(): BenchProcess;
@@ -73,7 +76,8 @@ export function selvedge(world: World): Subject {
   };
 }
 
-async function startControlPlane(world: World): Promise<ControlPlane> {
+/** Starts one. @returns when it listens */
+export async function startControlPlane(world: World): Promise<ControlPlane> {
   const [catalogPort, identityPort] = (await freePorts(2)) as [number, number];
   const process = start(world, 'selvedge-dev', [
     'dev',
@@ -84,7 +88,13 @@ async function startControlPlane(world: World): Promise<ControlPlane> {
   return { catalogUrl: `http://127.0.0.1:${catalogPort}`, identityUrl: `http://127.0.0.1:${identityPort}`, process };
 }
 
-async function startEdgeProxy(service: string, mode: Mode, control: ControlPlane, world: World): Promise<EdgeProxy> {
+/** Starts that of `db`, which has the application, or one that has `db` as its upstream. @returns when it listens */
+export async function startEdgeProxy(
+  service: string,
+  mode: Mode,
+  control: ControlPlane,
+  world: World,
+): Promise<EdgeProxy> {
   const [upstreamPort, listenPort] = (await freePorts(2)) as [number, number];
   const dataDir = mkdtempSync(join(world.processes.directory, `selvedge-${service}-`));
   const startIt = () =>
@@ -98,16 +108,17 @@ async function startEdgeProxy(service: string, mode: Mode, control: ControlPlane
     ]);
   const process = startIt();
   await waitForPort(service === 'db' ? listenPort : upstreamPort, process);
-  return { upstreamPort, listenPort, process, startAgain: startIt };
+  return { upstreamPort, listenPort, dataDir, process, startAgain: startIt };
 }
 
 /** Says what `db` speaks and lets web in, by Consul's API. */
-async function declare(control: ControlPlane, mode: Mode): Promise<void> {
+export async function declare(control: ControlPlane, mode: Mode): Promise<void> {
   await send(control, 'PUT', '/v1/config', { Kind: 'service-defaults', Name: 'db', Protocol: mode });
   await allow(control, mode, 'web');
 }
 
-async function allow(control: ControlPlane, mode: Mode, source: string): Promise<void> {
+/** An intention for what the benchmark asks. */
+export async function allow(control: ControlPlane, mode: Mode, source: string): Promise<void> {
   const { method, path } = benchRequests[mode];
   const http = { PathPrefix: path, Methods: [method] };
   const rule = mode === 'tcp' ? { Action: 'allow' } : { Permissions: [{ Action: 'allow', HTTP: http }] };
