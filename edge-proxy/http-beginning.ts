@@ -19,6 +19,9 @@ export interface HttpVersions {
  * mostly from its first byte on. What is neither is HTTP/1.1's to refuse. Nothing of it stays behind that.
  */
 class HttpBeginning implements Drainable {
+  before: Drainable | undefined;
+  after: Drainable | undefined;
+  linkedIn: object | undefined;
   readonly #stream: ByteStream;
   readonly #context: ServingContext;
   readonly #versions: HttpVersions;

@@ -10,7 +10,7 @@ import { RequestDecoder, type RequestHandlers } from './http1/request-decoder.ts
 import { http2Preface } from './http1/request-head.ts';
 import type { IdleGuard } from './idle-sweep.ts';
 import { MessageWriter } from './message-writer.ts';
-import type { AskedConnection, RequestSink, ServerStream, ServingContext } from './server-stream.ts';
+import type { AskedConnection, Drainable, RequestSink, ServerStream, ServingContext } from './server-stream.ts';
 import { farewellInHttp2 } from './tunnel/frame-writer.ts';
 import { errorCode } from './tunnel/http2.ts';
 
@@ -31,8 +31,11 @@ const callerGone = 499;
  * The server's side of HTTP/1.1 on one byte stream: strict requests in, answers out in order, with back-pressure, keep-alive, half-close, upgrade and a lingering
  * end. Who answers, and whether at all, is its sink's business.
  */
-export class HttpServerStream implements ServerStream {
+export class HttpServerStream implements ServerStream, Drainable {
   readonly version = 1;
+  before: Drainable | undefined;
+  after: Drainable | undefined;
+  linkedIn: object | undefined;
   readonly #stream: ByteStream;
   readonly #context: ServingContext;
   readonly #sink: RequestSink;

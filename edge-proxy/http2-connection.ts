@@ -31,6 +31,9 @@ export interface Http2ConnectionHandlers {
  * It is served from its preface on, see http-beginning.ts.
  */
 export class Http2ServerConnection implements Drainable {
+  before: Drainable | undefined;
+  after: Drainable | undefined;
+  linkedIn: object | undefined;
   readonly #stream: ByteStream;
   readonly #context: ServingContext;
   readonly #handlers: Http2ConnectionHandlers;
@@ -74,6 +77,8 @@ export class Http2ServerConnection implements Drainable {
         return more;
       },
       schedule: setImmediate,
+      source: stream.peerAddress,
+      hold: (held) => (held ? stream.pause() : stream.resume()),
       handlers: {
         onStream: (opened, request) => this.#handlers.onRequest(opened, request),
         onClose: (reason) => {

@@ -6,10 +6,14 @@ import { ask, plainSession, session } from '#test/http2-session.ts';
 import { dialTlsPeer } from '#test/raw-client.ts';
 import { endpoint, intention, startMesh, webMayCall } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
+import { connectionPreface } from './tunnel/http2.ts';
 
 /** Requests of HTTP/2 through both proxies, with node:http2 as the client and as the application. */
 
 type Serve = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
+
+/** A whole frame. */
+const emptySettings = Buffer.of(0, 0, 0, 4, 0, 0, 0, 0, 0);
 
 const fields = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, n) => [`x-${n}`, 'y']));
 const manyFields = fields(101);
@@ -181,6 +185,26 @@ describe('one stream and its neighbours', () => {
     assert.equal((await ask(neighbour, { ':path': '/answered' })).status, 200);
     assert.equal(mesh.upstream.endpoints[0]?.tunnels.size, 1);
   });
+});
+
+test('a peer that floods is cut, and kept out for a while; who else comes from there goes on', async (t) => {
+  const mesh = await mesh2(t, (stream) => stream.respond({ ':status': 200 }, { endStream: true }));
+  const neighbour = session(mesh);
+  assert.equal((await ask(neighbour, { ':path': '/' })).status, 200);
+  /** @returns what it was told: nothing where it is kept out */
+  const flood = async (): Promise<string> => {
+    const { peer } = await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current, { ALPNProtocols: ['h2'] });
+    await mesh
+      .keep(peer)
+      .send(Buffer.concat([connectionPreface, Buffer.alloc(100 * 9, emptySettings)]))
+      .untilEnded();
+    return peer.text;
+  };
+  assert.match(await flood(), /flood of settings/);
+  // Let in again where this machine took its time: then it is cut once more, and comes again.
+  await waitFor('it to be kept out', async () => (await flood()) === '', 10_000);
+  assert.equal((await ask(neighbour, { ':path': '/' })).status, 200);
+  await waitFor('it to be let in', async () => (await flood()) !== '', 10_000);
 });
 
 describe('the application’s farewell', () => {

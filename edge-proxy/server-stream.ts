@@ -4,6 +4,7 @@ import type { ByteStream } from './byte-stream.ts';
 import type { Refusal } from './http1/fault.ts';
 import type { RequestHead, ResponseHead } from './http1/message.ts';
 import type { IdleSweep } from './idle-sweep.ts';
+import type { Linked } from './linked-set.ts';
 import type { HeaderFields } from './tunnel/tunnel-stream.ts';
 
 /** Who serves the requests of a stream, one after the other: the next comes when the last has been answered. */
@@ -72,15 +73,14 @@ export interface ServerStream {
 }
 
 /** Something that ends once nothing is under way on it: now, or after what is. */
-export interface Drainable {
+export interface Drainable extends Linked<Drainable> {
   drain(): void;
 }
 
 /** Where streams are known while they are open, to whoever may drain them. */
 export interface ServingSet {
   add(stream: Drainable): void;
-  /** @returns whether it was there */
-  delete(stream: Drainable): boolean;
+  delete(stream: Drainable): void;
 }
 
 /** What a stream and its neighbours share. */

@@ -16,6 +16,7 @@ import { LocalApplication } from './inbound/application.ts';
 import { type InboundContext, identityHeaders } from './inbound/inbound-context.ts';
 import { InboundListener } from './inbound/listener.ts';
 import { LiveStreams } from './inbound/live-streams.ts';
+import { LinkedSet } from './linked-set.ts';
 import { type AddressedContext, serveAddressed } from './outbound/addressed-connection.ts';
 import { CallsOfDestinations } from './outbound/calls-of-destination.ts';
 import type { OutboundContext } from './outbound/http-connection.ts';
@@ -185,7 +186,7 @@ export class Sidecar {
         application: this.application,
         traffic,
         sweep,
-        serving: new Set(),
+        serving: new LinkedSet(),
         randomBytes: process.randomBytes,
         live: this.live,
         calls: this.calls,

@@ -95,10 +95,15 @@ export class TunnelPool {
       onTunnel(tunnel);
       return () => {};
     }
-    if (this.#waiters.length >= maxWaiting || this.#tunnels.filter(({ retired }) => !retired).length >= maxTunnels) {
+    if (
+      this.#closed ||
+      this.#waiters.length >= maxWaiting ||
+      this.#tunnels.filter(({ retired }) => !retired).length >= maxTunnels
+    ) {
       let wanted = true;
       queueMicrotask(() => {
-        if (wanted) onFailure({ kind: 'refused', reason: 'too many streams wait for a tunnel' });
+        const reason = this.#closed ? 'the endpoint went away' : 'too many streams wait for a tunnel';
+        if (wanted) onFailure({ kind: 'refused', reason });
       });
       return () => {
         wanted = false;

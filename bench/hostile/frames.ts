@@ -1,5 +1,5 @@
-import { encodeFields } from '#edge-proxy/tunnel/hpack-encoder.ts';
 import { connectionPreface, frameHeaderSize } from '#edge-proxy/tunnel/http2.ts';
+import { encodeFields } from '#edge-proxy/tunnel/memory-wire.ts';
 import { benchHost, benchRequests } from '../proxy/hop.ts';
 
 /** One frame of HTTP/2 (RFC 9113 4.1), of any kind and with any content. */

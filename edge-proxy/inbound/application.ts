@@ -56,6 +56,23 @@ export class LocalApplication {
       onConnected(place());
       return () => {};
     }
+    let giveUp: (() => void) | undefined;
+    let wanted = true;
+    // Behind what else has come of the caller: who takes a request back at once (CVE-2023-44487) costs no connection.
+    queueMicrotask(() => {
+      if (wanted) giveUp = this.#dial(place, onConnected, onFailure);
+    });
+    return () => {
+      wanted = false;
+      giveUp?.();
+    };
+  }
+
+  #dial(
+    place: SocketAddress,
+    onConnected: (stream: ByteStream) => void,
+    onFailure: (reason: string) => void,
+  ): () => void {
     let settled = false;
     const socket = connect({ host: place.host, port: place.port, allowHalfOpen: true, noDelay: true });
     const giveUp = (): void => {

@@ -322,7 +322,8 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     if (this.#request === undefined) throw new RangeError('a connection to the application without a request');
     this.#application = application;
     let more = application.begin(this, this.#deadline?.within(this.#request) ?? this.#request);
-    for (const piece of this.#waiting) more = application.body(piece);
+    // In one write, however many pieces it came in.
+    if (this.#waitingBytes > 0) more = application.body(Buffer.concat(this.#waiting));
     if (this.#server.requestWhole) application.finish(this.#trailers);
     this.#waiting = [];
     this.#waitingBytes = 0;

@@ -2,6 +2,7 @@ import type { Verdict } from '#policies/intention-decision.ts';
 import type { SpiffeId } from '#policies/spiffe-id.ts';
 import type { RecentCalls } from '../calls/recent-calls.ts';
 import { pushHeader } from '../http1/head-encoder.ts';
+import type { LinkedSet } from '../linked-set.ts';
 import type { InstanceLimiter } from '../resilience/instance-limiter.ts';
 import type { RequestLimiter } from '../resilience/request-limiter.ts';
 import type { Drainable, ServingContext } from '../server-stream.ts';
@@ -12,7 +13,7 @@ import type { LiveStreams } from './live-streams.ts';
 
 /** What all streams into one local service share. */
 export interface InboundContext extends ServingContext {
-  readonly serving: Set<Drainable>;
+  readonly serving: LinkedSet<Drainable>;
   readonly view: ServiceView;
   readonly application: LocalApplication;
   readonly traffic: Traffic;

@@ -24,6 +24,7 @@ import { Caller } from './caller.ts';
 import { Door } from './door.ts';
 import { InboundHttpStream } from './http-stream.ts';
 import type { InboundContext } from './inbound-context.ts';
+import { Penalties } from './penalties.ts';
 import { denialFields, notReachedFields, recordDenial, serveTcp } from './tcp-stream.ts';
 
 /** How long after the word of a drain idle streams are left to their callers to end. */
@@ -42,6 +43,7 @@ export class InboundListener {
   readonly #peers: TlsPeers;
   readonly #own: SpiffeId;
   readonly #tunnels = new Map<TLSSocket, Tunnel>();
+  readonly #penalties = new Penalties(() => performance.now());
   readonly #plain = new Set<TLSSocket>();
   /** TCP connections whose handshake is not finished, by the peer's address and port: TLS sockets do not tell theirs. */
   readonly #handshaking = new Map<string, Socket>();
@@ -94,7 +96,7 @@ export class InboundListener {
       wire = wireOf(options.context.view.inbound?.protocol ?? 'tcp');
       if (wire === before) return;
       // What is idle ends now, requests under way go on to their end; bytes are cut where they are judged.
-      for (const stream of [...options.context.serving]) stream.drain();
+      for (const stream of options.context.serving.all()) stream.drain();
       options.context.application.retire();
     });
     this.#stopRotation = svid.onChange((next) => this.#server.setSecureContext(secureContextOptions(next)));
@@ -121,7 +123,7 @@ export class InboundListener {
     // Peers of ours let go of idle streams themselves once told. Were we to end those at once, a request that is on its way on one would be lost.
     clearTimeout(this.#lettingGo);
     this.#lettingGo = setTimeout(() => {
-      for (const stream of [...this.#context.serving]) stream.drain();
+      for (const stream of this.#context.serving.all()) stream.drain();
     }, idleMs);
   }
 
@@ -173,9 +175,17 @@ export class InboundListener {
   }
 
   #acceptTunnel(socket: TLSSocket, caller: Caller): void {
+    const identity = caller.peer.spiffeId;
+    const address = socket.remoteAddress ?? '';
+    if (this.#penalties.has(identity, address)) {
+      this.#process.log.debug({ peer: identity, address }, 'cut for a flood, and back too soon');
+      socket.destroy();
+      return;
+    }
     const tunnel = acceptTunnel({
       socket,
       requests: true,
+      source: identity,
       handlers: {
         onStream: (stream, request) => {
           const { method, protocol, over } = request;
@@ -184,8 +194,10 @@ export class InboundListener {
         },
         onClose: (reason) => {
           this.#tunnels.delete(socket);
-          if (reason !== undefined)
-            this.#process.log.debug({ err: reason, peer: caller.peer.spiffeId }, 'tunnel closed');
+          if (reason === undefined) return;
+          this.#process.log.debug({ err: reason, peer: identity }, 'tunnel closed');
+          // A tunnel of ours that many callers leave is cut and comes again: its peer did nothing that it could help.
+          if (reason.code === 'SLV-4106' && reason.detail['ofCallers'] !== true) this.#penalties.add(identity, address);
         },
       },
     });

@@ -78,13 +78,19 @@ export class EndpointTunnels {
         if ('reason' in outcome) onFailure(outcome);
         else onStream(outcome);
       };
-      let abandon: (() => void) | undefined;
-      const leave = this.#pool.lease((tunnel) => {
-        abandon = this.#connect(tunnel, settle);
-      }, settle);
+      let giveUp: (() => void) | undefined;
+      let wanted = true;
+      // Behind what else has come of the caller: who takes a request back at once costs the tunnel, which others share, nothing.
+      queueMicrotask(() => {
+        if (!wanted) return;
+        const leave = this.#pool.lease((tunnel) => {
+          giveUp = this.#connect(tunnel, settle);
+        }, settle);
+        giveUp ??= leave;
+      });
       return () => {
-        leave();
-        abandon?.();
+        wanted = false;
+        giveUp?.();
       };
     });
   }

@@ -27,6 +27,9 @@ export interface OpeningCaller {
  * The breaker sees whether a connection came about; what is said on it is the application's business.
  */
 export class OutboundTcpConnection implements Drainable {
+  before: Drainable | undefined;
+  after: Drainable | undefined;
+  linkedIn: object | undefined;
   readonly #client: ByteStream;
   readonly #context: OutboundContext;
   readonly #caller: OpeningCaller | undefined;

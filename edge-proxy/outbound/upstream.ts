@@ -133,7 +133,7 @@ export class Upstream {
       },
       delete(stream) {
         own.delete(stream);
-        return listener.delete(stream);
+        listener.delete(stream);
       },
     };
   }

@@ -563,6 +563,12 @@ suite('errors of the peer', () => {
       assert.equal(goAwayCode(send(...frames)), code);
       assert.equal(server.connection.state, 'closed');
       assert.equal(closedWithCode(server), code === 11 ? 'SLV-4106' : 'SLV-4101');
+      assert.ok(server.closedWith instanceof MeshError);
+      assert.equal(
+        server.closedWith.detail['ofCallers'],
+        title === 'flood of resets',
+        'a peer may not be able to help it',
+      );
       assert.deepEqual(send(raw(6, 0, 0, '0000000000000000')), []);
     });
   }

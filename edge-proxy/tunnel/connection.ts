@@ -1,10 +1,12 @@
 import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
+import { type FairTurns, fairTurns } from './fair-turns.ts';
 import { FloodGuard } from './flood-guard.ts';
 import { FrameReader, type FrameSink } from './frame-reader.ts';
 import { type FrameOutput, FrameWriter } from './frame-writer.ts';
 import { HpackDecoder, maxAnswerFields, maxFieldSectionSize, maxRequestFields } from './hpack-decoder.ts';
 import { connectionPreface, defaultWindow, errorCode, Http2ConnectionError, maxInt31, settingId } from './http2.ts';
+import { PacedInput } from './paced-input.ts';
 import { PeerSettings } from './peer-settings.ts';
 import { SignsOfLife } from './signs-of-life.ts';
 import { StreamTable } from './stream-table.ts';
@@ -21,6 +23,12 @@ export interface Http2ConnectionOptions extends FrameOutput {
   readonly handlers: TunnelHandlers & Partial<AcceptingHandlers>;
   /** Offers requests to `onStream`, not only CONNECT; extended CONNECT (RFC 8441) is one. */
   readonly requests?: boolean;
+  /** Who the peer is: its connections are read in turn with those of others. Default: somebody else on each. */
+  readonly source?: unknown;
+  /** Default: those of this thread. */
+  readonly turns?: FairTurns;
+  /** Has whoever calls `receive` stop for a while, or go on: there is more than can be read now. */
+  hold(held: boolean): void;
 }
 
 /**
@@ -32,6 +40,7 @@ export class Http2Connection implements FrameSink, OriginTunnel {
   readonly #limits: TunnelLimits;
   readonly #writer: FrameWriter;
   readonly #reader: FrameReader;
+  readonly #input: PacedInput;
   readonly #decoder: HpackDecoder;
   readonly #floods: FloodGuard;
   readonly #growth: WindowGrowth;
@@ -61,6 +70,13 @@ export class Http2Connection implements FrameSink, OriginTunnel {
     this.#decoder = new HpackDecoder(role === 'client' ? maxAnswerFields : maxRequestFields);
     this.#writer = new FrameWriter(options);
     this.#reader = new FrameReader(role, this);
+    this.#input = new PacedInput({
+      source: options.source ?? this,
+      turns: options.turns ?? fairTurns,
+      now: options.now,
+      read: (chunk, offset, frames) => this.#read(chunk, offset, frames),
+      hold: options.hold,
+    });
     this.#floods = new FloodGuard(options.now, limits.resets);
     this.#growth = new WindowGrowth(limits.maxStreamWindow, limits.windowGrowthBudget);
     this.#life = new SignsOfLife(this.#writer, this.#growth, limits, options.now());
@@ -148,12 +164,16 @@ export class Http2Connection implements FrameSink, OriginTunnel {
   receive(chunk: Buffer): void {
     if (this.#state === 'closed') return;
     this.#life.heard(this.#options.now());
+    this.#input.receive(chunk);
+  }
+
+  #read(chunk: Buffer, offset: number, frames: number): number {
     try {
-      this.#reader.receive(chunk);
+      return this.#reader.receive(chunk, offset, frames);
     } catch (error) {
       if (error instanceof Http2ConnectionError) {
-        this.#fail(error.code, error.message);
-        return;
+        this.#fail(error.code, error.message, meshCodeOf(error.code), error.ofCallers);
+        return chunk.length;
       }
       this.#fail(errorCode.internalError, 'internal error');
       throw error;
@@ -167,8 +187,12 @@ export class Http2Connection implements FrameSink, OriginTunnel {
     this.#streams.scheduler.pump();
   }
 
-  /** The transport is gone; `cause` when it broke. */
+  /** The transport is gone; `cause` when it broke. What has come of the peer is read first. */
   lost(cause?: Error): void {
+    this.#input.finish(() => this.#lost(cause));
+  }
+
+  #lost(cause: Error | undefined): void {
     const failed = this.#goAwayError();
     if (failed !== undefined) this.#close(failed);
     else if (cause === undefined && this.#state === 'draining' && this.#streams.size === 0) this.#close(undefined);
@@ -340,16 +364,17 @@ export class Http2Connection implements FrameSink, OriginTunnel {
   }
 
   /** A connection error (RFC 9113 5.4.1). */
-  #fail(code: number, message: string, meshCode: ErrorCode = meshCodeOf(code)): void {
+  #fail(code: number, message: string, meshCode: ErrorCode = meshCodeOf(code), ofCallers = false): void {
     if (this.#state === 'closed') return;
     this.#writer.goAway(this.#streams.lastPeerStream, code, message);
-    this.#close(new MeshError(meshCode, `Tunnel closed: ${message}.`, { detail: { http2Code: code } }));
+    this.#close(new MeshError(meshCode, `Tunnel closed: ${message}.`, { detail: { http2Code: code, ofCallers } }));
   }
 
   #close(reason: MeshError | undefined): void {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#reader.stop();
+    this.#input.discard();
     this.#writer.flush();
     this.#streams.breakAll(errorCode.cancel);
     this.#options.handlers.onClose(reason);

@@ -46,7 +46,9 @@ export class FloodGuard {
   /** Counts one. Throws Http2ConnectionError ENHANCE_YOUR_CALM when it is one too many. */
   count(kind: FloodKind): void {
     if (this.#left[kind] < 1) this.#refill(kind);
-    if (this.#left[kind] < 1) throw new Http2ConnectionError(errorCode.enhanceYourCalm, `flood of ${kind}`);
+    if (this.#left[kind] < 1) {
+      throw new Http2ConnectionError(errorCode.enhanceYourCalm, `flood of ${kind}`, kind === 'resets');
+    }
     this.#left[kind] -= 1;
   }
 

@@ -78,13 +78,20 @@ export class FrameReader {
     this.#position = at.stopped;
   }
 
-  /** Takes the next bytes of the connection. The chunk must not be changed afterwards. */
-  receive(chunk: Buffer): void {
+  /**
+   * Takes the next bytes of the connection: those of `chunk` from `from` on, which must not be changed afterwards.
+   *
+   * @param frames begins no more than these
+   * @returns where it stopped: at the end, or before the frame that was one too many
+   */
+  receive(chunk: Buffer, from = 0, frames = Number.POSITIVE_INFINITY): number {
     const size = chunk.length;
-    let offset = 0;
+    let offset = from;
+    let left = frames;
     while (offset < size) {
       switch (this.#position) {
         case at.header:
+          if (this.#filled === 0 && left-- <= 0) return offset;
           if (this.#filled === 0 && size - offset >= frameHeaderSize) {
             this.#begin(chunk, offset);
             offset += frameHeaderSize;
@@ -122,9 +129,10 @@ export class FrameReader {
           this.#position = at.header;
           break;
         case at.stopped:
-          return;
+          return size;
       }
     }
+    return size;
   }
 
   /** A frame header is here: decides how its payload is read. */

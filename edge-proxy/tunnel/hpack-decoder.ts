@@ -8,6 +8,8 @@ export const maxRequestFields = 100;
 export const maxAnswerFields = 1_000;
 /** Most octets of one section as RFC 9113 6.5.2 counts them: name + value + 32 a field. */
 export const maxFieldSectionSize = 65_536;
+/** From here on nobody means it well, and to read on would only cost (CVE-2016-1544): the connection ends. Octets, counted in the same way. */
+const bombSize = 4 * maxFieldSectionSize;
 
 /** Size of the dynamic table before SETTINGS say otherwise (RFC 9113 6.5.2). */
 const initialTableSize = 4_096;
@@ -82,6 +84,7 @@ export class HpackDecoder {
       const field = this.#field(octet, maxFieldSectionSize);
       begun = true;
       size += sizeOf(field);
+      if (size > bombSize) throw new Http2ConnectionError(errorCode.enhanceYourCalm, 'header list far over the limit');
       this.over ||= size > maxFieldSectionSize || fields.length === this.#maxFields;
       if (this.over) {
         // By its type a call that is refused for its size is known, and told so in gRPC's words.

@@ -221,10 +221,10 @@ suite('HPACK', () => {
 
   test('bounds what comes out, not what goes in', () => {
     const decoder = new HpackDecoder();
-    // One entry of 4,000 octets, then a hundred references of one octet each (CVE-2026-47774's shape).
+    // One entry of 4,000 octets, then references of one octet each (CVE-2026-47774's shape).
     decoder.decode(encodeIndexed('x', 'y'.repeat(4_000)));
     for (const [reader, block] of [
-      [decoder, Buffer.alloc(99, 0xbe)],
+      [decoder, Buffer.alloc(60, 0xbe)],
       [new HpackDecoder(), Buffer.alloc(101, 0x82)],
       [new HpackDecoder(), encodeFields([['x', 'y'.repeat(maxFieldSectionSize)]])],
     ] as const) {
@@ -239,6 +239,12 @@ suite('HPACK', () => {
     // What was not kept was read: the table is as the peer has it.
     assert.deepEqual(decoder.decode(Buffer.of(0x82)), [[':method', 'GET']]);
     assert.ok(!decoder.over);
+  });
+
+  test('reads no further what is far over the bounds', () => {
+    const decoder = new HpackDecoder();
+    decoder.decode(encodeIndexed('x', 'y'.repeat(4_000)));
+    assert.throws(() => decoder.decode(Buffer.alloc(99, 0xbe)), { code: errorCode.enhanceYourCalm });
   });
 
   test('random blocks decode or are faults, nothing else', () => {

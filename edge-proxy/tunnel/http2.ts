@@ -62,10 +62,13 @@ export const defaultWindow = 65_535;
 export class Http2ConnectionError extends Error {
   /** RFC 9113 7. */
   readonly code: number;
+  /** It came of callers of the peer who went away, which may be more than the peer can help. */
+  readonly ofCallers: boolean;
 
-  constructor(code: number, message: string) {
+  constructor(code: number, message: string, ofCallers = false) {
     super(message);
     this.name = 'Http2ConnectionError';
     this.code = code;
+    this.ofCallers = ofCallers;
   }
 }

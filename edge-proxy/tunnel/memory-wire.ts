@@ -16,6 +16,8 @@ export class WireEnd {
   output: Buffer[] = [];
   /** False: the end's output is full. */
   takesMore = true;
+  /** It wants no more for now. */
+  held = false;
   closedWith: unknown = 'open';
   goAways = 0;
   readonly offered: Array<{ stream: InboundTunnelStream; request: TunnelRequest }> = [];
@@ -40,6 +42,9 @@ export class WireEnd {
         return this.takesMore;
       },
       schedule: (flush) => this.#scheduled.push(flush),
+      hold: (held) => {
+        this.held = held;
+      },
       handlers: {
         onStream: (stream, request) => {
           this.offered.push({ stream, request });

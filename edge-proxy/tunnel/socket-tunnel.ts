@@ -22,6 +22,8 @@ export interface TunnelOptions {
   /** Connected, and where it is a TLSSocket: its peer verified, ALPN `h2` agreed. Nothing has been read from it. The tunnel owns it from here on. */
   readonly socket: Duplex;
   readonly limits?: Partial<TunnelLimits>;
+  /** Who the peer is: its tunnels are read in turn with those of others. */
+  readonly source?: unknown;
   /** Monotonic, ms; default `performance.now`. */
   readonly now?: () => number;
 }
@@ -38,7 +40,7 @@ export function acceptTunnel(options: TunnelOptions & { handlers: AcceptingHandl
 
 function bind(
   role: 'client' | 'server',
-  { socket, limits, now = () => performance.now() }: TunnelOptions,
+  { socket, limits, source, now = () => performance.now() }: TunnelOptions,
   handlers: Http2ConnectionOptions['handlers'],
   requests = false,
 ): Http2Connection {
@@ -46,6 +48,8 @@ function bind(
     role,
     now,
     requests,
+    source,
+    hold: (held) => (held ? socket.pause() : socket.resume()),
     limits: { ...defaultTunnelLimits, ...limits },
     write: (bytes, written) => {
       if (!socket.writable) return true;

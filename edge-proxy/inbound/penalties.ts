@@ -1,0 +1,43 @@
+/** How long one whose tunnel was cut for a flood has to stay away, ms. */
+const penaltyMs = 1_000;
+/** Remembered at once; beyond it the oldest are forgiven. */
+const maxRemembered = 1_024;
+
+/**
+ * Who was cut for a flood, and stays away for a while: coming again at once would bring a fresh allowance each time. Of one identity it is the one address that is meant:
+ * its other instances have done nothing.
+ */
+export class Penalties {
+  readonly #now: () => number;
+  /** When each may come again, ms, in that order. */
+  readonly #until = new Map<string, number>();
+
+  /** @param now monotonic, ms */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  add(identity: string, address: string): void {
+    const key = keyOf(identity, address);
+    this.#until.delete(key);
+    this.#until.set(key, this.#now() + penaltyMs);
+    this.#forget();
+  }
+
+  /** Whether it has to stay away still. */
+  has(identity: string, address: string): boolean {
+    if (this.#until.size === 0) return false;
+    const until = this.#until.get(keyOf(identity, address));
+    return until !== undefined && this.#now() < until;
+  }
+
+  #forget(): void {
+    const now = this.#now();
+    for (const [key, until] of this.#until) {
+      if (until > now && this.#until.size <= maxRemembered) return;
+      this.#until.delete(key);
+    }
+  }
+}
+
+const keyOf = (identity: string, address: string): string => `${address} ${identity}`;

@@ -1,0 +1,95 @@
+import type { FairTurns, Unfinished } from './fair-turns.ts';
+
+/** How long one connection is read in one turn of the event loop, ms; what is left waits. */
+const sliceMs = 0.25;
+/** Frames that are read before the clock is looked at. */
+const framesAtOnce = 4;
+
+export interface PacedInputOptions {
+  readonly source: unknown;
+  readonly turns: FairTurns;
+  /** Monotonic, ms. */
+  now(): number;
+  /** Reads so many frames of `chunk` from `offset` on. @returns where it stopped: at the end when there were not so many */
+  read(chunk: Buffer, offset: number, frames: number): number;
+  /** Has whoever brings chunks stop for a while, or go on. Some may come nevertheless. */
+  hold(held: boolean): void;
+}
+
+/** What a connection has received, read a slice a turn: a peer that sends more than others leaves them their time. */
+export class PacedInput implements Unfinished {
+  readonly source: unknown;
+  readonly #options: PacedInputOptions;
+  /** In order; of the first, all before `#offset` has been read. */
+  #waiting: Buffer[] = [];
+  #offset = 0;
+  /** Of the slice of `#turn`, ms. */
+  #used = 0;
+  #turn = -1;
+  #onRead: (() => void) | undefined;
+
+  constructor(options: PacedInputOptions) {
+    this.#options = options;
+    this.source = options.source;
+  }
+
+  receive(chunk: Buffer): void {
+    if (this.#waiting.length > 0) {
+      this.#waiting.push(chunk);
+      return;
+    }
+    const offset = this.#readSlice(chunk, 0);
+    if (offset === chunk.length) return;
+    this.#waiting.push(chunk);
+    this.#offset = offset;
+    this.#options.hold(true);
+    this.#options.turns.enqueue(this);
+  }
+
+  /** Nothing more will come: calls back when all that has come is read. */
+  finish(onRead: () => void): void {
+    if (this.#waiting.length === 0) onRead();
+    else this.#onRead = onRead;
+  }
+
+  /** What waits is read by nobody. */
+  discard(): void {
+    this.#waiting = [];
+    this.#onRead = undefined;
+  }
+
+  goOn(): boolean {
+    for (let chunk = this.#waiting[0]; chunk !== undefined; chunk = this.#waiting[0]) {
+      const offset = this.#readSlice(chunk, this.#offset);
+      // What was read may have ended it all.
+      if (this.#waiting.length === 0) return false;
+      this.#offset = offset;
+      if (offset < chunk.length) return true;
+      this.#offset = 0;
+      this.#waiting.shift();
+      if (this.#waiting.length > 0) continue;
+      // In that call more may come, and have to wait again.
+      this.#options.hold(false);
+      if (this.#waiting.length === 0) this.#onRead?.();
+      return false;
+    }
+    return false;
+  }
+
+  /** @returns where the slice ends */
+  #readSlice(chunk: Buffer, from: number): number {
+    const { turns, now, read } = this.#options;
+    const turn = turns.turn;
+    if (turn !== this.#turn) {
+      this.#turn = turn;
+      this.#used = 0;
+    }
+    const begunMs = now() - this.#used;
+    let offset = from;
+    while (offset < chunk.length && this.#used < sliceMs) {
+      offset = read(chunk, offset, framesAtOnce);
+      this.#used = now() - begunMs;
+    }
+    return offset;
+  }
+}
