@@ -52,7 +52,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   #cancelOpen: (() => void) | undefined;
   /** Behind an upgrade. */
   #cutBytes: ((reason: string) => void) | undefined;
-  /** Body that waits for a connection to the application. */
+  /** Body that waits for a connection to the application; it goes there in one write, however many pieces it came in. */
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
 
@@ -322,7 +322,6 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     if (this.#request === undefined) throw new RangeError('a connection to the application without a request');
     this.#application = application;
     let more = application.begin(this, this.#deadline?.within(this.#request) ?? this.#request);
-    // In one write, however many pieces it came in.
     if (this.#waitingBytes > 0) more = application.body(Buffer.concat(this.#waiting));
     if (this.#server.requestWhole) application.finish(this.#trailers);
     this.#waiting = [];
