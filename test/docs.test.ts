@@ -171,7 +171,7 @@ describe('what the documents name', () => {
       // Of V8, as bin/selvedge sets it or was tried with.
       ...['--maglev-filter', '--turbo-filter', '--v8-pool-size', '--no-sparkplug', '--initial-old-space-size'],
       // Of the npm scripts, and of commands of others.
-      ...['--vault', '--keep', '--json', '--rounds', '--seconds', '--case', '--subject', '--concurrency'],
+      ...['--vault', '--keep', '--json', '--rounds', '--seconds', '--case', '--subject', '--concurrency', '--insecure'],
     ]);
     const variables = new Set([...names.map(variableName), 'SELVEDGE_NODE', 'SELVEDGE_BAO', 'SELVEDGE_ENVOY']);
     const unknown = pages.flatMap((page) => {
