@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerOptions, ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { isMeshError, MeshError } from '#policies/errors/mesh-error.ts';
 import type { Clock } from './clock.ts';
@@ -15,6 +16,7 @@ import type { TrustSource } from './svid/trust.ts';
 import type { VerifiedPeer } from './svid/verify-peer.ts';
 import { secureContextOptions, serverTlsOptions } from './tls-identity.ts';
 import { TlsPeers } from './tls-peers.ts';
+import { type ClientError, refuseUnreadable } from './unreadable-request.ts';
 
 /** A listening HTTP service. */
 export interface ServedHttp {
@@ -83,10 +85,15 @@ export async function listenHttp(options: ListenHttpOptions): Promise<ServedHttp
   const peers = tls === undefined ? undefined : new TlsPeers({ trust: tls.trust, clock, log });
 
   let draining = false;
+  /** What is being answered, by connection. */
+  const answers = new WeakMap<Duplex, Set<ServerResponse>>();
   const onRequest = async (incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> => {
     if (draining) outgoing.shouldKeepAlive = false;
+    const open = answers.get(incoming.socket) ?? new Set();
+    answers.set(incoming.socket, open.add(outgoing));
     // A request that came before the drain leaves its connection idle, which nobody else would close.
     outgoing.once('close', () => {
+      open.delete(outgoing);
       if (draining) server.closeIdleConnections();
     });
     let body: Buffer | undefined;
@@ -114,6 +121,9 @@ export async function listenHttp(options: ListenHttpOptions): Promise<ServedHttp
   server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
     if (Number(incoming.headers['content-length'] ?? 0) <= maxBodyBytes) outgoing.writeContinue();
     handle(incoming, outgoing);
+  });
+  server.on('clientError', (error: ClientError, socket: Duplex) => {
+    refuseUnreadable(error, socket, answers.get(socket) ?? [], log);
   });
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {

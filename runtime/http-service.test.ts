@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { after, describe, test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { Hono } from 'hono';
@@ -80,6 +80,23 @@ function ask(service: ServedHttp, path: string, more: Partial<MeshRequest> = {})
   });
 }
 
+/** All that comes until the connection ends, in whatever way. */
+async function textOf(socket: Socket): Promise<string> {
+  let text = '';
+  socket.on('data', (chunk) => {
+    text += String(chunk);
+  });
+  await new Promise((resolve) => socket.once('close', resolve));
+  return text;
+}
+
+function answerTo(service: ServedHttp, sent: string): Promise<string> {
+  const socket = connect(service.port, '127.0.0.1');
+  socket.on('error', () => undefined);
+  socket.write(sent);
+  return textOf(socket);
+}
+
 describe('over plain http', async () => {
   const service = await serve();
 
@@ -120,12 +137,28 @@ describe('over plain http', async () => {
     socket.destroy();
   });
 
-  test('answers 431 to a head over 16 KiB', async () => {
+  test('what can not be read as a request is answered as a problem, and ends the connection', async () => {
+    const chunked = 'POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n';
+    for (const [sent, status, code] of [
+      [`GET /whoami HTTP/1.1\r\nHost: x\r\nX-Large: ${'x'.repeat(17_000)}\r\n\r\n`, 431, 'SLV-1012'],
+      ['GET /whoami HTTP/1.1\r\nHost : x\r\n\r\n', 400, 'SLV-1009'],
+      ['no request\r\n\r\n', 400, 'SLV-1009'],
+      [`${chunked}zz\r\n`, 400, 'SLV-1009'],
+    ] as const) {
+      const answer = await answerTo(service, sent);
+      assert.ok(answer.startsWith(`HTTP/1.1 ${status} `), answer);
+      assert.equal(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n'))).code, code);
+    }
+  });
+
+  test('an answer that has begun is cut off, not garbled, by a request behind it that can not be read', async () => {
     const socket = connect(service.port, '127.0.0.1');
-    socket.write(`GET /whoami HTTP/1.1\r\nHost: x\r\nX-Large: ${'x'.repeat(17_000)}\r\n\r\n`);
-    const [head] = await once(socket, 'data');
-    assert.match(String(head), /^HTTP\/1\.1 431 /);
-    socket.destroy();
+    socket.on('error', () => undefined);
+    const received = textOf(socket);
+    socket.write('GET /endless HTTP/1.1\r\nHost: x\r\n\r\n');
+    await once(socket, 'data');
+    socket.write('no request\r\n\r\n');
+    assert.doesNotMatch(await received, /SLV-/);
   });
 
   test("a client that goes away aborts the request's signal", async () => {

@@ -55,4 +55,14 @@ export const configurationErrors = {
     title: 'Successor did not start',
     fix: 'The process that was to take over did not serve, so the old one goes on. The log of the new one, in the same place, says why; mend that and send SIGUSR2 again.',
   },
+  'SLV-1012': {
+    status: 431,
+    title: 'Request head too large',
+    fix: 'Send shorter header fields, fewer of them or a shorter path: all together have 16 KiB.',
+  },
+  'SLV-1013': {
+    status: 408,
+    title: 'Request not received in time',
+    fix: 'Send the head within 10 s and the whole request within 60 s; where the network is slow, in a smaller body.',
+  },
 } as const;
