@@ -184,6 +184,18 @@ describe('architecture', () => {
     );
   });
 
+  test('npm test runs every test file', () => {
+    const named = [...readFileSync(join(root, 'bin/test'), 'utf8').matchAll(/"([a-z-]+)\/\*\*\/\*\.test\.ts"/g)].map(
+      ([, folder]) => folder,
+    );
+    const exclude = (path: string) => path === 'node_modules' || path.startsWith('.');
+    const folders = new Set(globSync('**/*.test.ts', { cwd: root, exclude }).map((file) => file.split('/')[0]));
+    assert.deepEqual(
+      [...folders].filter((folder) => !named.includes(folder)),
+      [],
+    );
+  });
+
   test('no drawers: utils, helpers, common, types', () => {
     assert.deepEqual(
       allFiles.filter((file) => /(^|[/-])(utils?|helpers?|common|types|misc)(\.|\/|-)/.test(file)),
