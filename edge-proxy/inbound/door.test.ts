@@ -61,6 +61,19 @@ test('handshakes begin one by one, one source after the other, with what was sai
   assert.equal(begun[0]?.socket.read().toString(), 'hello');
 });
 
+test('a source that a flood has come from begins ten milliseconds apart for a second, and nobody waits for it', async () => {
+  const { port, begun } = await openDoor(400);
+  const crowd = await Promise.all(Array.from({ length: 50 }, () => dial(port)));
+  const others = await Promise.all(Array.from({ length: 5 }, () => dial(port, '127.0.0.2')));
+  await waitFor('all to be there', () => door?.outside === 55);
+  const startMs = performance.now();
+  door?.slow('127.0.0.1');
+  for (const socket of [...others, ...crowd]) socket.write('hello');
+  await waitFor('all to begin', () => begun.length === 55);
+  assert.ok(performance.now() - startMs >= 500, 'fifty times ten milliseconds');
+  assert.ok(begun.slice(0, -1).filter(({ socket }) => socket.remoteAddress === '127.0.0.2').length === 5);
+});
+
 test('one source has a quarter of all places, and gets back those that it leaves', async () => {
   const { port, begun } = await openDoor(8);
   const [first, second] = [await dial(port), await dial(port)];

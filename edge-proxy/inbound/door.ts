@@ -7,6 +7,9 @@ import { listenAt } from '../listen-at.ts';
 
 /** Between the beginnings of two handshakes, ms. Each computes for about as long, so that half of the time is left for whatever else is due. */
 const pauseMs = 1;
+/** The same for a source that a flood has come from, and how long that lasts, ms. A handshake costs as much as fifty requests, and whoever is cut comes again at once. */
+const slowPauseMs = 10;
+const slowForMs = 1_000;
 
 /** What a door leads to. */
 export interface DoorOptions {
@@ -31,6 +34,8 @@ export class Door {
   readonly #outside = new Set<Socket>();
   /** Of these, who has said something; the sources in the order of their turn. */
   readonly #waiting = new Map<string, Socket[]>();
+  /** Who is slowed: until when, and when the next handshake may begin; ms, monotonic. */
+  readonly #slowed = new Map<string, { readonly untilMs: number; nextMs: number }>();
   #isNextDue = false;
 
   constructor(options: DoorOptions) {
@@ -48,6 +53,18 @@ export class Door {
   /** How many are there whose handshake has not begun. */
   get outside(): number {
     return this.#outside.size;
+  }
+
+  /** A flood has come from this address: for a second the handshakes of its source begin further apart. Others do not wait for it. */
+  slow(address: string): void {
+    const now = performance.now();
+    for (const [source, { untilMs }] of this.#slowed) {
+      if (untilMs > now) break;
+      this.#slowed.delete(source);
+    }
+    const source = sourceNetwork(address);
+    this.#slowed.delete(source);
+    this.#slowed.set(source, { untilMs: now + slowForMs, nextMs: now + slowPauseMs });
   }
 
   /** No new connections; who is there goes on. */
@@ -99,14 +116,7 @@ export class Door {
   }
 
   #beginOne(): void {
-    const [first] = this.#waiting;
-    const socket = first?.[1].shift();
-    if (first !== undefined) {
-      const [source, others] = first;
-      // Behind the other sources.
-      this.#waiting.delete(source);
-      if (others.length > 0) this.#waiting.set(source, others);
-    }
+    const socket = this.#takeNext();
     this.#isNextDue = false;
     if (this.#waiting.size > 0) this.#pause();
     if (socket === undefined || socket.destroyed) return;
@@ -114,5 +124,20 @@ export class Door {
     // Closed without a word: nothing to shake hands about.
     if (socket.readableLength === 0) socket.destroy();
     else this.#options.begin(socket);
+  }
+
+  /** The first of the first source that may; the source then stands behind the others. */
+  #takeNext(): Socket | undefined {
+    const now = performance.now();
+    for (const [source, sockets] of this.#waiting) {
+      const slowed = this.#slowed.get(source);
+      if (slowed !== undefined && slowed.nextMs > now) continue;
+      if (slowed !== undefined && slowed.untilMs > now) slowed.nextMs = now + slowPauseMs;
+      const socket = sockets.shift();
+      this.#waiting.delete(source);
+      if (sockets.length > 0) this.#waiting.set(source, sockets);
+      return socket;
+    }
+    return undefined;
   }
 }

@@ -197,7 +197,9 @@ export class InboundListener {
           if (reason === undefined) return;
           this.#process.log.debug({ err: reason, peer: identity }, 'tunnel closed');
           // A tunnel of ours that many callers leave is cut and comes again: its peer did nothing that it could help.
-          if (reason.code === 'SLV-4106' && reason.detail['ofCallers'] !== true) this.#penalties.add(identity, address);
+          if (reason.code !== 'SLV-4106' || reason.detail['ofCallers'] === true) return;
+          this.#penalties.add(identity, address);
+          this.#door.slow(address);
         },
       },
     });
