@@ -3,6 +3,7 @@ import type { Clock } from '#runtime/clock.ts';
 import type { SocketAddress } from '#runtime/socket-address.ts';
 import { type ByteStream, socketStream } from '../byte-stream.ts';
 import type { ClientStream, OutgoingRequest } from '../client-stream.ts';
+import { deferOpen } from '../deferred-open.ts';
 import { HttpClientStream } from '../http-client-stream.ts';
 import { Http2ClientStream } from '../http2-client-stream.ts';
 import type { OriginTunnel } from '../tunnel/tunnel.ts';
@@ -56,16 +57,7 @@ export class LocalApplication {
       onConnected(place());
       return () => {};
     }
-    let giveUp: (() => void) | undefined;
-    let wanted = true;
-    // Behind what else has come of the caller: who takes a request back at once (CVE-2023-44487) costs no connection.
-    queueMicrotask(() => {
-      if (wanted) giveUp = this.#dial(place, onConnected, onFailure);
-    });
-    return () => {
-      wanted = false;
-      giveUp?.();
-    };
+    return deferOpen(() => this.#dial(place, onConnected, onFailure));
   }
 
   #dial(

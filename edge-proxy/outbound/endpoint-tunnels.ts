@@ -1,5 +1,6 @@
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#runtime/logging.ts';
+import { deferOpen } from '../deferred-open.ts';
 import { errorCode } from '../tunnel/http2.ts';
 import type { OriginTunnel } from '../tunnel/tunnel.ts';
 import type { TunnelStream } from '../tunnel/tunnel-stream.ts';
@@ -78,20 +79,14 @@ export class EndpointTunnels {
         if ('reason' in outcome) onFailure(outcome);
         else onStream(outcome);
       };
-      let giveUp: (() => void) | undefined;
-      let wanted = true;
-      // Behind what else has come of the caller: who takes a request back at once costs the tunnel, which others share, nothing.
-      queueMicrotask(() => {
-        if (!wanted) return;
+      // The tunnel is shared: what is taken back at once costs it nothing.
+      return deferOpen(() => {
+        let abandon: (() => void) | undefined;
         const leave = this.#pool.lease((tunnel) => {
-          giveUp = this.#connect(tunnel, settle);
+          abandon = this.#connect(tunnel, settle);
         }, settle);
-        giveUp ??= leave;
+        return () => (abandon ?? leave)();
       });
-      return () => {
-        wanted = false;
-        giveUp?.();
-      };
     });
   }
 
