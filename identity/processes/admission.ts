@@ -43,8 +43,6 @@ export interface AdmissionRequest {
 export async function admit(request: AdmissionRequest): Promise<Admitted> {
   const { config, store, signal, context } = request;
   const startedMs = performance.now();
-  // A pause alone does not keep a process alive.
-  const alive = setInterval(() => undefined, 60_000);
   let isWaiting = false;
   /** That it stands by, for the others to see. */
   let notice: Place | undefined;
@@ -79,7 +77,6 @@ export async function admit(request: AdmissionRequest): Promise<Admitted> {
       else await whileTaken(request).catch(forgiving);
     }
   } finally {
-    clearInterval(alive);
     await notice?.release();
   }
 }
