@@ -1,6 +1,7 @@
 import { flag, frameType, settingId } from '#edge-proxy/tunnel/http2.ts';
+import { rawFrame } from '#edge-proxy/tunnel/memory-wire.ts';
 import { benchHost, benchRequests } from '../proxy/hop.ts';
-import { connectBlock, frame, greeting, numbers, onNextStreams, requestBlock } from './frames.ts';
+import { connectBlock, greeting, numbers, onNextStreams, requestBlock } from './frames.ts';
 
 /** What one connection of a hostile peer says. */
 export interface Attack {
@@ -47,7 +48,10 @@ const locally = { ...overHttp2, at: 'outbound', authenticated: false } as const;
 /** Requests that are taken back at once (CVE-2023-44487). */
 const resetting = (block: Buffer): Attack => ({
   greeting: greeting(),
-  next: onNextStreams([frame(frameType.headers, ends, 0, block), frame(frameType.rstStream, 0, 0, numbers(8))], batch),
+  next: onNextStreams(
+    [rawFrame(frameType.headers, ends, 0, block), rawFrame(frameType.rstStream, 0, 0, numbers(8))],
+    batch,
+  ),
 });
 
 /** Streams that one connection may hold open, less some. */
@@ -69,14 +73,14 @@ export const floods: readonly Flood[] = [
     ...overHttp2,
     name: 'pings',
     note: 'PING',
-    attack: () => ({ greeting: greeting(), next: again(frame(frameType.ping, 0, 0, numbers(1, 2))) }),
+    attack: () => ({ greeting: greeting(), next: again(rawFrame(frameType.ping, 0, 0, numbers(1, 2))) }),
   },
   {
     ...overHttp2,
     name: 'settings',
     note: `SETTINGS that change the windows of ${streams} open streams`,
     attack: () => {
-      const open = onNextStreams([frame(frameType.headers, flag.endHeaders, 0, connectBlock)], streams);
+      const open = onNextStreams([rawFrame(frameType.headers, flag.endHeaders, 0, connectBlock)], streams);
       const change = [0, 65_535].map((size) => greeting([settingId.initialWindowSize, size]).subarray(24));
       return { greeting: Buffer.concat([greeting(), open()]), next: again(Buffer.concat(change)) };
     },
@@ -86,8 +90,8 @@ export const floods: readonly Flood[] = [
     name: 'continuations',
     note: 'a head in CONTINUATION frames of an octet each that does not end (CVE-2024-27316)',
     attack: () => ({
-      greeting: Buffer.concat([greeting(), frame(frameType.headers, flag.endStream, 1, requestBlock())]),
-      next: again(frame(frameType.continuation, 0, 1, Buffer.of(0x82))),
+      greeting: Buffer.concat([greeting(), rawFrame(frameType.headers, flag.endStream, 1, requestBlock())]),
+      next: again(rawFrame(frameType.continuation, 0, 1, Buffer.of(0x82))),
     }),
   },
   {
@@ -100,12 +104,12 @@ export const floods: readonly Flood[] = [
       const kept = Buffer.concat([Buffer.of(0x40, 1, 0x61, 0x7f, 0xbd, 0x1d), value]);
       const named = Buffer.alloc(16_384, 0xbe);
       const bomb = [
-        frame(frameType.headers, flag.endStream, 0, named),
-        frame(frameType.continuation, 0, 0, named),
-        frame(frameType.continuation, flag.endHeaders, 0, named),
+        rawFrame(frameType.headers, flag.endStream, 0, named),
+        rawFrame(frameType.continuation, 0, 0, named),
+        rawFrame(frameType.continuation, flag.endHeaders, 0, named),
       ];
       const next = onNextStreams(bomb, 4);
-      const first = onNextStreams([frame(frameType.headers, ends, 0, Buffer.concat([requestBlock(), kept]))], 1);
+      const first = onNextStreams([rawFrame(frameType.headers, ends, 0, Buffer.concat([requestBlock(), kept]))], 1);
       return { greeting: Buffer.concat([greeting(), first()]), next: skipFirst(next) };
     },
   },
@@ -115,9 +119,9 @@ export const floods: readonly Flood[] = [
     note: `${streams} answers of 16 KiB that wait for a window, which is given an octet at a time`,
     connections: 2,
     attack: () => {
-      const open = onNextStreams([frame(frameType.headers, ends, 0, requestBlock('/orders/16k'))], streams);
+      const open = onNextStreams([rawFrame(frameType.headers, ends, 0, requestBlock('/orders/16k'))], streams);
       const crumbs = Array.from({ length: streams }, (_, index) =>
-        frame(frameType.windowUpdate, 0, index * 2 + 1, numbers(1)),
+        rawFrame(frameType.windowUpdate, 0, index * 2 + 1, numbers(1)),
       );
       return {
         greeting: Buffer.concat([greeting([settingId.initialWindowSize, 0]), open()]),
@@ -129,15 +133,15 @@ export const floods: readonly Flood[] = [
     ...overHttp2,
     name: 'window-updates',
     note: 'WINDOW_UPDATE by an octet, for the connection',
-    attack: () => ({ greeting: greeting(), next: again(frame(frameType.windowUpdate, 0, 0, numbers(1))) }),
+    attack: () => ({ greeting: greeting(), next: again(rawFrame(frameType.windowUpdate, 0, 0, numbers(1))) }),
   },
   {
     ...overHttp2,
     name: 'empty-data',
     note: 'DATA without octets (CVE-2019-9518)',
     attack: () => ({
-      greeting: Buffer.concat([greeting(), frame(frameType.headers, flag.endHeaders, 1, connectBlock)]),
-      next: again(frame(frameType.data, 0, 1)),
+      greeting: Buffer.concat([greeting(), rawFrame(frameType.headers, flag.endHeaders, 1, connectBlock)]),
+      next: again(rawFrame(frameType.data, 0, 1)),
     }),
   },
   {
@@ -148,9 +152,9 @@ export const floods: readonly Flood[] = [
       greeting: greeting(),
       next: onNextStreams(
         [
-          frame(frameType.headers, flag.endHeaders, 0, requestBlock()),
-          ...Array.from({ length: 63 }, () => frame(frameType.data, 0, 0, Buffer.of(0x78))),
-          frame(frameType.data, flag.endStream, 0),
+          rawFrame(frameType.headers, flag.endHeaders, 0, requestBlock()),
+          ...Array.from({ length: 63 }, () => rawFrame(frameType.data, 0, 0, Buffer.of(0x78))),
+          rawFrame(frameType.data, flag.endStream, 0),
         ],
         8,
       ),

@@ -1,16 +1,6 @@
-import { connectionPreface, frameHeaderSize } from '#edge-proxy/tunnel/http2.ts';
-import { encodeFields } from '#edge-proxy/tunnel/memory-wire.ts';
+import { connectionPreface, frameType } from '#edge-proxy/tunnel/http2.ts';
+import { encodeFields, rawFrame } from '#edge-proxy/tunnel/memory-wire.ts';
 import { benchHost, benchRequests } from '../proxy/hop.ts';
-
-/** One frame of HTTP/2 (RFC 9113 4.1), of any kind and with any content. */
-export function frame(type: number, flags: number, streamId: number, payload: Buffer = Buffer.alloc(0)): Buffer {
-  const header = Buffer.alloc(frameHeaderSize);
-  header.writeUIntBE(payload.length, 0, 3);
-  header[3] = type;
-  header[4] = flags;
-  header.writeUInt32BE(streamId, 5);
-  return Buffer.concat([header, payload]);
-}
 
 /** A payload of 32-bit numbers. */
 export function numbers(...values: readonly number[]): Buffer {
@@ -20,7 +10,7 @@ export function numbers(...values: readonly number[]): Buffer {
 }
 
 /** The payload of a SETTINGS frame. */
-export function settings(...entries: readonly (readonly [id: number, value: number])[]): Buffer {
+function settings(...entries: readonly (readonly [id: number, value: number])[]): Buffer {
   return Buffer.concat(
     entries.map(([id, value]) => {
       const entry = Buffer.alloc(6);
@@ -33,7 +23,7 @@ export function settings(...entries: readonly (readonly [id: number, value: numb
 
 /** What a client says first: the preface and SETTINGS. */
 export const greeting = (...entries: readonly (readonly [id: number, value: number])[]): Buffer =>
-  Buffer.concat([connectionPreface, frame(0x4, 0, 0, settings(...entries))]);
+  Buffer.concat([connectionPreface, rawFrame(frameType.settings, 0, 0, settings(...entries))]);
 
 /** The head of a request that is allowed. */
 export const requestBlock = (path: string = benchRequests.http.path): Buffer =>

@@ -11,7 +11,7 @@ import {
 } from 'node:http2';
 import { createServer } from 'node:net';
 import { buffer, text } from 'node:stream/consumers';
-import { describe, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { ask, session } from '#test/http2-session.ts';
 import { RawPeer } from '#test/raw-client.ts';
 import { endpoint, type Mesh, startMesh, webMayNot } from '#test/sidecars.ts';
@@ -35,6 +35,15 @@ function application(): { server: ReturnType<typeof createServer>; peers: RawPee
   });
   return { server, peers };
 }
+
+/** Of a service of bytes that `web` may not call. */
+const startDenied = (t: TestContext): Promise<Mesh> =>
+  startMesh(t, {
+    applications: [application().server],
+    protocol: 'tcp',
+    httpProxy: true,
+    intentions: webMayNot,
+  });
 
 const portOf = (mesh: Mesh): number => mesh.web.httpProxyPort ?? 0;
 const get = (host: string, target = '/', more = '') => `GET ${target} HTTP/1.1\r\nHost: ${host}\r\n${more}\r\n`;
@@ -267,13 +276,7 @@ describe('CONNECT', () => {
   });
 
   test('a no of the mesh is an answer with a decision, not a cut', async (t) => {
-    const { server } = application();
-    const mesh = await startMesh(t, {
-      applications: [server],
-      protocol: 'tcp',
-      httpProxy: true,
-      intentions: webMayNot,
-    });
+    const mesh = await startDenied(t);
     const denied = await mesh.ask(connect('db.mesh:5432'), portOf(mesh));
     assert.deepEqual([denied.status, code(denied)], [403, 'SLV-4001']);
     assert.match(denied.text, /selvedge-decision: /i);
@@ -344,13 +347,7 @@ describe('CONNECT in HTTP/2', () => {
   });
 
   test('a no of the mesh is an answer with a decision; what is no CONNECT of RFC 9113 is refused', async (t) => {
-    const { server } = application();
-    const mesh = await startMesh(t, {
-      applications: [server],
-      protocol: 'tcp',
-      httpProxy: true,
-      intentions: webMayNot,
-    });
+    const mesh = await startDenied(t);
     const client = session(mesh, portOf(mesh));
     for (const [authority, headers, status, code] of [
       ['db.mesh:5432', {}, 403, 'SLV-4001'],

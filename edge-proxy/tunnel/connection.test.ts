@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import { connectionPreface, errorCode } from './http2.ts';
-import { encodeFields, record, settle, WireEnd } from './memory-wire.ts';
+import { encodeFields, rawFrame, record, settle, WireEnd } from './memory-wire.ts';
 import type { TunnelLimits } from './tunnel.ts';
 import type { InboundTunnelStream, TunnelStream } from './tunnel-stream.ts';
 
@@ -42,7 +42,7 @@ function bareServer(limits: Partial<TunnelLimits> = {}): {
 } {
   const clock = { nowMs: 0 };
   const server = new WireEnd('server', clock, { limits });
-  server.connection.receive(Buffer.concat([connectionPreface, raw(4, 0, 0)]));
+  server.connection.receive(Buffer.concat([connectionPreface, rawFrame(4, 0, 0)]));
   server.take();
   return {
     server,
@@ -67,21 +67,11 @@ function framesOf(bytes: Buffer): Frame[] {
   return frames;
 }
 
-function raw(type: number, flags: number, streamId: number, payload: Buffer | string = ''): Buffer {
-  const body = typeof payload === 'string' ? Buffer.from(payload, 'hex') : payload;
-  const header = Buffer.alloc(9);
-  header.writeUIntBE(body.length, 0, 3);
-  header.writeUInt8(type, 3);
-  header.writeUInt8(flags, 4);
-  header.writeUInt32BE(streamId, 5);
-  return Buffer.concat([header, body]);
-}
-
 const connectHead = encodeFields([
   [':method', 'CONNECT'],
   [':authority', 'db:80'],
 ]);
-const connectFrame = (streamId: number, flags = 4): Buffer => raw(1, flags, streamId, connectHead);
+const connectFrame = (streamId: number, flags = 4): Buffer => rawFrame(1, flags, streamId, connectHead);
 const uint32 = (value: number): Buffer => {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE(value);
@@ -190,18 +180,18 @@ suite('streams', () => {
   test('answers: interim ones are skipped, malformed ones and data without one are stream errors', () => {
     const { client } = pair();
     const answer = (streamId: number, flags: number, ...fields: Array<[string, string]>): void =>
-      client.connection.receive(raw(1, flags, streamId, encodeFields(fields)));
+      client.connection.receive(rawFrame(1, flags, streamId, encodeFields(fields)));
     const statuses: number[] = [];
     const told = Array.from({ length: 5 }, () =>
       record(client.connection.open('db:80', [], (status) => statuses.push(status))),
     );
     client.take();
-    client.connection.receive(raw(1, 4, 1, Buffer.concat([Buffer.of(0x20), encodeFields([[':status', '103']])])));
+    client.connection.receive(rawFrame(1, 4, 1, Buffer.concat([Buffer.of(0x20), encodeFields([[':status', '103']])])));
     answer(1, 4, [':status', '200']);
     answer(3, 4, [':status', '2xx']);
     answer(5, 5, [':status', '100']);
     answer(7, 4, ['x', 'y']);
-    client.connection.receive(raw(0, 0, 9, '61'));
+    client.connection.receive(rawFrame(0, 0, 9, '61'));
     assert.deepEqual(statuses, [200]);
     const broken = [[errorCode.protocolError, false]];
     assert.deepEqual(
@@ -233,12 +223,12 @@ suite('streams', () => {
       [':scheme', 'https'],
       [':path', '/'],
     ]);
-    const answer = send(raw(1, 5, 1, get));
+    const answer = send(rawFrame(1, 5, 1, get));
     assert.deepEqual(
       answer.map(([type, flags, id]) => [type, flags, id]),
       [[1, 5, 1]],
     );
-    const unfinished = send(raw(1, 4, 3, get), raw(0, 0, 3, '6162'));
+    const unfinished = send(rawFrame(1, 4, 3, get), rawFrame(0, 0, 3, '6162'));
     assert.deepEqual(
       unfinished.map(([type, , id]) => [type, id]),
       [
@@ -294,7 +284,7 @@ suite('flow control', () => {
     assert.ok(held !== undefined && other !== undefined);
     const told = record(held);
     other.accept();
-    for (let at = 0; at < 50; at++) send(raw(0, 0, 1, '61'), raw(0, 0, 3, Buffer.alloc(16_000)));
+    for (let at = 0; at < 50; at++) send(rawFrame(0, 0, 1, '61'), rawFrame(0, 0, 3, Buffer.alloc(16_000)));
     held.accept();
     assert.equal(Buffer.concat(told.chunks).toString(), 'a'.repeat(50));
     assert.equal(told.chunks.length, 1);
@@ -373,15 +363,15 @@ suite('flow control', () => {
     stream.accept();
     stream.write(Buffer.alloc(60_000));
     server.take();
-    send(raw(4, 0, 0, '000400000000'));
+    send(rawFrame(4, 0, 0, '000400000000'));
     stream.write('x');
-    assert.deepEqual(send(raw(8, 0, 1, uint32(60_000))), []);
-    assert.deepEqual(send(raw(8, 0, 1, uint32(1))), [[0, 0, 1, '78']]);
+    assert.deepEqual(send(rawFrame(8, 0, 1, uint32(60_000))), []);
+    assert.deepEqual(send(rawFrame(8, 0, 1, uint32(1))), [[0, 0, 1, '78']]);
   });
 });
 
 suite('errors of the peer', () => {
-  const badHead = (fields: Array<[string, string]>): Buffer => raw(1, 4, 1, encodeFields(fields));
+  const badHead = (fields: Array<[string, string]>): Buffer => rawFrame(1, 4, 1, encodeFields(fields));
   const streamErrors: Array<[title: string, code: number, ...frames: Buffer[]]> = [
     [
       'CONNECT with :path',
@@ -491,16 +481,16 @@ suite('errors of the peer', () => {
         [':authority', 'd'.repeat(600)],
       ]),
     ],
-    ['a stream that depends on itself', 1, raw(1, 0x24, 1, Buffer.concat([uint32(1), Buffer.of(9), connectHead]))],
-    ['DATA after END_STREAM', 5, connectFrame(1, 5), raw(0, 0, 1, '61')],
+    ['a stream that depends on itself', 1, rawFrame(1, 0x24, 1, Buffer.concat([uint32(1), Buffer.of(9), connectHead]))],
+    ['DATA after END_STREAM', 5, connectFrame(1, 5), rawFrame(0, 0, 1, '61')],
     ['HEADERS on a tunnel', 1, connectFrame(1), connectFrame(1)],
-    ['WINDOW_UPDATE by 0', 1, connectFrame(1), raw(8, 0, 1, uint32(0))],
-    ['WINDOW_UPDATE past 2^31-1', 3, connectFrame(1), raw(8, 0, 1, uint32(0x7fffffff))],
+    ['WINDOW_UPDATE by 0', 1, connectFrame(1), rawFrame(8, 0, 1, uint32(0))],
+    ['WINDOW_UPDATE past 2^31-1', 3, connectFrame(1), rawFrame(8, 0, 1, uint32(0x7fffffff))],
     [
       'more DATA than the stream window',
       3,
       connectFrame(1),
-      ...Array.from({ length: 17 }, () => raw(0, 0, 1, Buffer.alloc(16_384))),
+      ...Array.from({ length: 17 }, () => rawFrame(0, 0, 1, Buffer.alloc(16_384))),
     ],
   ];
   for (const [title, code, ...frames] of streamErrors) {
@@ -512,49 +502,52 @@ suite('errors of the peer', () => {
       );
       assert.equal(server.connection.state, 'open');
       assert.equal(server.connection.activeStreams, 0);
-      assert.deepEqual(send(raw(6, 0, 0, '0102030405060708')), [[6, 1, 0, '0102030405060708']]);
+      assert.deepEqual(send(rawFrame(6, 0, 0, '0102030405060708')), [[6, 1, 0, '0102030405060708']]);
     });
   }
 
   const connectionErrors: Array<[title: string, code: number, ...frames: Buffer[]]> = [
     ['a stream of ours', 1, connectFrame(2)],
-    ['a stream number that goes back', 5, connectFrame(5, 5), raw(3, 0, 5, uint32(0)), connectFrame(3)],
-    ['DATA on an idle stream', 1, raw(0, 0, 1, '61')],
-    ['RST_STREAM on an idle stream', 1, raw(3, 0, 1, uint32(0))],
-    ['WINDOW_UPDATE on an idle stream', 1, raw(8, 0, 1, uint32(1))],
-    ['WINDOW_UPDATE by 0 on the connection', 1, raw(8, 0, 0, uint32(0))],
-    ['connection window past 2^31-1', 3, raw(8, 0, 0, uint32(0x7fffffff))],
+    ['a stream number that goes back', 5, connectFrame(5, 5), rawFrame(3, 0, 5, uint32(0)), connectFrame(3)],
+    ['DATA on an idle stream', 1, rawFrame(0, 0, 1, '61')],
+    ['RST_STREAM on an idle stream', 1, rawFrame(3, 0, 1, uint32(0))],
+    ['WINDOW_UPDATE on an idle stream', 1, rawFrame(8, 0, 1, uint32(1))],
+    ['WINDOW_UPDATE by 0 on the connection', 1, rawFrame(8, 0, 0, uint32(0))],
+    ['connection window past 2^31-1', 3, rawFrame(8, 0, 0, uint32(0x7fffffff))],
     [
       'SETTINGS that overflow a window',
       3,
       connectFrame(1),
-      raw(8, 0, 1, uint32(0x7fff0000)),
-      raw(4, 0, 0, '00047fffffff'),
+      rawFrame(8, 0, 1, uint32(0x7fff0000)),
+      rawFrame(4, 0, 0, '00047fffffff'),
     ],
-    ['initial window over 2^31-1', 3, raw(4, 0, 0, '000480000000')],
-    ['MAX_FRAME_SIZE too small', 1, raw(4, 0, 0, '000500003fff')],
-    ['ENABLE_PUSH 2', 1, raw(4, 0, 0, '000200000002')],
-    ['broken HPACK', 9, raw(1, 4, 1, '80')],
+    ['initial window over 2^31-1', 3, rawFrame(4, 0, 0, '000480000000')],
+    ['MAX_FRAME_SIZE too small', 1, rawFrame(4, 0, 0, '000500003fff')],
+    ['ENABLE_PUSH 2', 1, rawFrame(4, 0, 0, '000200000002')],
+    ['broken HPACK', 9, rawFrame(1, 4, 1, '80')],
     [
       'GOAWAY that takes back another',
       1,
       connectFrame(1),
-      raw(7, 0, 0, '0000000000000000'),
-      raw(7, 0, 0, '0000000500000000'),
+      rawFrame(7, 0, 0, '0000000000000000'),
+      rawFrame(7, 0, 0, '0000000500000000'),
     ],
-    ['flood of SETTINGS', 11, ...Array.from({ length: 80 }, () => raw(4, 0, 0))],
-    ['flood of PING', 11, ...Array.from({ length: 11_000 }, () => raw(6, 0, 0, '0000000000000000'))],
-    ['flood of empty DATA', 11, connectFrame(1), ...Array.from({ length: 1_100 }, () => raw(0, 0, 1))],
-    ['flood of unknown frames', 11, ...Array.from({ length: 1_100 }, () => raw(0x33, 0, 0))],
+    ['flood of SETTINGS', 11, ...Array.from({ length: 80 }, () => rawFrame(4, 0, 0))],
+    ['flood of PING', 11, ...Array.from({ length: 11_000 }, () => rawFrame(6, 0, 0, '0000000000000000'))],
+    ['flood of empty DATA', 11, connectFrame(1), ...Array.from({ length: 1_100 }, () => rawFrame(0, 0, 1))],
+    ['flood of unknown frames', 11, ...Array.from({ length: 1_100 }, () => rawFrame(0x33, 0, 0))],
     [
       'flood of requests that make us reset',
       11,
-      ...Array.from({ length: 1_100 }, (_, at) => raw(1, 4, 2 * at + 1, encodeFields([[':method', 'x']]))),
+      ...Array.from({ length: 1_100 }, (_, at) => rawFrame(1, 4, 2 * at + 1, encodeFields([[':method', 'x']]))),
     ],
     [
       'flood of resets',
       11,
-      ...Array.from({ length: 20_100 }, (_, at) => [connectFrame(2 * at + 1), raw(3, 0, 2 * at + 1, uint32(8))]).flat(),
+      ...Array.from({ length: 20_100 }, (_, at) => [
+        connectFrame(2 * at + 1),
+        rawFrame(3, 0, 2 * at + 1, uint32(8)),
+      ]).flat(),
     ],
   ];
   for (const [title, code, ...frames] of connectionErrors) {
@@ -569,13 +562,13 @@ suite('errors of the peer', () => {
         title === 'flood of resets',
         'a peer may not be able to help it',
       );
-      assert.deepEqual(send(raw(6, 0, 0, '0000000000000000')), []);
+      assert.deepEqual(send(rawFrame(6, 0, 0, '0000000000000000')), []);
     });
   }
 
   test('the first frame must be SETTINGS', () => {
     const server = new WireEnd('server', { nowMs: 0 });
-    server.connection.receive(Buffer.concat([connectionPreface, raw(6, 0, 0, '0000000000000000')]));
+    server.connection.receive(Buffer.concat([connectionPreface, rawFrame(6, 0, 0, '0000000000000000')]));
     assert.equal(goAwayCode(framesOf(server.take())), 1);
   });
 
@@ -621,7 +614,7 @@ suite('life and end', () => {
     const first = record(client.connection.open('db:80', [], () => {}));
     const second = record(client.connection.open('db:80', [], () => {}));
     settle(client, server);
-    client.connection.receive(raw(7, 0, 0, '0000000100000000'));
+    client.connection.receive(rawFrame(7, 0, 0, '0000000100000000'));
     assert.deepEqual([first.resets, second.resets], [[], [[errorCode.refusedStream, true]]]);
   });
 
@@ -651,7 +644,7 @@ suite('life and end', () => {
 
   test('the words of a GOAWAY with an error reach the reason', () => {
     const { client } = pair();
-    client.connection.receive(raw(7, 0, 0, Buffer.concat([uint32(0), uint32(11), Buffer.from('calm\u0007')])));
+    client.connection.receive(rawFrame(7, 0, 0, Buffer.concat([uint32(0), uint32(11), Buffer.from('calm\u0007')])));
     assert.equal(closedWithCode(client), 'SLV-4105');
     assert.match(String(client.closedWith), /error 11: calm\?/);
   });
@@ -714,7 +707,7 @@ suite('life and end', () => {
     for (let round = 0; round < 200 && server.connection.state === 'open'; round++) {
       clock.nowMs += 1_000;
       server.connection.receive(
-        Buffer.concat([raw(4, 1, 0), ...Array.from({ length: 99 }, () => raw(6, 0, 0, '0000000000000000'))]),
+        Buffer.concat([rawFrame(4, 1, 0), ...Array.from({ length: 99 }, () => rawFrame(6, 0, 0, '0000000000000000'))]),
       );
       kept += server.take().length;
       server.connection.checkTimers();
@@ -733,7 +726,7 @@ suite('life and end', () => {
         throw new TypeError('ours');
       },
     };
-    assert.throws(() => send(raw(0, 0, 1, '61')), TypeError);
+    assert.throws(() => send(rawFrame(0, 0, 1, '61')), TypeError);
     assert.equal(closedWithCode(server), 'SLV-1007');
   });
 });

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { FrameReader, type FrameSink } from './frame-reader.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { connectionPreface, Http2ConnectionError, maxFrameSize } from './http2.ts';
+import { rawFrame } from './memory-wire.ts';
 
 type Told = [kind: string, ...facts: Array<number | string | boolean>];
 
@@ -89,17 +90,6 @@ function written(act: (writer: FrameWriter) => void): Buffer {
   return Buffer.concat(output);
 }
 
-/** A raw frame. */
-function raw(type: number, flags: number, id: number, payload: Buffer | string = ''): Buffer {
-  const body = typeof payload === 'string' ? Buffer.from(payload, 'hex') : payload;
-  const header = Buffer.alloc(9);
-  header.writeUIntBE(body.length, 0, 3);
-  header.writeUInt8(type, 3);
-  header.writeUInt8(flags, 4);
-  header.writeUInt32BE(id, 5);
-  return Buffer.concat([header, body]);
-}
-
 suite('frames', () => {
   test('what is written is read, in whatever pieces it comes', () => {
     fc.assert(
@@ -133,10 +123,10 @@ suite('frames', () => {
       writer.append(Buffer.of(7), 0, 1);
     };
     const acts: Array<[between: (writer: FrameWriter) => void, frames: Buffer[]]> = [
-      [() => {}, [raw(0, 1, 1, '07')]],
-      [(writer) => writer.windowUpdate(3, 5), [raw(0, 1, 1, '07'), raw(8, 0, 3, '00000005')]],
-      [(writer) => writer.flush(), [raw(0, 0, 1, '07'), raw(0, 1, 1)]],
-      [(writer) => data(writer, 3), [raw(0, 0, 1, '07'), raw(0, 0, 3, '07'), raw(0, 1, 1)]],
+      [() => {}, [rawFrame(0, 1, 1, '07')]],
+      [(writer) => writer.windowUpdate(3, 5), [rawFrame(0, 1, 1, '07'), rawFrame(8, 0, 3, '00000005')]],
+      [(writer) => writer.flush(), [rawFrame(0, 0, 1, '07'), rawFrame(0, 1, 1)]],
+      [(writer) => data(writer, 3), [rawFrame(0, 0, 1, '07'), rawFrame(0, 0, 3, '07'), rawFrame(0, 1, 1)]],
     ];
     for (const [between, frames] of acts) {
       const sent = written((writer) => {
@@ -150,9 +140,9 @@ suite('frames', () => {
 
   test('padding counts for flow control and is not delivered, byte by byte or whole', () => {
     const padded = Buffer.concat([
-      raw(0, 0x8, 1, '03 6162 000000'.replaceAll(' ', '')),
-      raw(0, 0x9, 1, '00 63'.replaceAll(' ', '')),
-      raw(0, 0x9, 3, '02 0000'.replaceAll(' ', '')),
+      rawFrame(0, 0x8, 1, '03 6162 000000'.replaceAll(' ', '')),
+      rawFrame(0, 0x9, 1, '00 63'.replaceAll(' ', '')),
+      rawFrame(0, 0x9, 3, '02 0000'.replaceAll(' ', '')),
     ]);
     for (const size of [1, padded.length]) {
       const { reader, told } = reading();
@@ -166,10 +156,14 @@ suite('frames', () => {
 
   test('HEADERS with padding and priority; PRIORITY and unknown frames are ignored', () => {
     const { reader, told } = reading();
-    reader.receive(raw(1, 0x2d, 5, '01 80000003 10 8286 00'.replaceAll(' ', '')));
-    reader.receive(raw(1, 0x24, 7, '00000007 10 82'.replaceAll(' ', '')));
+    reader.receive(rawFrame(1, 0x2d, 5, '01 80000003 10 8286 00'.replaceAll(' ', '')));
+    reader.receive(rawFrame(1, 0x24, 7, '00000007 10 82'.replaceAll(' ', '')));
     reader.receive(
-      Buffer.concat([raw(2, 0, 9, '0000000100'), raw(0x22, 0xff, 0, Buffer.alloc(5_000)), raw(0x22, 0, 3)]),
+      Buffer.concat([
+        rawFrame(2, 0, 9, '0000000100'),
+        rawFrame(0x22, 0xff, 0, Buffer.alloc(5_000)),
+        rawFrame(0x22, 0, 3),
+      ]),
     );
     assert.deepEqual(told, [
       ['headers', 5, '8286', true, false],
@@ -184,40 +178,43 @@ suite('frames', () => {
   const frameSize = 6;
   const calm = 11;
   const faults: Array<[title: string, code: number, bytes: Buffer]> = [
-    ['frame over 16,384', frameSize, raw(0, 0, 1, Buffer.alloc(maxFrameSize + 1))],
-    ['DATA on stream 0', protocol, raw(0, 0, 0, '00')],
-    ['DATA padded beyond its length', protocol, raw(0, 8, 1, '0261')],
-    ['DATA padded without a pad length', frameSize, raw(0, 8, 1)],
-    ['HEADERS on stream 0', protocol, raw(1, 4, 0, '82')],
-    ['HEADERS padded beyond their length', protocol, raw(1, 0xc, 1, '0582')],
-    ['HEADERS too short for their priority', frameSize, raw(1, 0x24, 1, '82')],
-    ['PRIORITY on stream 0', protocol, raw(2, 0, 0, '0000000100')],
-    ['PRIORITY of four octets', frameSize, raw(2, 0, 1, '00000001')],
-    ['PRIORITY on itself', protocol, raw(2, 0, 1, '0000000100')],
-    ['RST_STREAM on stream 0', protocol, raw(3, 0, 0, '00000000')],
-    ['RST_STREAM of three octets', frameSize, raw(3, 0, 1, '000000')],
-    ['SETTINGS on a stream', protocol, raw(4, 0, 1)],
-    ['SETTINGS of seven octets', frameSize, raw(4, 0, 0, '00000000000000')],
-    ['SETTINGS ack with a payload', frameSize, raw(4, 1, 0, '000000000000')],
-    ['PUSH_PROMISE', protocol, raw(5, 4, 1, '0000000282')],
-    ['PING on a stream', protocol, raw(6, 0, 1, '0000000000000000')],
-    ['PING of seven octets', frameSize, raw(6, 0, 0, '00000000000000')],
-    ['GOAWAY on a stream', protocol, raw(7, 0, 1, '0000000000000000')],
-    ['GOAWAY of seven octets', frameSize, raw(7, 0, 0, '00000000000000')],
-    ['WINDOW_UPDATE of five octets', frameSize, raw(8, 0, 1, '0000000100')],
-    ['CONTINUATION without HEADERS', protocol, raw(9, 4, 1, '82')],
-    ['CONTINUATION of another stream', protocol, Buffer.concat([raw(1, 0, 1, '82'), raw(9, 4, 3, '82')])],
-    ['DATA within a block', protocol, Buffer.concat([raw(1, 0, 1, '82'), raw(0, 0, 1, '82')])],
-    ['an unknown frame within a block', protocol, Buffer.concat([raw(1, 0, 1, '82'), raw(0x22, 0, 1)])],
+    ['frame over 16,384', frameSize, rawFrame(0, 0, 1, Buffer.alloc(maxFrameSize + 1))],
+    ['DATA on stream 0', protocol, rawFrame(0, 0, 0, '00')],
+    ['DATA padded beyond its length', protocol, rawFrame(0, 8, 1, '0261')],
+    ['DATA padded without a pad length', frameSize, rawFrame(0, 8, 1)],
+    ['HEADERS on stream 0', protocol, rawFrame(1, 4, 0, '82')],
+    ['HEADERS padded beyond their length', protocol, rawFrame(1, 0xc, 1, '0582')],
+    ['HEADERS too short for their priority', frameSize, rawFrame(1, 0x24, 1, '82')],
+    ['PRIORITY on stream 0', protocol, rawFrame(2, 0, 0, '0000000100')],
+    ['PRIORITY of four octets', frameSize, rawFrame(2, 0, 1, '00000001')],
+    ['PRIORITY on itself', protocol, rawFrame(2, 0, 1, '0000000100')],
+    ['RST_STREAM on stream 0', protocol, rawFrame(3, 0, 0, '00000000')],
+    ['RST_STREAM of three octets', frameSize, rawFrame(3, 0, 1, '000000')],
+    ['SETTINGS on a stream', protocol, rawFrame(4, 0, 1)],
+    ['SETTINGS of seven octets', frameSize, rawFrame(4, 0, 0, '00000000000000')],
+    ['SETTINGS ack with a payload', frameSize, rawFrame(4, 1, 0, '000000000000')],
+    ['PUSH_PROMISE', protocol, rawFrame(5, 4, 1, '0000000282')],
+    ['PING on a stream', protocol, rawFrame(6, 0, 1, '0000000000000000')],
+    ['PING of seven octets', frameSize, rawFrame(6, 0, 0, '00000000000000')],
+    ['GOAWAY on a stream', protocol, rawFrame(7, 0, 1, '0000000000000000')],
+    ['GOAWAY of seven octets', frameSize, rawFrame(7, 0, 0, '00000000000000')],
+    ['WINDOW_UPDATE of five octets', frameSize, rawFrame(8, 0, 1, '0000000100')],
+    ['CONTINUATION without HEADERS', protocol, rawFrame(9, 4, 1, '82')],
+    ['CONTINUATION of another stream', protocol, Buffer.concat([rawFrame(1, 0, 1, '82'), rawFrame(9, 4, 3, '82')])],
+    ['DATA within a block', protocol, Buffer.concat([rawFrame(1, 0, 1, '82'), rawFrame(0, 0, 1, '82')])],
+    ['an unknown frame within a block', protocol, Buffer.concat([rawFrame(1, 0, 1, '82'), rawFrame(0x22, 0, 1)])],
     [
       'a block over 64 KiB',
       calm,
-      Buffer.concat([raw(1, 0, 1), ...Array.from({ length: 5 }, () => raw(9, 0, 1, Buffer.alloc(maxFrameSize)))]),
+      Buffer.concat([
+        rawFrame(1, 0, 1),
+        ...Array.from({ length: 5 }, () => rawFrame(9, 0, 1, Buffer.alloc(maxFrameSize))),
+      ]),
     ],
     [
       'a block of endless empty CONTINUATION',
       calm,
-      Buffer.concat([raw(1, 0, 1), ...Array.from({ length: 40 }, () => raw(9, 0, 1))]),
+      Buffer.concat([rawFrame(1, 0, 1), ...Array.from({ length: 40 }, () => rawFrame(9, 0, 1))]),
     ],
   ];
   for (const [title, code, input] of faults) {
@@ -232,7 +229,7 @@ suite('frames', () => {
   test('a server reads the preface first, and nothing else', () => {
     const { reader, told } = reading('server');
     for (const octet of connectionPreface) reader.receive(Buffer.of(octet));
-    reader.receive(raw(4, 0, 0));
+    reader.receive(rawFrame(4, 0, 0));
     assert.deepEqual(told, [['settings', '']]);
     assert.throws(() => reading('server').reader.receive(Buffer.from('GET / HTTP/1.1\r\n\r\n')), Http2ConnectionError);
   });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { connectionPreface } from './http2.ts';
-import { record, type StreamRecord, settle, WireEnd } from './memory-wire.ts';
+import { rawFrame, record, type StreamRecord, settle, WireEnd } from './memory-wire.ts';
 import type { TunnelRequest } from './tunnel.ts';
 import type { HeaderFields } from './tunnel-stream.ts';
 
@@ -106,14 +106,7 @@ suite('fuzz', () => {
         fc.integer({ min: 0, max: 255 }),
         fc.integer({ min: 0, max: 17 }),
       )
-      .map(([type, payload, flags, streamId]) => {
-        const header = Buffer.alloc(9);
-        header.writeUIntBE(payload.length, 0, 3);
-        header.writeUInt8(type, 3);
-        header.writeUInt8(flags, 4);
-        header.writeUInt32BE(streamId, 5);
-        return Buffer.concat([header, payload]);
-      });
+      .map(([type, payload, flags, streamId]) => rawFrame(type, flags, streamId, payload));
     const settings = Buffer.from('000000040000000000', 'hex');
     fc.assert(
       fc.property(role, fc.array(frame, { maxLength: 25 }), piece, (side, frames, size) => {

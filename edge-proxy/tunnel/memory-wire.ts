@@ -1,5 +1,6 @@
 import { Http2Connection, type Http2ConnectionOptions } from './connection.ts';
 import { HpackEncoder } from './hpack-encoder.ts';
+import { frameHeaderSize } from './http2.ts';
 import { defaultTunnelLimits, type TunnelLimits, type TunnelRequest } from './tunnel.ts';
 import { type HeaderFields, type InboundTunnelStream, idleStreamHandlers, type TunnelStream } from './tunnel-stream.ts';
 
@@ -7,6 +8,21 @@ import { type HeaderFields, type InboundTunnelStream, idleStreamHandlers, type T
 export function encodeFields(fields: HeaderFields): Buffer {
   // Without the octet by which an encoder says first that it has none.
   return new HpackEncoder().encode([], fields).subarray(1);
+}
+
+/**
+ * For tests: one frame of HTTP/2 (RFC 9113 4.1), of any kind and with any content.
+ *
+ * @param payload bytes, or hexadecimal
+ */
+export function rawFrame(type: number, flags: number, streamId: number, payload: Uint8Array | string = ''): Buffer {
+  const body = typeof payload === 'string' ? Buffer.from(payload, 'hex') : payload;
+  const header = Buffer.alloc(frameHeaderSize);
+  header.writeUIntBE(body.length, 0, 3);
+  header.writeUInt8(type, 3);
+  header.writeUInt8(flags, 4);
+  header.writeUInt32BE(streamId, 5);
+  return Buffer.concat([header, body]);
 }
 
 /** For tests: one end of a wire in memory, with what it has written, and a clock that the test moves. */
