@@ -45,6 +45,8 @@ export interface EtcdCluster extends AsyncDisposable {
   put(key: string, value: string): Promise<void>;
   /** Forgets all history up to now. */
   compact(): Promise<void>;
+  /** How many streams with watches the first member has, by its metrics. */
+  watchStreams(): Promise<number>;
 }
 
 const alive = new Set<ChildProcess>();
@@ -105,6 +107,12 @@ export async function startEtcd(
     async compact() {
       const { header } = await ask(members[0]?.address, 'maintenance/status', {});
       await ask(members[0]?.address, 'kv/compaction', { revision: header?.revision });
+    },
+    async watchStreams() {
+      const metrics = await (await fetch(`http://${members[0]?.address}/metrics`)).text();
+      const [, streams] = /^etcd_debugging_mvcc_watch_stream_total (\d+)$/m.exec(metrics) ?? [];
+      if (streams === undefined) throw new Error('etcd has no metric of its watch streams');
+      return Number(streams);
     },
     async [Symbol.asyncDispose]() {
       await Promise.all(members.map((one) => one.kill()));
