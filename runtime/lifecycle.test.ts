@@ -59,10 +59,11 @@ test('what does not drain within the grace period is ended', async () => {
   assert.match(err, /not drained within the grace period/);
 });
 
-test('one that was succeeded has ten minutes, but from a signal on no longer than any other', async () => {
+test('one that was succeeded has ten minutes, but from a signal on no longer than any other; asked for a successor again it goes on', async () => {
   const { ended } = await start('succeeded');
   const { code, err } = await ended;
   assert.equal(code, 1);
+  assert.match(err, /drains already/);
   assert.match(err, /"graceMs":100,"msg":"not drained within the grace period/);
 });
 

@@ -73,9 +73,12 @@ export async function runUntilSignal<R extends Running>(
   // From the beginning on: who hears that it serves may ask at once, and unheard this signal ends the process.
   let serving: R | undefined;
   let askedEarly = false;
+  let leaving = false;
   const onHandOver = (): void => {
     if (startSuccessor === undefined) return;
-    if (serving === undefined) askedEarly = true;
+    // Heard all the same: unheard it would end what is still under way, and who asks for an upgrade with `pkill -USR2` asks both.
+    if (leaving) log.info('drains already, and hands nothing over');
+    else if (serving === undefined) askedEarly = true;
     else void handOver(serving, startSuccessor);
   };
   if (startSuccessor !== undefined) process.on('SIGUSR2', onHandOver);
@@ -96,7 +99,7 @@ export async function runUntilSignal<R extends Running>(
     serving = running;
     if (askedEarly) onHandOver();
     const succeeded = (await asked) === 'succeeded';
-    process.off('SIGUSR2', onHandOver);
+    leaving = true;
     const patienceMs = succeeded ? succeededGraceMs : graceMs;
     endAfter(patienceMs);
     if (succeeded) {
