@@ -1,7 +1,7 @@
 import { isMainThread } from 'node:worker_threads';
 
 /*
- * Ends a file of tests that does not end: bin/test loads this into each. A test that ran out of its time is told at the end of its file, and what it left open (a server, a child) would
+ * Ends a file of tests that does not end: `npm test` loads this into each. A test that ran out of its time is told at the end of its file, and what it left open (a server, a child) would
  * keep that from coming. Node's own --test-force-exit also drops, in silence, the tests that a file defines after an `await`.
  */
 
