@@ -285,7 +285,7 @@ describe('over TLS', () => {
     await assert.rejects(ask(service, '/', { ...secret, trust: staticTrust(makeCa('mesh.test').bundle) }), (error) =>
       isMeshError(error, 'SLV-2020'),
     );
-    await assert.rejects(meshRequest({ url: service.url, clock: systemClock, timeoutMs: 1_000 }), (error) =>
+    await assert.rejects(meshRequest({ url: service.url, clock: systemClock, timeoutMs: 5_000 }), (error) =>
       isMeshError(error, 'SLV-2010'),
     );
     assert.equal(requests, 0);

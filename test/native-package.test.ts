@@ -79,7 +79,11 @@ test('packed, installed, checked, and in the mesh: it calls, is called, and is r
   writeFileSync(join(project, 'app.ts'), program);
   writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(settings));
   const flags = ['--prefer-offline', '--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=error'];
-  execFileSync('npm', ['install', ...flags, tarball], { cwd: project, stdio: ['ignore', 'ignore', 'inherit'] });
+  execFileSync('npm', ['install', ...flags, tarball], {
+    cwd: project,
+    stdio: ['ignore', 'ignore', 'inherit'],
+    timeout: 120_000,
+  });
   const check = spawnSync(node, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', project], {
     encoding: 'utf8',
   });

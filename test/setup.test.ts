@@ -60,7 +60,7 @@ test('without a Node of its own bin/node looks for one on the PATH, and never fi
   chmodSync(script, 0o755);
   // `timeout` ends all that was started: a script that starts itself does so without end.
   const run = (path: string) =>
-    spawnSync('timeout', ['-s', 'KILL', '5', script, '-p', '40 + 2'], { env: { PATH: path }, encoding: 'utf8' });
+    spawnSync('timeout', ['-s', 'KILL', '60', script, '-p', '40 + 2'], { env: { PATH: path }, encoding: 'utf8' });
   const other = run(`${join(directory, 'bin')}:/usr/bin:/bin`);
   assert.match(other.stdout + other.stderr, /^42$|Node 26 or newer is needed/m);
   const found = run(`${join(directory, 'bin')}:${dirname(process.execPath)}:/usr/bin:/bin`);

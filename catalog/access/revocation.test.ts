@@ -95,12 +95,20 @@ test('a feed ends with the token that opened it', async (t) => {
 });
 
 test('what a token expires with: requests, and what waits', async (t) => {
-  const { here } = await startTwo(t);
-  const short = await make(here, ['reader'], { expiresAfterSeconds: 2 });
+  let offsetMs = 0;
+  const here = await startTestCatalog(t, { open: false }, undefined, {
+    ...quietContext(),
+    clock: () => Date.now() + offsetMs,
+  });
+  const short = await make(here, ['reader'], { expiresAfterSeconds: 60 });
   const first = await read(here, short.secret);
   assert.equal(first.status, 200);
   const index = first.headers.get('x-consul-index');
-  const waited = await read(here, short.secret, `/v1/catalog/services?index=${index}&wait=60s`);
+  const waiting = read(here, short.secret, `/v1/catalog/services?index=${index}&wait=60s`);
+  const metrics = async () => (await read(here, here.operatorToken ?? '', '/metrics')).text;
+  await waitFor('it to wait', async () => /^selvedge_catalog_blocking_queries 1$/m.test(await metrics()), 10_000);
+  offsetMs = 60_000;
+  const waited = await waiting;
   assert.deepEqual([waited.status, waited.text], [403, 'ACL not found']);
   assert.equal((await read(here, short.secret)).status, 403);
   const listed = await send(here, 'GET', '/v1/mesh/tokens', { headers: withToken(here.operatorToken) });

@@ -367,16 +367,20 @@ describe('time-outs', () => {
       t,
       oneDb(server, {
         perTryTimeoutMs: 300,
-        requestTimeoutMs: 500,
+        requestTimeoutMs: 800,
         retries: { ...quick, attempts: 9, on: ['timeout'] },
       }),
     );
     const startedMs = performance.now();
     const answer = await mesh.ask(get());
     assert.match(answer.text, /^HTTP\/1\.1 504 .*SLV-4004/s);
-    assert.ok(performance.now() - startedMs < 3_000);
-    assert.ok(peers.length === 2 || peers.length === 3, `${peers.length} tries`);
-    assert.equal(breakerOf(mesh)?.failures, peers.length);
+    const tookMs = performance.now() - startedMs;
+    assert.ok(tookMs >= 798 && tookMs < 10_000, `${tookMs} ms`);
+    const tries = 1 + retries(mesh);
+    assert.ok(tries === 2 || tries === 3, `${tries} tries`);
+    assert.equal(breakerOf(mesh)?.failures, tries);
+    // One may be over before it has come to the application.
+    assert.ok(peers.length <= tries);
     await waitFor('the application to be let go', () => peers.every(({ ended }) => ended));
   });
 

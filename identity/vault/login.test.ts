@@ -80,7 +80,7 @@ describe('logging in, on a real bao', { skip }, () => {
     run: (vault: VaultConnection) => Promise<T>,
     more: Partial<VaultConnectionConfig> = {},
   ): Promise<T> {
-    const vault = openVaultConnection({ address: bao.address, timeoutMs: 5_000, auth, ...more }, context);
+    const vault = openVaultConnection({ address: bao.address, timeoutMs: 20_000, auth, ...more }, context);
     try {
       return await run(vault);
     } finally {

@@ -14,6 +14,7 @@ const { mesh } = await setScene({}, async (mesh) => {
   mesh.addCatalogFlags('--dns-addr', '127.0.0.1:0');
   await mesh.startControlPlane();
   await mesh.speakHttp('db');
+  await mesh.intend('web', 'db', 'allow');
   await Promise.all([
     mesh.startProxy('web', { service: 'web', flags: ['--http-proxy-addr', '[::1]:0', '--mesh-listeners'] }),
     mesh.startProxy('db', {
@@ -22,7 +23,7 @@ const { mesh } = await setScene({}, async (mesh) => {
       flags: ['--listen', '[::1]:0', '--admin-addr', '[::1]:0', '--agent-addr', '[::1]:0'],
     }),
   ]);
-  await mesh.intend('web', 'db', 'allow');
+  await mesh.isFollowed('db');
   return {};
 });
 

@@ -1,5 +1,6 @@
+import { once } from 'node:events';
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { after } from 'node:test';
 import { formatSocketAddress } from '#runtime/socket-address.ts';
@@ -97,4 +98,15 @@ export async function startEcho(
     for (const socket of open) socket.destroy();
   });
   return { address: formatSocketAddress({ host, port: (server.address() as AddressInfo).port }), open };
+}
+
+/** A connection to the echo, at `host:port` of an upstream, on which a byte came back. Rejects where it is closed before. */
+export async function openEcho(address: string): Promise<Socket> {
+  const [host, port] = address.split(':');
+  const socket = connect(Number(port), host);
+  socket.on('error', () => undefined); // a reset is one way of being cut
+  socket.write('a');
+  const came = await Promise.race([once(socket, 'data'), once(socket, 'close').then(() => undefined)]);
+  if (came === undefined) throw new Error('closed before a byte came');
+  return socket;
 }

@@ -44,6 +44,11 @@ beforeEach(() => {
 });
 
 test('a canary: subset, split to the request, and back, while calls go on; none is lost', async () => {
+  await waitFor(
+    'both versions to let web in',
+    async () => (await call()).status === 200 && old.count > 0 && canary.count > 0,
+    20_000,
+  );
   await using load = startLoad(() => unlessOk(call()), 2);
   await entry('service-resolver', resolver);
   await waitFor(

@@ -26,7 +26,9 @@ const { mesh, web } = await setScene({ identityFlags: ['--svid-ttl', '1m'] }, as
   return { web };
 });
 const call = () => httpCall(web.upstream('db'), { agent });
-const servedAgain = () => waitFor('web to be served', async () => (await call()).status === 200, 20_000);
+/** By both instances, which take turns. */
+const servedAgain = () =>
+  waitFor('web to be served', async () => (await call()).status === 200 && (await call()).status === 200, 20_000);
 
 /** Writes without a pause, until the service is gone. @returns what was acknowledged */
 async function writeUntilKilled(

@@ -12,6 +12,7 @@ import { makeKeyPair } from '#runtime/svid/node-key.ts';
 import { openNodeState } from '#runtime/svid/node-state.ts';
 import { issuerKey, JwtIssuer } from '#test/jwt-issuer.ts';
 import { makeCa } from '#test/mini-ca.ts';
+import { waitFor } from '#test/wait-for.ts';
 import { startHttpApplication } from './application.ts';
 import { httpCall } from './http-call.ts';
 import { startImpostor } from './impostor.ts';
@@ -77,7 +78,7 @@ test('a proxy joins by the token of its pod, another by the certificate of its m
     mesh.startProxy('db', { service: 'db', local: db.address, attest: byCertificate }),
   ]);
   await mesh.knows(web.admin, 'db');
-  assert.equal((await httpCall(web.upstream('db'))).status, 200);
+  await waitFor('db to let web in', async () => (await httpCall(web.upstream('db'))).status === 200, 20_000);
   const nodes = JSON.parse((await mesh.identity('GET', '/v1/identity/nodes')).text) as NodeView[];
   const shown = nodes.map(({ name, services, attestation }) => `${name} ${services} ${attestation}`);
   assert.deepEqual(shown.filter((line) => !line.includes('selvedge')).sort(), ['vm-9 db x509pop', 'web-0 web jwt']);

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { test } from 'node:test';
 import { type RevocationView, revocationSchema } from '#policies/wire/revocation-api.ts';
 import { waitFor } from '#test/wait-for.ts';
-import { startEcho } from './application.ts';
+import { openEcho, startEcho } from './application.ts';
 import { setScene } from './scene.ts';
 
 /** What an operator revokes is cut within seconds, at both ends of every tunnel, and stays cut until he takes it back. */
@@ -25,15 +24,7 @@ const idOf = (service: string): string => `spiffe://mesh.internal/ns/default/dc/
 const promisedMs = 5_000;
 
 /** A TCP connection through both proxies that has carried a byte. */
-async function talk(): Promise<Socket> {
-  const [host, port] = web.upstream('echo').split(':');
-  const socket = connect(Number(port), host);
-  socket.on('error', () => undefined); // what counts is whether a byte comes back
-  socket.write('x');
-  const [first] = await Promise.race([once(socket, 'data'), once(socket, 'close')]);
-  if (Buffer.isBuffer(first)) return socket;
-  throw new Error('the connection was refused');
-}
+const talk = (): Promise<Socket> => openEcho(web.upstream('echo'));
 
 /** When it has ended, however. */
 async function whenCut(connection: Socket): Promise<void> {

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect as connectTcp } from 'node:net';
 import { test } from 'node:test';
 import { connect, type DetailedPeerCertificate } from 'node:tls';
 import { startLoad } from '#test/load.ts';
 import { waitFor } from '#test/wait-for.ts';
-import { startEcho, startHttpApplication } from './application.ts';
+import { openEcho, startEcho, startHttpApplication } from './application.ts';
 import { httpCall, keepingAgent, unlessOk } from './http-call.ts';
 import { setScene } from './scene.ts';
 
@@ -45,8 +44,7 @@ test('two rotations on each side under load: no request fails, a TCP connection 
   const agent = keepingAgent();
   const once1 = async () => (await httpCall(web.upstream('db'), { agent })).status === 200;
   await waitFor('web to be allowed', once1, 20_000);
-  const [host, port] = web.upstream('echo').split(':');
-  const stream = connectTcp(Number(port), host);
+  const stream = await waitFor('web to be let in at the echo', () => openEcho(web.upstream('echo')), 20_000);
   let closed = false;
   stream.once('close', () => {
     closed = true;
@@ -88,5 +86,6 @@ test('two rotations on each side under load: no request fails, a TCP connection 
   const current = (await serialOf(dbProxy.admin)).toUpperCase();
   assert.equal((await shownAt(dbProxy.inbound)).serialNumber.replace(/^0+/, ''), current.replace(/^0+/, ''));
   assert.equal(closed, false, 'the TCP connection is still open');
-  await waitFor('every byte to come back', () => received >= sent - 200, 20_000);
+  clearInterval(talk);
+  await waitFor('every byte to come back', () => received === sent, 20_000);
 });
