@@ -33,7 +33,7 @@ const calls = startLoad(() => unlessOk(httpCall(web.upstream('db'), { agent })),
 let seen = 0;
 
 test('a backup is taken while everything runs, by operators only', async () => {
-  await waitFor('calls to be answered', () => calls.calls() > 20, 20_000);
+  await waitFor('calls to be answered', () => calls.calls() > 20, 60_000);
   const refused = await mesh.catalog('GET', '/v1/mesh/backup', undefined, null);
   assert.equal(refused.status, 403, refused.text);
   const made = await mesh.command(['catalog', 'backup', '--out', file, ...clientFlags()]);

@@ -9,6 +9,8 @@ export interface Call {
   readonly body?: string;
   /** Keeps connections for the next call; absent: one connection a call. */
   readonly agent?: Agent;
+  /** Of a call that is to last. */
+  readonly patienceMs?: number;
 }
 
 /** What came back. */
@@ -26,12 +28,12 @@ export function keepingAgent(): Agent {
   return agent;
 }
 
-/** No call of a test waits longer than this. */
-const patienceMs = 20_000;
+/** No call of a test waits longer than this, unless told to. */
+const usualPatienceMs = 20_000;
 
 /** Makes a call. Rejects when no whole answer comes. @param address `host:port` */
 export function httpCall(address: string, call: Call = {}): Promise<CallResult> {
-  const { method = 'GET', path = '/', headers = {}, body, agent = false } = call;
+  const { method = 'GET', path = '/', headers = {}, body, agent = false, patienceMs = usualPatienceMs } = call;
   const startedMs = performance.now();
   const { promise, resolve, reject } = Promise.withResolvers<CallResult>();
   // Without a length Node sends the body of a DELETE as it is, behind the request.

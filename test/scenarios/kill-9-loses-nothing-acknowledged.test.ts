@@ -43,7 +43,7 @@ async function writeUntilKilled(
       if (done !== undefined) acknowledged.push(done);
     }
   });
-  await waitFor(`${enough} writes`, () => acknowledged.length >= enough, 20_000);
+  await waitFor(`${enough} writes`, () => acknowledged.length >= enough, 60_000);
   await mesh.kill(name, 'SIGKILL');
   await Promise.all(lines);
   return acknowledged;
@@ -90,10 +90,10 @@ test('the identity service, while it makes tokens: every acknowledged one is the
 
 test('one of two instances’ proxies: reads go on at the other', async () => {
   await using load = startLoad(() => unlessOk(call()));
-  await waitFor('some load', () => load.calls() > 100, 20_000);
+  await waitFor('some load', () => load.calls() > 100, 60_000);
   await mesh.kill('db-1', 'SIGKILL');
   const before = load.calls();
-  await waitFor('further calls', () => load.calls() > before + 300, 20_000);
+  await waitFor('further calls', () => load.calls() > before + 300, 60_000);
   const { failures } = await load.stop();
   assert.ok(failures.length <= load.calls() * 0.01, `${failures.length} of ${load.calls()} failed: ${failures[0]}`);
   await mesh.restartProxy('db-1');

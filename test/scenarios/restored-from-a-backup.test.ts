@@ -36,7 +36,7 @@ let unused = '';
 let highest = 0;
 
 test('a running service is not backed up; a stopped one is, into a file that only its passphrase opens', async () => {
-  await waitFor('calls to be answered', () => calls.calls() > 20, 20_000);
+  await waitFor('calls to be answered', () => calls.calls() > 20, 60_000);
   const { status } = await mesh.identity('POST', '/v1/identity/revocations', { spiffeId: revokedId, reason: 'drill' });
   assert.equal(status, 200);
   unused = await mesh.joinToken(['web'], { ttlSeconds: 3_600 });

@@ -52,7 +52,7 @@ test('least-request: the slow one gets less', async () => {
   await policy({ balancer: 'least-request' });
   one.answer = (outgoing, request) => void setTimeout(() => well(outgoing, request), 250);
   await using load = startLoad(() => unlessOk(call()), 8);
-  await waitFor('400 calls', () => load.calls() >= 400, 20_000);
+  await waitFor('400 calls', () => load.calls() >= 400, 60_000);
   assert.deepEqual((await load.stop()).failures, []);
   assert.ok(two.count > 2 * one.count, `the slow one ${one.count}, the other ${two.count}`);
 });
@@ -83,11 +83,11 @@ test('drain: SIGTERM of one under load loses no request, not even a POST', async
   await policy({ retries });
   await using gets = startLoad(() => unlessOk(call()), 4);
   await using posts = startLoad(() => unlessOk(call('POST')), 2);
-  await waitFor('some load on both', () => one.count > 50 && two.count > 50, 20_000);
+  await waitFor('some load on both', () => one.count > 50 && two.count > 50, 60_000);
   await mesh.child('db-1').end('SIGTERM', 20_000);
   assert.equal(mesh.child('db-1').ended, 'exit code 0');
   const before = two.count;
-  await waitFor('further calls', () => two.count > before + 200, 20_000);
+  await waitFor('further calls', () => two.count > before + 200, 60_000);
   assert.deepEqual([(await gets.stop()).failures, (await posts.stop()).failures], [[], []]);
   await mesh.knows(web.admin, 'db', 1);
 });

@@ -134,7 +134,7 @@ test('three upgrades of both proxies: no request fails, on kept connections or n
   };
   const { connections, carry } = await openConnections();
   sent += 1;
-  const slowCall = httpCall(address(), { path: '/slow' });
+  const slowCall = httpCall(address(), { path: '/slow', patienceMs: 120_000 });
   await waitFor('the slow call', () => db.count === 1, 20_000);
   await using kept = startLoad(() => post(agent), 4);
   await using fresh = startLoad(() => post(), 2);
@@ -150,7 +150,7 @@ test('three upgrades of both proxies: no request fails, on kept connections or n
       assert.equal((await slowCall).text, 'begun, done');
     }
     await carry(`upgrade ${upgrade}`);
-    await waitFor('calls behind it', () => kept.calls() > before[0] + 50 && fresh.calls() > before[1] + 25, 20_000);
+    await waitFor('calls behind it', () => kept.calls() > before[0] + 50 && fresh.calls() > before[1] + 25, 60_000);
   }
   const results = await Promise.all([kept.stop(), fresh.stop()]);
   t.diagnostic(`${results.map(({ calls }) => calls).join(' + ')} calls`);

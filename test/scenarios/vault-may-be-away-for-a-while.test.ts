@@ -94,7 +94,7 @@ describe('Vault as the CA', { skip }, async () => {
     assert.equal(await ready(), 200, 'red only when half of the time to an outage is gone');
     assert.equal((await mesh.identity('GET', '/livez', undefined, null)).status, 200);
     const calls = load.calls();
-    await waitFor('further calls', () => load.calls() > calls + 100, 20_000);
+    await waitFor('further calls', () => load.calls() > calls + 100, 60_000);
     await mend();
     await waitFor('a certificate', async () => (await ask()) === undefined, 30_000);
     // A renewal that was asked for meanwhile may still come to its end, and say so.
