@@ -94,7 +94,7 @@ export class DemoMesh extends MeshProcesses {
 
   /** State of the breaker that web's proxy has for db. */
   async breaker(): Promise<string> {
-    return (await this.status(this.webAdmin)).upstreams[0]?.endpoints[0]?.breaker ?? 'none';
+    return (await this.status(this.webAdmin)).upstreams[0]?.endpoints[0]?.breakers[0]?.state ?? 'none';
   }
 
   /** Both proxies know of each other, by the catalog. */

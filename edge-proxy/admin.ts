@@ -8,7 +8,7 @@ import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import type { AdminRoutes } from './admin-routes.ts';
 import { breakerRoutes, forcedSeconds } from './breaker-admin.ts';
 import type { DecisionLog } from './decisions.ts';
-import type { BreakerSnapshot } from './resilience/breaker.ts';
+import type { NamedBreaker } from './outbound/calls-of-targets.ts';
 import type { Sidecar } from './sidecar.ts';
 
 /** What the admin API shows. */
@@ -62,8 +62,12 @@ function meshListeners({ meshListeners: listeners }: Sidecar): object | null {
   return { listening: listeners.listening, conflicts: listeners.conflicts.slice(0, longestList) };
 }
 
-function secondsForced({ forcedSinceMs }: BreakerSnapshot, now: number): number | null {
-  return forcedSinceMs === null ? null : forcedSeconds(forcedSinceMs, now);
+/** Of one instance: one for each target that has it. `forcedSeconds`: by an operator, for so long now; null: it is on its own. */
+function breakersOf(breakers: readonly NamedBreaker[] | undefined, now: number): object[] {
+  return (breakers ?? []).map(({ target, breaker }) => {
+    const { state, forcedSinceMs } = breaker.snapshot();
+    return { target, state, forcedSeconds: forcedSinceMs === null ? null : forcedSeconds(forcedSinceMs, now) };
+  });
 }
 
 function status(subject: AdminSubject): object {
@@ -75,6 +79,7 @@ function status(subject: AdminSubject): object {
     draining: subject.draining(),
     services: subject.sidecars.map((sidecar) => {
       const svid = sidecar.svid.current;
+      const breakers = Map.groupBy(sidecar.targets.breakers, ({ endpoint }) => endpoint);
       return {
         service: sidecar.config.service,
         ready: sidecar.ready,
@@ -115,9 +120,7 @@ function status(subject: AdminSubject): object {
             /** The SPIFFE ID that it proved at the last handshake. */
             verified: endpoint.verified ?? null,
             status: endpoint.status,
-            breaker: endpoint.breaker.state,
-            /** By an operator, for so long now; null: it is on its own. */
-            breakerForcedSeconds: secondsForced(endpoint.breaker.snapshot(), now),
+            breakers: breakersOf(breakers.get(endpoint.id), now),
             tunnels: endpoint.tunnels.size,
             inFlight: endpoint.inFlight,
           })),

@@ -22,7 +22,7 @@ function scene(t: { after(end: () => void): void }) {
   return { directory, file: join(directory, 'breakers-web.json'), log, time, load };
 }
 
-test('what is forced outlives the process, with its age; an instance goes before its upstream', async (t) => {
+test('what is forced outlives the process, with its age; an instance goes before its target', async (t) => {
   const { file, log, time, load } = scene(t);
   const first = await load();
   assert.equal(await first.set('db', undefined, 'open'), true);
@@ -47,7 +47,7 @@ test('what is forced outlives the process, with its age; an instance goes before
 
 test('a damaged file is nothing, and is said; where nothing can be written it holds all the same', async (t) => {
   const { directory, file, log, load } = scene(t);
-  for (const text of ['{', '{"format":1,"service":"api","held":[]}', '{"format":2}']) {
+  for (const text of ['{', '{"format":2,"service":"api","held":[]}', '{"format":1}']) {
     writeFileSync(file, text);
     assert.equal((await load()).all.length, 0);
   }
@@ -69,7 +69,7 @@ test('beside a successor nothing is set that it would not know', async (t) => {
   assert.throws(() => forced.set('db', undefined, 'open'), { code: 'SLV-4016' });
   takeBack();
   await forced.set('db', undefined, 'open');
-  assert.match(readFileSync(file, 'utf8'), /"upstream":"db","state":"open"/);
+  assert.match(readFileSync(file, 'utf8'), /"target":"db","state":"open"/);
 });
 
 test('of one service at most a thousand', async (t) => {
@@ -78,5 +78,5 @@ test('of one service at most a thousand', async (t) => {
   assert.throws(() => forced.set('db', 'node/more', 'open'), { code: 'SLV-1009' });
   await Promise.all(set);
   await forced.set('db', undefined, 'open');
-  assert.equal(forced.all.length, 1, 'the upstream takes the place of its instances');
+  assert.equal(forced.all.length, 1, 'the target takes the place of its instances');
 });

@@ -10,9 +10,9 @@ export interface ForcedState {
   readonly sinceMs: number;
 }
 
-/** Held at a state, or, where the whole upstream is held, on its own all the same. */
+/** Held at a state, or, where the whole target is held, on its own all the same. */
 const heldSchema = z.strictObject({
-  upstream: z.string(),
+  target: z.string(),
   /** Absent: every instance, those that are yet to come among them. */
   endpoint: z.string().optional(),
   state: z.enum(['open', 'closed', 'free']),
@@ -20,14 +20,14 @@ const heldSchema = z.strictObject({
 });
 type Held = z.infer<typeof heldSchema>;
 
-const fileSchema = z.strictObject({ format: z.literal(1), service: z.string(), held: z.array(heldSchema) });
+const fileSchema = z.strictObject({ format: z.literal(2), service: z.string(), held: z.array(heldSchema) });
 
-/** Of one service. Who forces more by name forces the upstream. */
+/** Of one service. Who forces more by name forces the target. */
 const maxHeld = 1_000;
 const maxFileBytes = 4 * 1_024 * 1_024;
 
 /**
- * The breakers of one service's calls that an operator holds open or closed: by upstream, and by instance, whose word goes before that of its upstream. On disk
+ * The breakers of one service's calls that an operator holds open or closed: by target, and by instance, whose word goes before that of its target. On disk
  * (0600), so that they hold through a restart and in a successor; a file that can't be read counts as nothing, and is said.
  */
 export class ForcedBreakers {
@@ -54,42 +54,42 @@ export class ForcedBreakers {
   }
 
   /** What an instance is held at; undefined: its breaker is on its own. */
-  of(upstream: string, endpoint: string): ForcedState | undefined {
-    const { state, sinceMs } = this.#held.get(key(upstream, endpoint)) ?? this.#held.get(key(upstream)) ?? free;
+  of(target: string, endpoint: string): ForcedState | undefined {
+    const { state, sinceMs } = this.#held.get(key(target, endpoint)) ?? this.#held.get(key(target)) ?? free;
     return state === 'free' ? undefined : { state, sinceMs };
   }
 
   /** What is held, each as it was said. */
-  get all(): readonly (ForcedState & { readonly upstream: string; readonly endpoint: string | undefined })[] {
-    return [...this.#held.values()].flatMap(({ upstream, endpoint, state, sinceMs }) =>
-      state === 'free' ? [] : [{ upstream, endpoint, state, sinceMs }],
+  get all(): readonly (ForcedState & { readonly target: string; readonly endpoint: string | undefined })[] {
+    return [...this.#held.values()].flatMap(({ target, endpoint, state, sinceMs }) =>
+      state === 'free' ? [] : [{ target, endpoint, state, sinceMs }],
     );
   }
 
   /**
-   * Holds an instance, or with `endpoint` undefined the upstream and all of its instances, at a state, or lets them go.
+   * Holds an instance, or with `endpoint` undefined the target and all of its instances, at a state, or lets them go.
    *
    * @returns whether it outlives this process, once that is sure
    * @throws MeshError SLV-4016 a successor takes over, SLV-1009 too many
    */
-  set(upstream: string, endpoint: string | undefined, state: ForcedState['state'] | 'free'): Promise<boolean> {
+  set(target: string, endpoint: string | undefined, state: ForcedState['state'] | 'free'): Promise<boolean> {
     if (this.#aside)
       throw new MeshError(
         'SLV-4016',
         `The proxy of ${this.#service} hands over to its successor, which would not know.`,
       );
-    const own = key(upstream, endpoint);
+    const own = key(target, endpoint);
     const before = this.#held.get(own);
     if (endpoint === undefined) {
-      for (const [other, held] of this.#held) if (held.upstream === upstream) this.#held.delete(other);
+      for (const [other, held] of this.#held) if (held.target === target) this.#held.delete(other);
     }
-    if (state === 'free' && (endpoint === undefined || !this.#held.has(key(upstream)))) this.#held.delete(own);
+    if (state === 'free' && (endpoint === undefined || !this.#held.has(key(target)))) this.#held.delete(own);
     else {
       if (!this.#held.has(own) && this.#held.size >= maxHeld)
-        throw new MeshError('SLV-1009', `${maxHeld} breakers are forced; reset some, or force their whole upstream.`);
+        throw new MeshError('SLV-1009', `${maxHeld} breakers are forced; reset some, or force their whole target.`);
       // Said once more it is as old as before.
       const sinceMs = before?.state === state ? before.sinceMs : this.#process.clock();
-      this.#held.set(own, { upstream, endpoint, state, sinceMs });
+      this.#held.set(own, { target, endpoint, state, sinceMs });
     }
     return this.#save();
   }
@@ -115,7 +115,7 @@ export class ForcedBreakers {
   /** What is forced holds now, whatever becomes of the file: an emergency does not wait for a disk. */
   async #write(): Promise<boolean> {
     if (this.#directory === undefined) return this.#held.size === 0;
-    const kept: z.infer<typeof fileSchema> = { format: 1, service: this.#service, held: [...this.#held.values()] };
+    const kept: z.infer<typeof fileSchema> = { format: 2, service: this.#service, held: [...this.#held.values()] };
     try {
       await ensurePrivateDirectory(this.#directory);
       await writeFileAtomic(this.#path, JSON.stringify(kept));
@@ -134,14 +134,14 @@ export class ForcedBreakers {
       if (bytes === undefined) return;
       const { service, held } = fileSchema.parse(JSON.parse(bytes.toString('utf8')));
       if (service !== this.#service) throw new Error(`of ${service}`);
-      for (const each of held.slice(0, maxHeld)) this.#held.set(key(each.upstream, each.endpoint), each);
+      for (const each of held.slice(0, maxHeld)) this.#held.set(key(each.target, each.endpoint), each);
     } catch (error) {
       log.error({ err: error, file: this.#path }, forgotten);
       return;
     }
-    for (const { upstream, endpoint, state, sinceMs } of this.all) {
+    for (const { target, endpoint, state, sinceMs } of this.all) {
       const since = new Date(sinceMs).toISOString();
-      log.warn({ service: this.#service, upstream, endpoint, state, since }, 'breaker still forced by an operator');
+      log.warn({ service: this.#service, target, endpoint, state, since }, 'breaker still forced by an operator');
     }
   }
 }
@@ -149,6 +149,6 @@ export class ForcedBreakers {
 const free = { state: 'free', sinceMs: 0 } as const;
 
 /** Names hold no line ends. */
-function key(upstream: string, endpoint?: string): string {
-  return `${upstream}\n${endpoint ?? ''}`;
+function key(target: string, endpoint?: string): string {
+  return `${target}\n${endpoint ?? ''}`;
 }

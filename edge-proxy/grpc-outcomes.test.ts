@@ -65,12 +65,12 @@ describe('an instance is judged by the status at the end', () => {
       end();
     };
     for (let n = 0; n < 2; n++) await listed(client, goesOn);
-    const slow = () => mesh.upstream.endpoints[0]?.breaker.snapshot().slow;
+    const slow = () => mesh.breaker.snapshot().slow;
     assert.equal(slow(), 0);
     await get(client);
     assert.equal(slow(), 1);
     await get(client);
-    assert.equal(mesh.upstream.endpoints[0]?.breaker.state, 'open');
+    assert.equal(mesh.breaker.state, 'open');
   });
 
   test('one that goes on for longer than a try may take was a success, and fails at its end all the same', async (t) => {
@@ -82,7 +82,7 @@ describe('an instance is judged by the status at the end', () => {
       }),
     });
     const code = listed(client);
-    const counted = () => mesh.upstream.endpoints[0]?.breaker.snapshot();
+    const counted = () => mesh.breaker.snapshot();
     await waitFor('it to count', () => counted()?.calls === 1 && counted()?.underWay === 0);
     assert.equal(counted()?.failures, 0);
     end();
@@ -114,7 +114,7 @@ describe('time and retries', () => {
         resolve(error ?? String(answer)),
       );
       call.write(Buffer.alloc(1_000));
-      const { breaker } = mesh.upstream.endpoints[0] ?? {};
+      const { breaker } = mesh;
       void waitFor('the breaker to let it go', () => seenBy(mesh) === 1 && breaker?.snapshot().underWay === 0).then(
         () => {
           call.write(Buffer.alloc(1_000));
@@ -123,7 +123,7 @@ describe('time and retries', () => {
       );
     });
     assert.equal(await total, '2000');
-    assert.equal(mesh.upstream.endpoints[0]?.breaker.snapshot().failures, 0);
+    assert.equal(mesh.breaker.snapshot().failures, 0);
   });
 
   for (const [on, tries] of [

@@ -49,7 +49,7 @@ describe('the four kinds of call', () => {
     call.resume();
     call.end();
     assert.equal(await over, status.OK);
-    assert.equal(mesh.upstream.endpoints[0]?.breaker.snapshot().failures, 0);
+    assert.equal(mesh.breaker.snapshot().failures, 0);
     // Where the service takes it; else it is refused: see below.
     mesh.feedNormalization({ underscores: 'ALLOW' });
     const odd = await get(client, 'hello', 5_000, orders.get.path, { x_tenant: '7' });
@@ -73,7 +73,7 @@ describe('refusals are a status', () => {
     assert.equal(await heard, 'heard I may');
     call.cancel();
     call.on('error', () => {});
-    const { failures } = mesh.upstream.endpoints[0]?.breaker.snapshot() ?? {};
+    const { failures } = mesh.breaker.snapshot() ?? {};
     assert.equal(failures, 0);
   });
 
@@ -101,7 +101,7 @@ describe('refusals are a status', () => {
       what: 'an open breaker',
       is: 14,
       says: 'SLV-4003',
-      when: ({ mesh }) => mesh.upstream.endpoints[0]?.breaker.force('open'),
+      when: ({ mesh }) => mesh.breaker.force('open'),
     },
     {
       what: 'the policy’s time',
@@ -170,7 +170,7 @@ describe('refusals are a status', () => {
       letGo();
       mesh.feedIntentions(webMayCall);
       mesh.feedUpstream();
-      mesh.upstream.endpoints[0]?.breaker.reset();
+      mesh.breaker.reset();
       mesh.feed(mesh.db.sidecar, [{ kind: 'limits', name: 'db' }]);
       await waitFor('what was before to be over', () => mesh.settled);
       await when(opened);

@@ -129,7 +129,7 @@ export async function startEdgeProxy(
     },
   });
   const shed = setInterval(() => {
-    for (const sidecar of sidecars) for (const upstream of sidecar.upstreams) upstream.shedIdleBreakers();
+    for (const sidecar of sidecars) sidecar.targets.shedIdleBreakers();
   }, shedIntervalMs);
   shed.unref();
   context.sockets.tellUnused(log);

@@ -31,7 +31,7 @@ export function proxyMetrics(subject: { metrics: Metrics; sidecars: readonly Sid
   );
   metrics.gauge(
     'selvedge_breakers_forced',
-    'Breakers, or upstreams whole, that an operator holds open or closed',
+    'Breakers, or targets whole, that an operator holds open or closed',
     ['service', 'state'],
     () =>
       sidecars.flatMap(({ config, forcedBreakers }) =>
@@ -44,17 +44,11 @@ export function proxyMetrics(subject: { metrics: Metrics; sidecars: readonly Sid
   metrics.gauge(
     'selvedge_breaker_state',
     'Circuit breaker: 0 closed, 1 half-open, 2 open',
-    ['service', 'upstream', 'endpoint'],
+    ['service', 'target', 'endpoint'],
     () =>
-      sidecars.flatMap(({ config, upstreams }) =>
-        upstreams.flatMap((upstream) =>
-          upstream.endpoints.map(
-            (endpoint) =>
-              [
-                { service: config.service, upstream: upstream.name, endpoint: endpoint.id },
-                breakerStates[endpoint.breaker.state],
-              ] as const,
-          ),
+      sidecars.flatMap(({ config: { service }, targets }) =>
+        targets.breakers.map(
+          ({ target, endpoint, breaker }) => [{ service, target, endpoint }, breakerStates[breaker.state]] as const,
         ),
       ),
   );

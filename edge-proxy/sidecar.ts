@@ -18,7 +18,7 @@ import { InboundListener } from './inbound/listener.ts';
 import { LiveStreams } from './inbound/live-streams.ts';
 import { LinkedSet } from './linked-set.ts';
 import { type AddressedContext, serveAddressed } from './outbound/addressed-connection.ts';
-import { CallsOfDestinations } from './outbound/calls-of-destination.ts';
+import { CallsOfTargets } from './outbound/calls-of-targets.ts';
 import type { OutboundContext } from './outbound/http-connection.ts';
 import { OutboundListener } from './outbound/listener.ts';
 import { MeshListeners } from './outbound/mesh-listeners.ts';
@@ -82,9 +82,10 @@ export class Sidecar {
   readonly application: LocalApplication | undefined;
   /** Breakers of its calls that an operator holds open or closed. */
   readonly forcedBreakers: ForcedBreakers;
+  /** What its calls have shown of whom they go to. */
+  readonly targets: CallsOfTargets;
   readonly #world: SidecarWorld;
   readonly #cache: ViewCache | undefined;
-  readonly #callsOut: CallsOfDestinations;
   readonly #upstreams: UpstreamSet;
   #inbound: InboundListener | undefined;
   readonly #outbound: OutboundListener[] = [];
@@ -106,7 +107,7 @@ export class Sidecar {
     this.config = config;
     this.view = view;
     this.forcedBreakers = forced;
-    this.#callsOut = new CallsOfDestinations(world.process.clock);
+    this.targets = new CallsOfTargets(config.service, forced, world.process);
     this.#world = world;
     this.#cache = cache;
     this.svid = world.identity.svid(config.service);
@@ -295,11 +296,8 @@ export class Sidecar {
       locality: this.#world.locality,
       rerouted: this.#world.rerouted !== false,
       edgeTo: (other) => traffic.edge('outbound', service, other),
-      calls: this.#callsOut,
+      calls: this.targets,
       settingsFor: (upstream) => settingsFor(this.view.calling, upstream),
-      forced: (upstream, endpoint) => this.forcedBreakers.of(upstream, endpoint),
-      onBreakerChange: (upstream, endpoint, state) =>
-        process.log.warn({ service, upstream, endpoint, state }, 'breaker'),
     });
   }
 

@@ -98,7 +98,7 @@ describe('a WebSocket over HTTP/2', () => {
       assert.equal(refused.status, 400);
       assert.match(await refused.refusal(), /SLV-4014.*SETTINGS_ENABLE_CONNECT_PROTOCOL/);
     }
-    assert.equal(mesh.upstream.endpoints[0]?.breaker.snapshot().failures, 0);
+    assert.equal(mesh.breaker.snapshot().failures, 0);
   });
 
   test('another protocol, a length, and an opening that proves nothing are refused', async (t) => {

@@ -71,8 +71,11 @@ export interface ProxyStatus {
       readonly id: string;
       readonly verified: string | null;
       readonly status: string;
-      readonly breaker: string;
-      readonly breakerForcedSeconds: number | null;
+      readonly breakers: readonly {
+        readonly target: string;
+        readonly state: string;
+        readonly forcedSeconds: number | null;
+      }[];
     }[];
   }[];
 }

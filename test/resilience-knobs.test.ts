@@ -54,7 +54,7 @@ const shown: Readonly<Record<string, Shown>> = {
   'retries.budgetRatio': [peace, 'the budget keeps retries from becoming a storm'],
   'retries.budgetMinPerSecond': [
     knobs,
-    'a service that is called by two names is not asked for twice as much: bulkhead and retry budget are of the destination',
+    'a service that is called by two names is not asked for twice as much: bulkhead and retry budget are of the target',
   ],
   'retries.maxBodyBytes': again,
   'retries.retryNonIdempotent': again,

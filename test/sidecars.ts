@@ -6,6 +6,7 @@ import { pino } from 'pino';
 import { type Decision, DecisionLog } from '#edge-proxy/decisions.ts';
 import { IdleSweep } from '#edge-proxy/idle-sweep.ts';
 import type { Upstream } from '#edge-proxy/outbound/upstream.ts';
+import type { Breaker, BreakerSnapshot } from '#edge-proxy/resilience/breaker.ts';
 import { Sidecar } from '#edge-proxy/sidecar.ts';
 import { Traffic } from '#edge-proxy/traffic.ts';
 import type { Intention, ServiceProtocol } from '#policies/intention.ts';
@@ -147,6 +148,13 @@ export class Mesh {
     return upstream;
   }
 
+  /** That of the first instance that `web` calls. */
+  get breaker(): Breaker {
+    const [first] = this.web.targets.breakers;
+    assert.ok(first !== undefined);
+    return first.breaker;
+  }
+
   /** Where `web` reaches `db`. */
   get port(): number {
     return this.web.outboundPorts.get('db') ?? 0;
@@ -285,8 +293,10 @@ export class Mesh {
   }
 
   get #breakersAtRest(): boolean {
-    return this.upstream.endpoints.every(
-      ({ inFlight, breaker }) => inFlight === 0 && breaker.snapshot().underWay === 0 && !breaker.snapshot().probing,
+    const atRest = ({ underWay, probing }: BreakerSnapshot) => underWay === 0 && !probing;
+    return (
+      this.upstream.endpoints.every(({ inFlight }) => inFlight === 0) &&
+      this.web.targets.breakers.every(({ breaker }) => atRest(breaker.snapshot()))
     );
   }
 

@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { parseServiceName } from '#policies/service-name.ts';
 import { oneOf, text } from '#runtime/option-kinds.ts';
 import { defineCommand } from '../define-command.ts';
 import { edgeProxyClientOptions } from '../edge-proxy-client-options.ts';
@@ -25,7 +24,7 @@ const options = {
 const breakersSchema = z.array(
   z.looseObject({
     service: z.string(),
-    upstream: z.string(),
+    target: z.string(),
     endpoint: z.string(),
     state: z.enum(['closed', 'half-open', 'open']),
     forced: z.boolean(),
@@ -37,10 +36,10 @@ type Breakers = z.infer<typeof breakersSchema>;
 const settings = [
   [
     'force-open',
-    'refuse every call of UPSTREAM, or of its instance ENDPOINT, until reset; what it fails over to is called',
+    'refuse every call to TARGET, or to its instance ENDPOINT, until reset; what it fails over to is called',
   ],
-  ['force-closed', 'let calls of UPSTREAM, or of its instance ENDPOINT, pass whatever happens, until reset'],
-  ['reset', 'have the breakers of UPSTREAM, or of its instance ENDPOINT, decide again: closed, with an empty window'],
+  ['force-closed', 'let calls to TARGET, or to its instance ENDPOINT, pass whatever happens, until reset'],
+  ['reset', 'have the breakers of TARGET, or of its instance ENDPOINT, decide again: closed, with an empty window'],
 ] as const;
 
 /** `selvedge breaker list|force-open|force-closed|reset`: the circuit breakers of a calling proxy, by its admin API. */
@@ -50,24 +49,21 @@ export function defineBreakerCommands(program: Command): void {
     .description('circuit breakers of the edge proxy on this host: show, force, reset');
   defineCommand(breaker, {
     name: 'list',
-    summary: 'every breaker, or those of UPSTREAM',
-    positional: ['[upstream]'],
+    summary: 'every breaker, or those of TARGET: a service, or a subset of one (v2.db)',
+    positional: ['[target]'],
     options,
-    async run(given, [upstream = '']) {
-      print(
-        await client(given).json('GET', `/breakers${query(given.service, upstream)}`, breakersSchema),
-        given.output,
-      );
+    async run(given, [target = '']) {
+      print(await client(given).json('GET', `/breakers${query(given.service, target)}`, breakersSchema), given.output);
     },
   });
   for (const [name, summary] of settings) {
     defineCommand(breaker, {
       name,
       summary,
-      positional: ['<upstream>', '[endpoint]'],
+      positional: ['<target>', '[endpoint]'],
       options,
-      async run(given, [upstream = '', endpoint = '']) {
-        const path = `/breakers/${name}${query(given.service, parseServiceName(upstream), endpoint)}`;
+      async run(given, [target = '', endpoint = '']) {
+        const path = `/breakers/${name}${query(given.service, target, endpoint)}`;
         const answer = await client(given).send('POST', path);
         print(breakersSchema.parse(JSON.parse(answer.body.toString('utf8'))), given.output);
         if (answer.headers['selvedge-outlives-restart'] !== 'true')
@@ -81,8 +77,8 @@ function client({ admin }: { readonly admin: string }): ServiceClient {
   return new ServiceClient('edge-proxy', { url: admin, tokenFile: undefined, caFile: undefined });
 }
 
-function query(service: string | undefined, upstream: string, endpoint = ''): string {
-  const asked = Object.entries({ service, upstream, endpoint }).filter(
+function query(service: string | undefined, target: string, endpoint = ''): string {
+  const asked = Object.entries({ service, target, endpoint }).filter(
     ([, value]) => value !== undefined && value !== '',
   );
   return asked.length === 0 ? '' : `?${new URLSearchParams(asked as [string, string][])}`;
@@ -93,7 +89,7 @@ function print(breakers: Breakers, form: OutputForm): void {
     ...one,
     forced: one.forced ? `${ageText(one.forcedSeconds ?? 0)} ago` : 'no',
   }));
-  const columns = ['service', 'upstream', 'endpoint', 'state', 'forced', 'calls', 'failures', 'rejected'];
+  const columns = ['service', 'target', 'endpoint', 'state', 'forced', 'calls', 'failures', 'rejected'];
   printRows(form === 'json' ? breakers : rows, columns, form);
 }
 

@@ -6,12 +6,12 @@ import { backoffMs } from '../resilience/backoff.ts';
 import { decideRetry, type RetryQuestion } from '../resilience/retry-decision.ts';
 import type { EdgeTraffic } from '../traffic.ts';
 import type { DestinationView, TargetView } from '../view/service-view.ts';
-import type { CallBounds } from './calls-of-destination.ts';
+import type { CallsOfTargets } from './calls-of-targets.ts';
 import type { Endpoint } from './endpoint.ts';
-import { type ChosenEndpoint, Target } from './target.ts';
+import { type ChosenEndpoint, type FullTarget, Target } from './target.ts';
 
 /** What came of asking for an endpoint. `open`: there are some, but their breakers let nothing through. */
-export type EndpointChoice = ChosenEndpoint | { readonly kind: 'none' } | { readonly kind: 'open' };
+export type EndpointChoice = ChosenEndpoint | FullTarget | { readonly kind: 'none' } | { readonly kind: 'open' };
 
 /** What the admin API shows of a destination: its targets in the order of failover. */
 export interface DestinationShown {
@@ -25,8 +25,8 @@ export interface DestinationShown {
 }
 
 /**
- * Where calls go: one target, and those that it fails over to, under the policy of the first. Bulkhead and retry budget are of the whole, and of all upstreams that lead here. An upstream that is
- * neither routed nor split has one destination.
+ * Where calls go: one target, and those that it fails over to, under the times, retries and retry budget of the first. An upstream that is neither routed nor
+ * split has one destination.
  */
 export class Destination {
   /** For people: `db`, `v2.db`. */
@@ -42,16 +42,16 @@ export class Destination {
   /** When there is one, as mostly: spares each call a loop. */
   #only: Target | undefined;
   readonly #byName = new Map<string, Target>();
-  readonly #bounds: CallBounds;
+  readonly #calls: CallsOfTargets;
   #inFlight = 0;
   readonly #failureStatuses = new Uint8Array(600);
 
-  /** @param bounds of all calls to a destination of this name */
-  constructor(name: string, edge: EdgeTraffic, process: ProcessContext, bounds: CallBounds) {
+  /** @param calls of the local service to all targets. `close` must follow */
+  constructor(name: string, edge: EdgeTraffic, process: ProcessContext, calls: CallsOfTargets) {
     this.name = name;
     this.edge = edge;
     this.#process = process;
-    this.#bounds = bounds;
+    this.#calls = calls;
     this.#setFailureStatuses();
   }
 
@@ -60,21 +60,32 @@ export class Destination {
     const before = new Map(this.#byName);
     this.#byName.clear();
     this.#targets = targets.map((view) => {
-      const target = before.get(view.name) ?? new Target(view.resilience, this.#process);
+      const target = this.#byName.get(view.name) ?? before.get(view.name) ?? this.#target(view);
       this.#byName.set(view.name, target);
       target.update(view.resilience, loadBalancer, endpointsOf(view));
       return target;
     });
+    for (const [name, target] of before) if (!this.#byName.has(name)) this.#drop(target);
     this.#only = this.#targets.length === 1 ? this.#targets[0] : undefined;
     this.hashPolicies = loadBalancer !== undefined && 'hash' in loadBalancer ? loadBalancer.hash : undefined;
     this.policy = targets[0]?.resilience ?? this.policy;
-    this.#bounds.budget.update(this.policy.retries);
+    this.#targets[0]?.calls.budget.update(this.policy.retries);
     this.#setFailureStatuses();
   }
 
   /** The upstream is not known any more: the policy stays, nobody is called. */
   forget(): void {
     for (const target of this.#targets) target.update(target.policy, undefined, []);
+  }
+
+  /** Calls lead here no more; those under way go on. */
+  close(): void {
+    for (const target of this.#byName.values()) this.#drop(target);
+  }
+
+  /** The names of its targets. */
+  get targets(): readonly string[] {
+    return [...this.#byName.values()].map(({ calls }) => calls.name);
   }
 
   get shown(): DestinationShown {
@@ -90,17 +101,14 @@ export class Destination {
     return this.#process.clock();
   }
 
-  /** Begins a call. @returns false: the bulkhead is full; true: `leave` must follow, once */
-  enter(): boolean {
-    if (!this.#bounds.bulkhead.enter(this.policy.maxConcurrent)) return false;
-    this.#bounds.budget.noteRequest();
+  /** Begins a call. `leave` must follow, once. */
+  enter(): void {
+    this.#targets[0]?.calls.budget.noteRequest();
     this.#inFlight += 1;
-    return true;
   }
 
   leave(): void {
     this.#inFlight -= 1;
-    this.#bounds.bulkhead.leave();
   }
 
   /** Calls, or TCP connections, of this upstream under way. */
@@ -117,7 +125,7 @@ export class Destination {
     return (
       this.#choose(tried, perTryMs, hash) ??
       (tried === undefined ? undefined : this.#choose(undefined, perTryMs, hash)) ?? {
-        kind: this.#targets.every(({ endpoints }) => endpoints.length === 0) ? 'none' : 'open',
+        kind: this.#targets.every(({ empty }) => empty) ? 'none' : 'open',
       }
     );
   }
@@ -125,7 +133,7 @@ export class Destination {
   /** Whether a failed try may go again; a yes is paid for out of the retry budget. */
   mayRetry(policy: RetryPolicy, question: RetryQuestion): boolean {
     if (decideRetry(policy, question) !== 'retry') return false;
-    if (!this.#bounds.budget.take()) return false;
+    if (this.#targets[0]?.calls.budget.take() !== true) return false;
     this.edge.retries.value += 1;
     return true;
   }
@@ -133,12 +141,6 @@ export class Destination {
   /** How long to wait before the next try, ms. */
   backoff(policy: RetryPolicy, attempt: number): number {
     return backoffMs(policy, attempt, this.#process.random);
-  }
-
-  /** An outcome, for outlier ejection. */
-  note(endpoint: Endpoint, success: boolean): void {
-    if (this.#only !== undefined) this.#only.note(endpoint, success);
-    else for (const target of this.#targets) target.note(endpoint, success);
   }
 
   /** Whether an answer's status counts as the endpoint's failure. */
@@ -154,7 +156,7 @@ export class Destination {
     excluded: readonly Endpoint[] | undefined,
     perTryMs: number,
     hash: number | undefined,
-  ): ChosenEndpoint | undefined {
+  ): ChosenEndpoint | FullTarget | undefined {
     if (this.#only !== undefined) return this.#only.choose(excluded, perTryMs, hash);
     const someHealthy = this.#targets.some(({ healthy }) => healthy);
     for (const target of this.#targets) {
@@ -163,6 +165,15 @@ export class Destination {
       if (chosen !== undefined) return chosen;
     }
     return undefined;
+  }
+
+  #target({ name, partOf = name, resilience }: TargetView): Target {
+    return new Target(resilience, this.#calls.retain(partOf), this.#process);
+  }
+
+  #drop(target: Target): void {
+    target.close();
+    this.#calls.release(target.calls.name);
   }
 
   #setFailureStatuses(): void {

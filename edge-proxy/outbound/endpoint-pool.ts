@@ -1,11 +1,8 @@
-import type { ResiliencePolicy } from '#policies/resilience.ts';
 import { parseSpiffeId } from '#policies/spiffe-id.ts';
 import type { FeedEndpoint } from '#policies/wire/feed.ts';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import type { SvidSource } from '#runtime/svid/svid.ts';
-import type { ForcedState } from '../forced-breakers.ts';
-import { Breaker, type BreakerState } from '../resilience/breaker.ts';
 import type { TargetView } from '../view/service-view.ts';
 import { endpointDialer } from './dial.ts';
 import { Endpoint } from './endpoint.ts';
@@ -21,14 +18,11 @@ export interface EndpointPoolOptions {
   readonly process: ProcessContext;
   /** Whether calls may be answered by other services than the upstream's own, as the catalog says. */
   readonly rerouted: boolean;
-  /** What an operator holds the breaker of an instance at. */
-  forced(upstream: string, endpoint: string): ForcedState | undefined;
-  onBreakerChange(upstream: string, endpoint: string, state: BreakerState): void;
 }
 
 /**
- * The endpoints of one upstream, each once however many targets hold it: an instance has one breaker and one set of tunnels, whether it is called as one of all
- * or of a subset. Those of services that have the upstream's identity are kept through changes of the catalog; what is gone is closed.
+ * The endpoints of one upstream, each once however many targets hold it: an instance has one set of tunnels, whether it is called as one of all or of a subset.
+ * Those of services that have the upstream's identity are kept through changes of the catalog; what is gone is closed.
  */
 export class EndpointPool {
   readonly #options: EndpointPoolOptions;
@@ -66,11 +60,10 @@ export class EndpointPool {
         return [];
       }
       const known = this.#endpoints.get(key);
-      const endpoint = known?.isAt(entry) === true ? known : this.#make(service, entry, resilience);
+      const endpoint = known?.isAt(entry) === true ? known : this.#make(service, entry);
       endpoint.status = entry.status;
       endpoint.weight = entry.weight;
       endpoint.connectTimeoutMs = resilience.connectTimeoutMs;
-      endpoint.breaker.update(resilience.breaker);
       this.#next.set(key, endpoint);
       return [endpoint];
     });
@@ -90,15 +83,8 @@ export class EndpointPool {
     this.end();
   }
 
-  #make(service: string, entry: FeedEndpoint, policy: ResiliencePolicy): Endpoint {
-    const { name, svid, identity, process, forced, onBreakerChange } = this.#options;
-    const breaker = new Breaker({
-      policy: policy.breaker,
-      clock: process.clock,
-      onStateChange: (state) => onBreakerChange(name, entry.id, state),
-    });
-    const held = forced(name, entry.id);
-    if (held !== undefined) breaker.force(held.state, held.sinceMs);
+  #make(service: string, entry: FeedEndpoint): Endpoint {
+    const { svid, identity, process } = this.#options;
     const endpoint: Endpoint = new Endpoint(
       entry,
       (onRetire) =>
@@ -117,7 +103,6 @@ export class EndpointPool {
           log: process.log,
           onRetire,
         }),
-      breaker,
     );
     return endpoint;
   }

@@ -5,13 +5,12 @@ import { tunnelByteStream } from '../byte-stream.ts';
 import type { ClientStream, OutgoingRequest } from '../client-stream.ts';
 import { HttpClientStream } from '../http-client-stream.ts';
 import { Http2ClientStream } from '../http2-client-stream.ts';
-import type { Breaker } from '../resilience/breaker.ts';
 import type { EndpointTunnels, OpenFailure } from './endpoint-tunnels.ts';
 
 /** Free streams kept per endpoint; as many requests as are usually in flight. */
 const maxFree = 512;
 
-/** One instance of an upstream, as this proxy deals with it: its tunnels, its free HTTP streams, its breaker, its load. */
+/** One instance of an upstream, as this proxy deals with it: its tunnels, its free HTTP streams, its load. */
 export class Endpoint {
   readonly id: string;
   readonly host: string;
@@ -19,7 +18,6 @@ export class Endpoint {
   /** Who must answer there. */
   readonly spiffeId: SpiffeId;
   readonly tunnels: EndpointTunnels;
-  readonly breaker: Breaker;
   status: FeedEndpoint['status'];
   weight: number;
   /** Until a stream to it must be open. */
@@ -33,7 +31,7 @@ export class Endpoint {
   /** Streams of tunnels that take no further requests. */
   readonly #retired = new WeakSet<HttpClientStream>();
 
-  constructor(from: FeedEndpoint, makeTunnels: (onRetire: () => void) => EndpointTunnels, breaker: Breaker) {
+  constructor(from: FeedEndpoint, makeTunnels: (onRetire: () => void) => EndpointTunnels) {
     this.id = from.id;
     this.host = from.address;
     this.port = from.port;
@@ -41,7 +39,6 @@ export class Endpoint {
     this.status = from.status;
     this.weight = from.weight;
     this.tunnels = makeTunnels(() => this.retireStreams());
-    this.breaker = breaker;
   }
 
   /** Whether the catalog's entry is still the same place and identity: if not, it is another endpoint. */
@@ -95,6 +92,5 @@ export class Endpoint {
   close(): void {
     this.retireStreams();
     this.tunnels.close();
-    this.breaker.dispose();
   }
 }

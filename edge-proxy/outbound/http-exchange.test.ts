@@ -46,7 +46,7 @@ const silent: Behaviour = () => {};
 
 const oneDb = (server: Server, resilience: object = {}) => ({ applications: [server], resilience });
 const quick = { backoffBaseMs: 1, backoffMaxMs: 1 };
-const breakerOf = (mesh: Mesh) => mesh.upstream.endpoints[0]?.breaker.snapshot();
+const breakerOf = (mesh: Mesh) => mesh.breaker.snapshot();
 const retries = (mesh: Mesh) => mesh.traffic.edge('outbound', 'web', 'db').retries.value;
 
 describe('retries', () => {

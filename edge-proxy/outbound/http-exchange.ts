@@ -12,6 +12,7 @@ import type { OpenFailure } from './endpoint-tunnels.ts';
 import type { ExchangeFailure, ExchangeOwner } from './exchange-owner.ts';
 import { ExchangeTimes } from './exchange-times.ts';
 import { KeptBody } from './kept-body.ts';
+import type { Target } from './target.ts';
 
 /**
  * One request on its way to an upstream: picks an endpoint, asks its breaker, sends, waits for the head, and tries again where the policy says that this is
@@ -33,6 +34,7 @@ export class HttpExchange implements AnswerSink {
   #attempt = 0;
   /** Until the next try, ms. */
   #backoffMs = 0;
+  #target: Target | undefined;
   #endpoint: Endpoint | undefined;
   #ticket: BreakerTicket | undefined;
   #stream: ClientStream | undefined;
@@ -74,14 +76,7 @@ export class HttpExchange implements AnswerSink {
   }
 
   start(): void {
-    if (!this.#destination.enter()) {
-      this.#phase = 'done';
-      this.#owner.answerFailed({
-        code: 'SLV-4006',
-        reason: `${this.#destination.policy.maxConcurrent} calls to ${this.#destination.name} are in flight`,
-      });
-      return;
-    }
+    this.#destination.enter();
     this.#try();
   }
 
@@ -228,10 +223,14 @@ export class HttpExchange implements AnswerSink {
       this.#fail({ code: 'SLV-4003', reason: `the breaker of each instance of ${this.#destination.name} is open` });
       return;
     }
-    const { endpoint, ticket } = choice;
+    if (choice.kind === 'full') {
+      this.#fail({ code: 'SLV-4006', reason: `${choice.most} calls to ${this.#destination.name} are in flight` });
+      return;
+    }
+    const { target, endpoint, ticket } = choice;
+    this.#target = target;
     this.#endpoint = endpoint;
     this.#ticket = ticket;
-    endpoint.inFlight += 1;
     this.#startTimer();
     const free = endpoint.takeFree(this.#request);
     if (free !== undefined) {
@@ -290,7 +289,7 @@ export class HttpExchange implements AnswerSink {
     if (this.#times.callMs > 1) {
       // It streams: that it was answered is a success, whatever comes of it.
       this.#call = 'lasts';
-      if (this.#endpoint !== undefined) this.#destination.note(this.#endpoint, true);
+      if (this.#endpoint !== undefined) this.#target?.note(this.#endpoint, true);
       this.#ticket?.lasts('answered');
       this.#watchCall();
       return;
@@ -359,7 +358,7 @@ export class HttpExchange implements AnswerSink {
   }
 
   #settle(success: boolean): void {
-    if (this.#endpoint !== undefined) this.#destination.note(this.#endpoint, success);
+    if (this.#endpoint !== undefined) this.#target?.note(this.#endpoint, success);
     if (success) this.#ticket?.success();
     else this.#ticket?.failure();
     this.#ticket = undefined;
@@ -368,7 +367,7 @@ export class HttpExchange implements AnswerSink {
   #leaveEndpoint(): void {
     const endpoint = this.#endpoint;
     if (endpoint === undefined) return;
-    endpoint.inFlight -= 1;
+    this.#target?.leave(endpoint);
     this.#tried ??= [];
     this.#tried.push(endpoint);
     this.#endpoint = undefined;
@@ -387,7 +386,7 @@ export class HttpExchange implements AnswerSink {
     this.#cancelOpen = undefined;
     this.#ticket = undefined;
     this.#kept = undefined;
-    if (this.#endpoint !== undefined) this.#endpoint.inFlight -= 1;
+    if (this.#endpoint !== undefined) this.#target?.leave(this.#endpoint);
     this.#destination.leave();
   }
 }

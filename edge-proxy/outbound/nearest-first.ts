@@ -10,7 +10,9 @@ export function nearestFirst(target: TargetView, own: Locality | undefined): rea
   const groups: TargetView['endpoints'][number][][] = [[], [], []];
   for (const endpoint of target.endpoints) groups[distance(endpoint.locality, own)]?.push(endpoint);
   const parts = groups.flatMap((endpoints, far) =>
-    endpoints.length === 0 ? [] : [{ ...target, name: `${target.name}${suffixes[far] ?? ''}`, endpoints }],
+    endpoints.length === 0
+      ? []
+      : [{ ...target, name: `${target.name}${suffixes[far] ?? ''}`, partOf: target.name, endpoints }],
   );
   return parts.length === 0 ? [target] : parts;
 }

@@ -29,9 +29,9 @@ test('an instance that answers well but slowly is left in peace', async (t) => {
   for (let sent = 0; sent < 3; sent++) assert.equal(await ask(mesh), 200);
   for (let sent = 0; sent < 4; sent++) assert.equal(await ask(mesh), 503);
   assert.equal(counted.seen, 3);
-  assert.equal(mesh.upstream.endpoints[0]?.breaker.snapshot().failures, 0, 'none of them failed');
+  assert.equal(mesh.breaker.snapshot().failures, 0, 'none of them failed');
   mesh.feedUpstream({ resilience: {} });
-  mesh.upstream.endpoints[0]?.breaker.reset();
+  mesh.breaker.reset();
   for (let sent = 0; sent < 4; sent++) assert.equal(await ask(mesh), 200);
 });
 
@@ -54,7 +54,7 @@ test('below the panic threshold those that are critical are called, too', async 
   }
 });
 
-test('a service that is called by two names is not asked for twice as much: bulkhead and retry budget are of the destination', async (t) => {
+test('a service that is called by two names is not asked for twice as much: bulkhead and retry budget are of the target', async (t) => {
   const waiting: ServerResponse[] = [];
   let seen = 0;
   const server = createServer((incoming, outgoing) => {

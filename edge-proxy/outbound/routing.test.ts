@@ -10,6 +10,7 @@ import { staticTrust } from '#test/mini-ca.ts';
 import { RawPeer } from '#test/raw-client.ts';
 import { endpoint, intention, listening, type Mesh, spiffeIdOf, startMesh } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
+import { breakerRoutes } from '../breaker-admin.ts';
 
 /** Routes, splits, subsets and failover over real sockets, counted at the instances. */
 
@@ -32,6 +33,13 @@ function instance(name: string) {
 }
 
 type Instance = ReturnType<typeof instance>;
+
+/** The state of each breaker. */
+function statesOf({ web }: Mesh): Record<string, string> {
+  return Object.fromEntries(
+    web.targets.breakers.map(({ target, endpoint: id, breaker }) => [`${target} ${id}`, breaker.state]),
+  );
+}
 
 interface Scene {
   readonly mesh: Mesh;
@@ -231,7 +239,7 @@ describe('targets', () => {
     for (let sent = 0; sent < 10; sent++) assert.equal(await ask(), 'two');
     assert.equal(one.seen.length, 3, 'until its breaker opened');
     assert.equal(two.seen.length, 10);
-    assert.deepEqual(mesh.upstream.endpoints.map(({ breaker }) => breaker.state).sort(), ['closed', 'open']);
+    assert.deepEqual(statesOf(mesh), { 'v1.db node/db0': 'open', 'v2.db node/db1': 'closed' });
   });
 
   test('near instances first, while one of them is healthy', async (t) => {
@@ -305,6 +313,141 @@ describe('targets', () => {
   });
 });
 
+describe('what calls show of a target', () => {
+  const routes: FeedRoute[] = [{ next: 'split' }];
+  const splitters = {
+    split: [
+      { weight: 5_000, next: 'v1.db' },
+      { weight: 5_000, next: 'v2.db' },
+    ],
+  };
+  const once = { retries: { attempts: 0 }, outlier: { enabled: false } };
+
+  /** `alias` is redirected to `v2.db`, half of `db` goes there. @returns asks by each name, and takes the instances' addresses */
+  async function twoNames(t: TestContext, resilience: object) {
+    const [one, two] = [instance('one'), instance('two')];
+    const mesh = await startMesh(t, { applications: [one.server, two.server], upstreams: ['alias'] });
+    const feed = (): void => {
+      const target = (at: number) => ({
+        service: 'db',
+        endpoints: [endpoint(at, mesh.instances[at]?.inboundPort ?? 0)],
+        resilience,
+      });
+      const destinations = { 'v1.db': { targets: ['v1.db'] }, 'v2.db': { targets: ['v2.db'] } };
+      mesh.feedRouting({ routes, splitters, destinations, targets: { 'v1.db': target(0), 'v2.db': target(1) } });
+      const routing: FeedRouting = {
+        routes: [{ next: 'v2.db' }],
+        splitters: {},
+        destinations: { 'v2.db': { targets: ['v2.db'] } },
+        targets: { 'v2.db': target(1) },
+      };
+      mesh.feed(mesh.web, [
+        { kind: 'upstream', name: 'alias', protocol: 'http', endpoints: [], resilience: {}, routing },
+      ]);
+    };
+    feed();
+    const ask = async (name: string): Promise<string> => {
+      const port = mesh.web.outboundPorts.get(name);
+      const answer = await mesh.ask('GET / HTTP/1.1\r\nHost: db\r\nConnection: close\r\n\r\n', port);
+      return answer.status === 200 ? answer.text.slice(-3) : (/SLV-\d+/.exec(answer.text)?.[0] ?? `${answer.status}`);
+    };
+    /** Of eight calls of the split, what came. */
+    const answers = async (): Promise<readonly string[]> => {
+      const all: string[] = [];
+      for (let sent = 0; sent < 8; sent++) all.push(await ask('db'));
+      return [...new Set(all)].toSorted();
+    };
+    return { mesh, one, two, ask, answers, feed };
+  }
+
+  test('a breaker that opens by one name is open by the other; the other half of a split is untouched', async (t) => {
+    const breaker = { volumeThreshold: 3, openMs: 60_000 };
+    const { mesh, two, ask, answers, feed } = await twoNames(t, { ...once, breaker });
+    two.answers((outgoing) => void outgoing.writeHead(503).end());
+    for (let sent = 0; sent < 3; sent++) assert.equal(await ask('alias'), '503');
+    assert.deepEqual(statesOf(mesh), { 'v1.db node/db0': 'closed', 'v2.db node/db1': 'open' });
+    feed();
+    assert.deepEqual(await answers(), ['SLV-4003', 'one']);
+    assert.equal(await ask('alias'), 'SLV-4003');
+    assert.equal(two.seen.length, 3, 'it is left in peace');
+  });
+
+  test('one that is ejected by what one name saw is out for the other as well', async (t) => {
+    const outlier = { consecutiveFailures: 3, baseEjectionMs: 60_000, maxEjectedRatio: 1 };
+    const resilience = { retries: { attempts: 0 }, breaker: { enabled: false }, outlier };
+    const { mesh, one, two, ask } = await twoNames(t, resilience);
+    // Two instances in v2.db: of one alone none is ejected.
+    const targets = {
+      'v2.db': {
+        service: 'db',
+        endpoints: mesh.instances.map(({ inboundPort }, at) => endpoint(at, inboundPort)),
+        resilience,
+      },
+    };
+    const routing = {
+      routes: [{ next: 'v2.db' }],
+      splitters: {},
+      destinations: { 'v2.db': { targets: ['v2.db'] } },
+      targets,
+    };
+    for (const name of ['db', 'alias'])
+      mesh.feed(mesh.web, [{ kind: 'upstream', name, protocol: 'http', endpoints: [], resilience: {}, routing }]);
+    two.answers((outgoing) => void outgoing.writeHead(503).end());
+    for (let sent = 0; sent < 6; sent++) await ask('alias');
+    assert.equal(two.seen.length, 3);
+    const before = one.seen.length;
+    for (let sent = 0; sent < 6; sent++) assert.equal(await ask('db'), 'one');
+    assert.deepEqual([one.seen.length - before, two.seen.length], [6, 3]);
+  });
+
+  test('one that hangs fills its own bulkhead, by whatever name; what is split to the other, or fails over, has room', async (t) => {
+    const { mesh, two, ask, answers } = await twoNames(t, { ...once, maxConcurrent: 1 });
+    const hanging: ServerResponse[] = [];
+    two.answers((outgoing) => void hanging.push(outgoing));
+    const held = ask('alias');
+    await waitFor('the call that hangs', () => hanging.length === 1);
+    assert.deepEqual(await answers(), ['SLV-4006', 'one']);
+    const [up, down] = [0, 1].map((at) => endpoint(at, mesh.instances[at]?.inboundPort ?? 0));
+    assert.ok(up !== undefined && down !== undefined);
+    const target = (at: FeedEndpoint) => ({
+      service: 'db',
+      endpoints: [at],
+      resilience: { ...once, maxConcurrent: 1 },
+    });
+    mesh.feedRouting({
+      routes: [{ next: 'v2.db' }],
+      splitters: {},
+      destinations: { 'v2.db': { targets: ['v2.db', 'v1.db'] } },
+      targets: { 'v1.db': target(up), 'v2.db': target({ ...down, status: 'critical' }) },
+    });
+    assert.deepEqual(await answers(), ['one']);
+    for (const outgoing of hanging) outgoing.end('two');
+    assert.equal(await held, 'two');
+  });
+
+  test('an operator forces it by its own name; that of an upstream which leads elsewhere is answered with where', async (t) => {
+    const { mesh, ask, answers } = await twoNames(t, once);
+    const routesOfAdmin = breakerRoutes([mesh.web], mesh.context.clock, mesh.context.log);
+    const post = async (path: string): Promise<void> => {
+      const url = new URL(`http://127.0.0.1:19000/breakers/${path}`);
+      await routesOfAdmin[`POST ${url.pathname}`]?.({ url, origin: undefined, rest: '' });
+    };
+    await post('force-open?target=v2.db');
+    assert.deepEqual([await answers(), await ask('alias')], [['SLV-4003', 'one'], 'SLV-4003']);
+    await assert.rejects(post('force-open?target=alias'), /Calls of alias go to v2\.db: name that\./);
+    await post('reset?target=v2.db');
+    assert.deepEqual([await answers(), await ask('alias')], [['one', 'two'], 'two']);
+  });
+
+  test('ends with the last upstream that leads there', async (t) => {
+    const { mesh } = await twoNames(t, once);
+    mesh.feedUpstream();
+    assert.deepEqual(Object.keys(statesOf(mesh)).toSorted(), ['db node/db0', 'db node/db1', 'v2.db node/db1']);
+    mesh.feed(mesh.web, [{ kind: 'upstream', name: 'alias', protocol: 'http', endpoints: [], resilience: {} }]);
+    assert.deepEqual(Object.keys(statesOf(mesh)).toSorted(), ['db node/db0', 'db node/db1']);
+  });
+});
+
 describe('a mirror', () => {
   const mirrored = (share: number) => ({
     routes: [{ next: 'v1.db' }] as const,
@@ -339,7 +482,7 @@ describe('a mirror', () => {
 
     // What is refused at once is not copied, and its body is nobody's: not of the next request's copy either.
     const peer = mesh.dial();
-    const [first] = mesh.upstream.endpoints;
+    const first = mesh.web.targets.breakers.find(({ target }) => target === 'v1.db');
     first?.breaker.force('open', 0);
     peer.send(post.replace('Connection: close\r\n', ''));
     await peer.until('SLV-4003');

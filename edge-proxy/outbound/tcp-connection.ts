@@ -10,6 +10,7 @@ import type { OpenFailure } from './endpoint-tunnels.ts';
 import type { ExchangeFailure } from './exchange-owner.ts';
 import type { OutboundContext } from './http-connection.ts';
 import { requestHash } from './request-hash.ts';
+import type { ChosenEndpoint } from './target.ts';
 
 /** How long bytes may go on under a protocol that is not the service's any more, ms: as long as a drain. */
 const lastBytesMs = 30_000;
@@ -43,7 +44,7 @@ export class OutboundTcpConnection implements Drainable {
   #attempt = 0;
   /** It sends no more: an end behind which nothing waits is told even by a stream that is paused. */
   #clientEnded = false;
-  #endpoint: Endpoint | undefined;
+  #chosen: ChosenEndpoint | undefined;
   #ticket: BreakerTicket | undefined;
   #cancelOpen: (() => void) | undefined;
   #backingOff: NodeJS.Timeout | undefined;
@@ -65,12 +66,7 @@ export class OutboundTcpConnection implements Drainable {
       this.#hash = requestHash(policies, asked, upstream.newKey).hash;
     }
     this.#deadlineMs = destination.now() + destination.policy.requestTimeoutMs;
-    if (!destination.enter()) {
-      this.#phase = 'done';
-      const reason = `${destination.policy.maxConcurrent} connections to ${destination.name} are open`;
-      this.#refuse({ code: 'SLV-4006', reason });
-      return;
-    }
+    destination.enter();
     edge.connections.value += 1;
     edge.openConnections.value += 1;
     upstream.serving.add(this);
@@ -113,20 +109,23 @@ export class OutboundTcpConnection implements Drainable {
       this.#fail({ code: 'SLV-4003', reason: `the breaker of each instance of ${destination.name} is open` });
       return;
     }
-    this.#endpoint = choice.endpoint;
+    if (choice.kind === 'full') {
+      this.#fail({ code: 'SLV-4006', reason: `${choice.most} connections to ${destination.name} are open` });
+      return;
+    }
+    this.#chosen = choice;
     this.#ticket = choice.ticket;
-    choice.endpoint.inFlight += 1;
     this.#cancelOpen = choice.endpoint.tunnels.open(
       choice.endpoint.connectTimeoutMs,
-      (stream) => this.#join(stream, choice.endpoint),
-      (failure) => this.#onOpenFailure(failure, choice.endpoint),
+      (stream) => this.#join(stream, choice),
+      (failure) => this.#onOpenFailure(failure, choice),
     );
   }
 
-  #join(stream: TunnelStream, endpoint: Endpoint): void {
+  #join(stream: TunnelStream, chosen: ChosenEndpoint): void {
     const { edge, sweep } = this.#context;
     this.#cancelOpen = undefined;
-    this.#settle(endpoint, true);
+    this.#settle(chosen, true);
     this.#phase = 'joined';
     this.#caller?.joined();
     this.#cut = relay(this.#client, tunnelByteStream(stream), {
@@ -136,13 +135,13 @@ export class OutboundTcpConnection implements Drainable {
       backward: edge.bytesReceived,
       onDone: (fault) => {
         this.#finish();
-        this.#log(endpoint, fault);
+        this.#log(chosen.endpoint, fault);
       },
     });
     if (this.#clientEnded) this.#client.handlers.onEnd();
   }
 
-  #onOpenFailure(failure: OpenFailure, endpoint: Endpoint): void {
+  #onOpenFailure(failure: OpenFailure, chosen: ChosenEndpoint): void {
     const destination = this.#destination;
     this.#cancelOpen = undefined;
     if (failure.kind === 'denied') {
@@ -151,9 +150,9 @@ export class OutboundTcpConnection implements Drainable {
       this.#fail({ code: 'SLV-4001', reason, ...(decision === undefined ? {} : { decision }) });
       return;
     }
-    this.#settle(endpoint, false);
+    this.#settle(chosen, false);
     this.#leaveEndpoint();
-    this.#tried.push(endpoint);
+    this.#tried.push(chosen.endpoint);
     // No byte of the application's has been sent: as safe to try again as a GET.
     const question = { method: 'GET', attempt: this.#attempt, answerBegan: false, bodyReplayable: true };
     const remainingMs = this.#deadlineMs - destination.now();
@@ -166,11 +165,11 @@ export class OutboundTcpConnection implements Drainable {
     this.#backingOff = setTimeout(() => this.#try(), destination.backoff(retries, this.#attempt));
   }
 
-  #settle(endpoint: Endpoint, success: boolean): void {
+  #settle({ target, endpoint }: ChosenEndpoint, success: boolean): void {
     if (success) this.#ticket?.success();
     else this.#ticket?.failure();
     this.#ticket = undefined;
-    this.#destination.note(endpoint, success);
+    target.note(endpoint, success);
   }
 
   #fail(failure: ExchangeFailure): void {
@@ -196,9 +195,8 @@ export class OutboundTcpConnection implements Drainable {
   }
 
   #leaveEndpoint(): void {
-    if (this.#endpoint === undefined) return;
-    this.#endpoint.inFlight -= 1;
-    this.#endpoint = undefined;
+    this.#chosen?.target.leave(this.#chosen.endpoint);
+    this.#chosen = undefined;
   }
 
   /** Gives back all that is held; the second time there is nothing. */

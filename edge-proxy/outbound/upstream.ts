@@ -2,7 +2,7 @@ import { type CallerSettings, calledBy } from '#policies/caller-settings.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
 import type { ServiceProtocol } from '#policies/intention.ts';
 import { strictNormalization } from '#policies/request-normalization.ts';
-import { defaultResiliencePolicy, type ResiliencePolicy } from '#policies/resilience.ts';
+import type { ResiliencePolicy } from '#policies/resilience.ts';
 import type { RoutedRequest } from '#policies/routing/route-match.ts';
 import type { CompiledRoute, RouteEnd } from '#policies/routing/route-table.ts';
 import { routedPolicy } from '#policies/routing/routed-policy.ts';
@@ -12,7 +12,7 @@ import type { Drainable, ServingSet } from '../server-stream.ts';
 import type { EdgeTraffic } from '../traffic.ts';
 import type { DestinationView, UpstreamView } from '../view/service-view.ts';
 import { wireOf } from '../wire-protocol.ts';
-import type { CallsOfDestinations } from './calls-of-destination.ts';
+import type { CallsOfTargets } from './calls-of-targets.ts';
 import { Destination, type DestinationShown } from './destination.ts';
 import type { Endpoint } from './endpoint.ts';
 import { EndpointPool, type EndpointPoolOptions } from './endpoint-pool.ts';
@@ -25,8 +25,8 @@ export interface UpstreamOptions extends EndpointPoolOptions {
   readonly edge: EdgeTraffic;
   /** Where this proxy runs; undefined: nobody said. */
   readonly locality: Locality | undefined;
-  /** What bounds the calls of the local service, by destination. */
-  readonly calls: CallsOfDestinations;
+  /** What the calls of the local service have shown, and what bounds them. */
+  readonly calls: CallsOfTargets;
   /** What the local service says of its calls of an upstream. */
   settingsFor(upstream: string): CallerSettings | undefined;
   /** What is counted of calls to another service. */
@@ -112,7 +112,7 @@ export class Upstream {
           return [name, destination];
         }),
       );
-      for (const name of before.keys()) if (!this.#destinations.has(name)) this.#options.calls.release(name);
+      for (const [name, destination] of before) if (!this.#destinations.has(name)) destination.close();
       for (const [name, { mirror }] of view.destinations) this.#mirror(name, mirror);
       this.#take(view.routes);
     }
@@ -141,6 +141,11 @@ export class Upstream {
   /** Every instance that may be called. */
   get endpoints(): readonly Endpoint[] {
     return this.#pool.all;
+  }
+
+  /** The names of all targets that calls may go to. */
+  get targets(): readonly string[] {
+    return [...this.#destinations.values()].flatMap((destination) => destination.targets);
   }
 
   /** Calls, or TCP connections, under way. */
@@ -179,17 +184,9 @@ export class Upstream {
   /** A value for a cookie that is to hold a caller to one instance. */
   readonly newKey = (): string => Buffer.from(this.#options.process.randomBytes(16)).toString('hex');
 
-  /** Lets go of breakers that hold nothing: made again at the next call. */
-  shedIdleBreakers(): void {
-    for (const { breaker } of this.endpoints) if (breaker.idle) breaker.dispose();
-  }
-
   close(): void {
     this.closed = true;
-    for (const [name, destination] of this.#destinations) {
-      destination.forget();
-      this.#options.calls.release(name);
-    }
+    for (const destination of this.#destinations.values()) destination.close();
     this.#pool.close();
   }
 
@@ -249,7 +246,7 @@ export class Upstream {
     const { process, edgeTo, calls } = this.#options;
     const service = view?.targets[0]?.service ?? this.name;
     const edge = name.startsWith('mirror:') ? edgeTo(service) : this.edge;
-    return new Destination(name, edge, process, calls.retain(name, defaultResiliencePolicy));
+    return new Destination(name, edge, process, calls);
   }
 }
 

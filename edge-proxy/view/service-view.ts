@@ -57,6 +57,8 @@ export interface DestinationView {
 /** Instances of one service. */
 export interface TargetView {
   readonly name: string;
+  /** The target that these are the near, or far, instances of; undefined: they are all of their own. */
+  readonly partOf?: string | undefined;
   readonly service: string;
   readonly endpoints: readonly FeedEndpoint[];
   readonly resilience: ResiliencePolicy;

@@ -5,6 +5,7 @@ import { waitFor } from '#test/wait-for.ts';
 
 /** A breaker as `/breakers` of a proxy shows it. */
 export interface ShownBreaker {
+  readonly target: string;
   readonly endpoint: string;
   readonly state: 'closed' | 'open' | 'half-open';
   readonly calls: number;

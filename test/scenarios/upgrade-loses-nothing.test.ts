@@ -199,7 +199,7 @@ test('a breaker that an operator forced stays so through an upgrade and a restar
   assert.deepEqual(
     [(await breaker('force-open', 'dbb')).code, (await breaker('force-open', 'db', 'x')).code],
     [3, 3],
-    'there is no such upstream, no such instance',
+    'there is no such target, no such instance',
   );
   assert.match((await breaker('force-open', 'db')).stdout, /^web +db +\S+ +open +0s ago/m);
   await mesh.child('web').handOver();
@@ -208,9 +208,10 @@ test('a breaker that an operator forced stays so through an upgrade and a restar
   await mesh.restartProxy('web');
   const call = await httpCall(address());
   assert.match(call.text, /SLV-4003/);
-  const [shown] = (await mesh.status(mesh.proxy('web').admin)).upstreams.flatMap(({ endpoints }) => endpoints);
-  assert.equal(shown?.breaker, 'open');
-  assert.ok((shown?.breakerForcedSeconds ?? 0) > 0);
+  const { upstreams } = await mesh.status(mesh.proxy('web').admin);
+  const [shown] = upstreams.flatMap(({ endpoints }) => endpoints).flatMap(({ breakers }) => breakers);
+  assert.equal(shown?.state, 'open');
+  assert.ok((shown?.forcedSeconds ?? 0) > 0);
   const reset = await breaker('reset', 'db');
   assert.deepEqual([reset.code, reset.stderr], [0, '']);
   assert.equal((await httpCall(address())).status, 200);
