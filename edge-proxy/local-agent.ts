@@ -32,8 +32,8 @@ export interface LocalAgent {
 }
 
 /**
- * Registers each service of the proxy with its `<service>-sidecar-proxy` and its checks, keeps the catalog at that, and serves Consul's /v1/agent where an
- * address is given. Registering needs the catalog but does not wait for it.
+ * Registers each service of the proxy with its checks, and its `<service>-sidecar-proxy` once that knows who may call; keeps the catalog at that, and serves
+ * Consul's /v1/agent where an address is given. Registering needs the catalog but does not wait for it.
  */
 export async function startLocalAgent(options: {
   config: EdgeProxyConfig;
@@ -166,7 +166,7 @@ function registerSidecar(agent: Agent, sidecar: Sidecar, config: EdgeProxyConfig
         }),
   });
   if (advertised === undefined) return;
-  agent.register({
+  const proxy = {
     Kind: 'connect-proxy',
     ID: `${serviceId}-sidecar-proxy`,
     Name: `${service}-sidecar-proxy`,
@@ -184,7 +184,16 @@ function registerSidecar(agent: Agent, sidecar: Sidecar, config: EdgeProxyConfig
         LocalBindPort: upstream.address.port,
       })),
     },
-  });
+  };
+  // Who finds it calls it. Before it knows who may, it refuses them all, and what is refused goes to no other instance.
+  let registered = false;
+  const registerOnceKnown = (): void => {
+    if (registered || sidecar.view.inbound === undefined) return;
+    registered = true;
+    agent.register(proxy);
+  };
+  sidecar.view.onInbound(registerOnceKnown);
+  registerOnceKnown();
 }
 
 /** Consul's authorize, for the services of this proxy, by the intentions that it enforces itself. */
