@@ -121,7 +121,7 @@ describe('DNS of an agent', { skip: skipWithoutDig() }, () => {
     assert.equal((await ask('never.service.consul')).status, 'SERVFAIL');
     assert.equal((await ask('nothing.service.consul')).status, 'NXDOMAIN', 'it was asked before, and was not there');
     catalog = await start(port);
-    await waitFor('it to be current', async () => !/EDE/.test((await ask('web.service.consul')).text), 15_000);
+    await waitFor('it to be current', async () => !/EDE/.test((await ask('web.service.consul')).text), 30_000);
     assert.equal((await ask('never.service.consul')).status, 'NXDOMAIN');
   });
 
