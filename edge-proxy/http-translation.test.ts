@@ -345,17 +345,17 @@ test('copies for a mirror of the other version are brought to it by the mirrorâ€
   mirror('http', one, two);
   const post = 'POST /from-1 HTTP/1.1\r\nHost: db\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody';
   assert.equal((await mesh.ask(post)).status, 200);
-  await waitFor('the copy', () => seen.length === 2, 3_000);
+  await waitFor('the copy', () => seen.length === 2);
   assert.deepEqual(seen.splice(0).sort(), ['1 POST /from-1 body', '2 POST /from-1 body']);
 
   mirror('http2', two, one);
   const client = session(mesh);
   assert.equal((await ask(client, { ':method': 'POST', ':path': '/from-2' }, 'body')).status, 200);
-  await waitFor('the copy', () => seen.length === 2, 3_000);
+  await waitFor('the copy', () => seen.length === 2);
   assert.deepEqual(seen.splice(0).sort(), ['1 POST /from-2 body', '2 POST /from-2 body']);
   assert.equal(refusals(), 0);
   const grpc = { ':method': 'POST', ':path': '/grpc', 'content-type': 'application/grpc', te: 'trailers' };
   assert.equal((await ask(client, grpc, 'body')).status, 200);
-  await waitFor('the refusal of the copy', () => refusals() === 1, 3_000);
+  await waitFor('the refusal of the copy', () => refusals() === 1);
   assert.deepEqual(seen, ['2 POST /grpc body']);
 });

@@ -53,7 +53,7 @@ describe('a WebSocket over HTTP/2', () => {
         const none = await WebSocketStream.open(client, { ':path': '/none' });
         assert.deepEqual([none.status, await none.refusal()], [404, 'none']);
       }
-      await waitFor('all to be given back', () => mesh.settled, 3_000);
+      await waitFor('all to be given back', () => mesh.settled);
     });
   }
 
@@ -130,12 +130,12 @@ describe('a WebSocket over HTTP/2', () => {
     for (const client of await ways(mesh)) {
       const gone = await WebSocketStream.open(client);
       gone.stream.close(constants.NGHTTP2_CANCEL);
-      await waitFor('it to be left', () => mesh.settled && mesh.applicationConnections === 0, 3_000);
+      await waitFor('it to be left', () => mesh.settled && mesh.applicationConnections === 0);
       const idle = await WebSocketStream.open(client);
       mesh.pass(3_700_000);
       mesh.pass(3_700_000);
       if (!idle.stream.closed) await once(idle.stream, 'close');
-      await waitFor('it to be left', () => mesh.settled && mesh.applicationConnections === 0, 3_000);
+      await waitFor('it to be left', () => mesh.settled && mesh.applicationConnections === 0);
     }
   });
 

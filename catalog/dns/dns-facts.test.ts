@@ -70,7 +70,7 @@ test('a wait ends without facts, and at once when the catalog stops', async (t) 
     isOver = true;
   });
   await catalog.close(5_000);
-  await waitFor('the answer', () => isOver, 5_000);
+  await waitFor('the answer', () => isOver);
   await waiting;
 });
 

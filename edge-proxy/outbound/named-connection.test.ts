@@ -326,7 +326,7 @@ describe('CONNECT in HTTP/2', () => {
     const gone = connect(client, 'db:5432');
     await answerTo(gone);
     gone.close(constants.NGHTTP2_CANCEL);
-    await waitFor('it to be left', () => mesh.settled && mesh.applicationConnections === 0, 3_000);
+    await waitFor('it to be left', () => mesh.settled && mesh.applicationConnections === 0);
   });
 
   test('to a service of HTTP: its requests, in either version, as at a port of its own', async (t) => {

@@ -489,7 +489,7 @@ describe('a mirror', () => {
     first?.breaker.reset();
     peer.send(post.replace('\r\n\r\nbody', '\r\n\r\nnext'));
     await peer.untilEnded();
-    await waitFor('the copy of the next', () => bodies.length === 7, 3_000);
+    await waitFor('the copy of the next', () => bodies.length === 7);
     assert.equal(bodies.at(-1), 'next');
   });
 

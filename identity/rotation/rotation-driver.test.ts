@@ -85,7 +85,7 @@ async function stage(times: Partial<RotationTimes> = {}) {
     driver,
     states,
     events,
-    until: (state: string) => waitFor(state, () => driver.state.state === state, 5_000),
+    until: (state: string) => waitFor(state, () => driver.state.state === state),
     async [Symbol.asyncDispose]() {
       closing.abort();
       await running;
@@ -102,24 +102,24 @@ describe('driving a rotation', () => {
     on.held.issued({ node: 'n', holder: 'vm/web' }, { ...life, authority: old });
     on.world.sightings = { kind: 'proxies', missing: ['vm/web'] };
     await on.driver.rotate('root', { force: false, by: 'test' });
-    await waitFor('the wait', () => on.driver.view().waitingFor?.missing[0] === 'vm/web', 5_000);
+    await waitFor('the wait', () => on.driver.view().waitingFor?.missing[0] === 'vm/web');
     assert.equal(on.driver.view().waitingFor?.overdue, false);
     on.world.nowMs += defaultRotationTimes.deadlineMs;
-    await waitFor('overdue', () => on.driver.view().waitingFor?.overdue, 5_000);
+    await waitFor('overdue', () => on.driver.view().waitingFor?.overdue);
     assert.equal(on.driver.state.state, 'published');
     on.world.sightings = { kind: 'unknown', reason: 'down' };
-    await waitFor('the reason', () => /down/.test(on.driver.view().waitingFor?.reason ?? ''), 5_000);
+    await waitFor('the reason', () => /down/.test(on.driver.view().waitingFor?.reason ?? ''));
     on.world.sightings = { kind: 'proxies', missing: [] };
     await on.until('activated');
-    await waitFor('the holdout', () => on.driver.view().waitingFor?.missing[0] === 'vm/web', 5_000);
+    await waitFor('the holdout', () => on.driver.view().waitingFor?.missing[0] === 'vm/web');
     assert.ok(on.driver.view().tainted.includes(old));
     const fresh = on.ca.rotating.state.active.issuing;
     on.held.issued({ node: 'n', holder: 'vm/web' }, { ...life, authority: fresh });
-    await waitFor('time for connections', () => /time to end/.test(on.driver.view().waitingFor?.reason ?? ''), 5_000);
+    await waitFor('time for connections', () => /time to end/.test(on.driver.view().waitingFor?.reason ?? ''));
     on.world.nowMs += defaultRotationTimes.settleMs;
     await on.until('idle');
     assert.deepEqual(on.states, ['prepared', 'published', 'seen', 'activated', 'idle']);
-    await waitFor('the bundle to be out', () => on.driver.view().waitingFor === undefined, 5_000);
+    await waitFor('the bundle to be out', () => on.driver.view().waitingFor === undefined);
   });
 
   test('a clock that went back by an hour does not prolong a wait by an hour', async () => {
@@ -151,14 +151,10 @@ describe('driving a rotation', () => {
     await using on = await stage();
     on.world.unprepared = new MeshError('SLV-2141', 'Vault refused to sign.');
     on.world.isTakeoverAsked = true;
-    await waitFor(
-      'the reason',
-      () => /could not go on: Vault refused/.test(on.driver.view().waitingFor?.reason ?? ''),
-      5_000,
-    );
+    await waitFor('the reason', () => /could not go on: Vault refused/.test(on.driver.view().waitingFor?.reason ?? ''));
     assert.equal(on.driver.state.state, 'idle');
     on.world.unprepared = undefined;
-    await waitFor('its end', () => on.states.includes('idle') && on.driver.view().waitingFor === undefined, 5_000);
+    await waitFor('its end', () => on.states.includes('idle') && on.driver.view().waitingFor === undefined);
     assert.deepEqual(on.states, ['prepared', 'published', 'seen', 'activated', 'idle']);
     assert.deepEqual(on.events, ['rotation-begun']);
   });
@@ -182,7 +178,7 @@ describe('driving a rotation', () => {
     await assert.rejects(on.driver.taint('test'), (error) => isMeshError(error, 'SLV-2180'));
     await on.driver.rotate('root', { force: true, by: 'test' });
     await on.until('activated');
-    await waitFor('the holdout', () => on.driver.view().waitingFor?.missing.length === 1, 5_000);
+    await waitFor('the holdout', () => on.driver.view().waitingFor?.missing.length === 1);
     await on.driver.rotate('root', { force: true, by: 'test' });
     await on.until('idle');
     // Whoever forces in a loop, until it is idle, must not begin the next one with the last turn.
@@ -215,7 +211,6 @@ describe('driving a rotation', () => {
     await waitFor(
       'the new issuing CA',
       () => on.states.includes('idle') && on.ca.rotating.state.active.issuing !== issuing,
-      5_000,
     );
     assert.deepEqual(on.states.slice(0, 3), ['prepared', 'activated', 'idle']);
     assert.equal(on.ca.rotating.state.active.root, root);
@@ -225,13 +220,13 @@ describe('driving a rotation', () => {
     await using automatic = await stage({ rootAtFraction: 0.6 });
     const before = automatic.ca.rotating.state.active.root;
     automatic.world.nowMs += rootLifeMs * 0.61;
-    await waitFor('the new root', () => automatic.ca.rotating.state.active.root !== before, 5_000);
+    await waitFor('the new root', () => automatic.ca.rotating.state.active.root !== before);
     assert.deepEqual(automatic.driver.view().warnings, []);
   });
 
   test('a bundle that could not be published is published before anything else happens', async () => {
     await using on = await stage();
-    await waitFor('the first one', () => on.world.published > 0, 5_000);
+    await waitFor('the first one', () => on.world.published > 0);
     on.world.publishFails = true;
     await on.driver.rotate('root', { force: false, by: 'test' });
     for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
@@ -242,7 +237,7 @@ describe('driving a rotation', () => {
 
   test('is not shown as done while the step that ends it still works: its bundle is not out', async () => {
     await using on = await stage();
-    await waitFor('the first bundle', () => on.driver.view().waitingFor === undefined, 5_000);
+    await waitFor('the first bundle', () => on.driver.view().waitingFor === undefined);
     const gate = Promise.withResolvers<void>();
     const notAfterMs = on.world.nowMs + 3_600_000;
     const authority = on.ca.rotating.state.active.issuing;
@@ -255,7 +250,7 @@ describe('driving a rotation', () => {
     const [{ published }, seen] = [on.world, on.driver.view().waitingFor];
     gate.resolve();
     assert.match(seen?.reason ?? '', /not published yet/);
-    await waitFor('the bundle to be out', () => on.driver.view().waitingFor === undefined, 5_000);
+    await waitFor('the bundle to be out', () => on.driver.view().waitingFor === undefined);
     assert.equal(on.world.published, published + 1);
   });
 });

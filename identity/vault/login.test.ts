@@ -107,7 +107,7 @@ describe('logging in, on a real bao', { skip }, () => {
         await lookUp(vault);
         const next = await newToken();
         await writeFile(tokenFile, `${next}\n`);
-        await waitFor('the new token', async () => (await tokenOf(vault)) === next, 5_000);
+        await waitFor('the new token', async () => (await tokenOf(vault)) === next);
         await lookUp(vault);
       });
     }
