@@ -54,10 +54,10 @@ describe('when the protocol of a service becomes another', () => {
     const peer = mesh.dial().send('one');
     await peer.until('one');
     mesh.feedUpstream({ protocol: 'http' });
-    mesh.pass(29_000);
+    mesh.pass(20_000);
     peer.send('two');
     await peer.until('onetwo');
-    mesh.pass(2_000);
+    mesh.pass(11_000);
     await peer.untilEnded();
     const cut = () => mesh.log.some((line) => /"cut: db is of protocol http now"/.test(JSON.stringify(line)));
     await waitFor('the access log', cut);
