@@ -3,6 +3,7 @@ import { TLSSocket } from 'node:tls';
 import { plainAddress } from '#runtime/socket-address.ts';
 import { readFrom } from './direct-reads.ts';
 import type { ResetReason, TunnelStream } from './tunnel/tunnel-stream.ts';
+import { atTurnEnd } from './turn.ts';
 
 /**
  * Two-way bytes with half-close and back-pressure: what a TCP socket, a TLS socket and a tunnel's stream have in common. Callbacks, no promises, no
@@ -15,6 +16,8 @@ export interface ByteStream {
   readonly peerAddress?: string;
   /** Writes bytes, or text as latin1. False: wait for `onDrain` before writing more. A write after the end is dropped. */
   write(data: Buffer | string): boolean;
+  /** As `write`, of bytes that are there during the call only. Absent: they have to be copied. */
+  writePassing?(data: Buffer): boolean;
   /** As `write`, of bytes that their owner uses again once `written` was called, which one that breaks does not do. Absent: they have to be copied. */
   writeLent?(data: Buffer, written: () => void): boolean;
   /** What is written until `uncork` leaves together. Absent where that costs nothing anyway. */
@@ -37,6 +40,8 @@ export interface ByteStream {
 export interface ByteStreamHandlers {
   /** The chunk may be kept: nobody writes into it again. */
   onData(chunk: Buffer): void;
+  /** As `onData`, of bytes that are there during the call only, as much read at once may be. Absent: `onData` has a copy. */
+  onPassing?(bytes: Buffer): void;
   /** The other side will send no more. */
   onEnd(): void;
   onDrain(): void;
@@ -50,7 +55,11 @@ export const idleHandlers: ByteStreamHandlers = { onData() {}, onEnd() {}, onDra
 /** A connected TCP or TLS socket as a ByteStream. The socket must allow half-open (`allowHalfOpen: true`). */
 export function socketStream(socket: Socket): ByteStream {
   const stream = new SocketStream(socket);
-  readFrom(socket, (chunk) => stream.read(chunk));
+  readFrom(
+    socket,
+    (chunk) => stream.read(chunk),
+    (bytes) => stream.readPassing(bytes),
+  );
   socket.on('end', () => stream.readEnd());
   socket.on('drain', () => stream.handlers.onDrain());
   let fault: string | undefined;
@@ -64,6 +73,9 @@ export function socketStream(socket: Socket): ByteStream {
 /** Bytes read ahead while paused: a peer that is gone shows all the same, as long as it did not send more. */
 const maxHeldBytes = 65_536;
 
+/** What is written in one piece of this size or more is part of something larger, bytes. */
+const bulkPiece = 4_096;
+
 class SocketStream implements ByteStream {
   handlers: ByteStreamHandlers = idleHandlers;
   readonly #socket: Socket;
@@ -76,6 +88,8 @@ class SocketStream implements ByteStream {
   #end: 'none' | 'due' | 'told' = 'none';
   /** Both sides have ended, and that is told behind what is held. */
   #closeDue = false;
+  /** What is written waits for the end of the turn. */
+  #gathering = false;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -95,6 +109,13 @@ class SocketStream implements ByteStream {
     if (this.#heldBytes >= maxHeldBytes) this.#socket.pause();
   }
 
+  /** @returns false: nobody here wants them so */
+  readPassing(bytes: Buffer): boolean {
+    if (this.#paused || this.handlers.onPassing === undefined) return false;
+    this.handlers.onPassing(bytes);
+    return true;
+  }
+
   readEnd(): void {
     this.#end = 'due';
     if (!this.#paused) this.#tellEnd();
@@ -106,8 +127,14 @@ class SocketStream implements ByteStream {
   }
 
   write(data: Buffer | string): boolean {
-    if (!this.#socket.writable) return true;
-    return typeof data === 'string' ? this.#socket.write(data, 'latin1') : this.#socket.write(data);
+    const socket = this.#socket;
+    if (!socket.writable) return true;
+    if (typeof data === 'string') return socket.write(data, 'latin1');
+    if (data.length >= bulkPiece) this.#gather();
+    if (socket.write(data)) return true;
+    // Enough is gathered, and may all be the kernel's in this call.
+    this.#letGo();
+    return socket.writableLength < socket.writableHighWaterMark;
   }
 
   writeLent(data: Buffer, written: () => void): boolean {
@@ -122,6 +149,20 @@ class SocketStream implements ByteStream {
   uncork(): void {
     this.#socket.uncork();
   }
+
+  /** A tunnel brings bulk in pieces of a record of TLS or less, each of them a write: those of one turn leave together. */
+  #gather(): void {
+    if (this.#gathering) return;
+    this.#gathering = true;
+    this.#socket.cork();
+    atTurnEnd(this.#letGo);
+  }
+
+  readonly #letGo = (): void => {
+    if (!this.#gathering) return;
+    this.#gathering = false;
+    this.#socket.uncork();
+  };
 
   end(): void {
     if (this.#end === 'told') this.close();
@@ -140,6 +181,7 @@ class SocketStream implements ByteStream {
 
   destroy(): void {
     this.#drop();
+    this.#letGo();
     this.#socket.destroy();
   }
 
@@ -311,6 +353,10 @@ class TunnelByteStream implements ByteStream {
 
   write(data: Buffer | string): boolean {
     return this.#stream.write(data);
+  }
+
+  writePassing(data: Buffer): boolean {
+    return this.#stream.writePassing(data);
   }
 
   end(): void {

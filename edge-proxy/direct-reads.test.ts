@@ -74,6 +74,39 @@ describe('direct reads', () => {
     assert.equal(second.text, 'y'.repeat(200_000));
   });
 
+  it('offer much at once to who takes it during the call, and all others a copy', async (t) => {
+    const { accepted, peer } = await connected(t);
+    const stream = socketStream(accepted);
+    const sent = Array.from({ length: 400_000 }, (_, index) => `${index};`).join('');
+    const copies: Buffer[] = [];
+    let length = 0;
+    const passed = { bytes: 0, least: sent.length };
+    const keep = (chunk: Buffer): void => {
+      copies.push(chunk);
+      length += chunk.length;
+    };
+    stream.handlers = {
+      onData: keep,
+      onPassing: (bytes) => {
+        passed.bytes += bytes.length;
+        passed.least = Math.min(passed.least, bytes.length);
+        keep(Buffer.from(bytes));
+        if (length < sent.length / 2) return;
+        delete stream.handlers.onPassing;
+        stream.pause();
+        setImmediate(() => stream.resume());
+      },
+      onEnd() {},
+      onDrain() {},
+      onClose() {},
+    };
+    peer.write(sent);
+    await waitFor('all bytes', () => length === sent.length);
+    assert.ok(Buffer.concat(copies).toString() === sent);
+    assert.ok(passed.bytes >= sent.length / 2, `${passed.bytes} passed`);
+    assert.ok(passed.least >= 8_192);
+  });
+
   it('of a TLS socket follow what it had read before, which comes as data', async (t) => {
     const svid = makeCa('mesh.test').issue({ spiffeId: 'spiffe://mesh.test/ns/default/dc/dc1/svc/db' });
     const early = 'read before, ';
@@ -160,6 +193,34 @@ describe('direct reads', () => {
     await waitFor('some of it', () => accepted.bytesRead > 0);
     stream.resume();
     await waitFor('all of it', () => text.endsWith('49,'));
+  });
+});
+
+describe('bulk that is written to a socket', () => {
+  it('leaves together at the end of the turn, and in order', async (t) => {
+    const { accepted, peer } = await connected(t);
+    const stream = socketStream(accepted);
+    const there = listen(socketStream(peer));
+    const pieces = ['head', 'a'.repeat(5_000), 'b'.repeat(9), 'c'.repeat(5_000)];
+    for (const piece of pieces) assert.equal(stream.write(Buffer.from(piece)), true);
+    assert.equal(accepted.writableLength, 10_009, 'all but the head, which was there before it was bulk');
+    await waitFor('all of it', () => there.text.length === 10_013);
+    assert.equal(there.text, pieces.join(''));
+  });
+
+  it('does not wait when it is as much as the socket holds, nor when the socket is closed', async (t) => {
+    const { accepted, peer } = await connected(t);
+    const stream = socketStream(accepted);
+    const there = listen(socketStream(peer));
+    for (let written = 0; written < 60_000; written += 5_000) assert.equal(stream.write(Buffer.alloc(5_000)), true);
+    assert.equal(accepted.writableCorked, 1);
+    stream.write(Buffer.alloc(8_000));
+    assert.equal(accepted.writableCorked, 0);
+    await waitFor('all of it', () => there.text.length === 68_000);
+    stream.write(Buffer.alloc(5_000));
+    stream.destroy();
+    await waitFor('the end', () => there.ended === 1);
+    assert.equal(there.text.length, 73_000);
   });
 });
 

@@ -14,9 +14,20 @@ interface ReadingSocket {
   readonly _handle?: { useUserBuffer?(buffer: Uint8Array): void } | null;
 }
 
-/** Has a connected socket hand what it reads to `onChunk`, directly where that can be had. Chunks may be kept. */
-export function readFrom(socket: Duplex, onChunk: (chunk: Buffer) => void): void {
-  const direct = socket instanceof Socket && readDirectly(socket, onChunk);
+/** Below this a read is copied at once, bytes: to ask first costs more. */
+const passingBytes = 8_192;
+
+/**
+ * Has a connected socket hand what it reads to `onChunk`, directly where that can be had. Chunks may be kept.
+ *
+ * @param onPassing offered much at once before it is copied for `onChunk`: bytes that are there during the call only. False: it did not take them
+ */
+export function readFrom(
+  socket: Duplex,
+  onChunk: (chunk: Buffer) => void,
+  onPassing?: (bytes: Buffer) => boolean,
+): void {
+  const direct = socket instanceof Socket && readDirectly(socket, onChunk, onPassing);
   // A reader that node:stream does not know of: `resume` alone starts it. What a TLS socket has read before comes as `data`, ahead of the next look at the sockets.
   if (direct && socket.readableLength === 0) socket.resume();
   else socket.on('data', onChunk);
@@ -29,13 +40,18 @@ export function readFrom(socket: Duplex, onChunk: (chunk: Buffer) => void): void
  *
  * @returns false: this Node keeps `onread` in another way; listen to `data`
  */
-export function readDirectly(socket: Socket, onChunk: (chunk: Buffer) => void): boolean {
+export function readDirectly(
+  socket: Socket,
+  onChunk: (chunk: Buffer) => void,
+  onPassing: (bytes: Buffer) => boolean = nobody,
+): boolean {
   const reading = socket as unknown as ReadingSocket;
   const symbols = onreadSymbols(socket);
   const handle = reading._handle;
   if (symbols === undefined || typeof handle?.useUserBuffer !== 'function') return false;
   reading[symbols.buffer] = shared;
   reading[symbols.callback] = (length: number): boolean => {
+    if (length >= passingBytes && onPassing(shared.subarray(0, length))) return true;
     const chunk = Buffer.allocUnsafe(length);
     shared.copy(chunk, 0, 0, length);
     onChunk(chunk);
@@ -44,6 +60,8 @@ export function readDirectly(socket: Socket, onChunk: (chunk: Buffer) => void): 
   handle.useUserBuffer(shared);
   return true;
 }
+
+const nobody = (): boolean => false;
 
 /** The names under which net.Socket keeps its option: own properties of every socket, set or not. */
 function onreadSymbols(socket: Socket): { readonly buffer: symbol; readonly callback: symbol } | undefined {

@@ -42,9 +42,9 @@ class Noted implements ByteStream {
   }
 }
 
-function joined(nowMs = { now: 0 }) {
+function joined(a = new Noted(), b = new Noted()) {
+  const nowMs = { now: 0 };
   const sweep = new IdleSweep(() => nowMs.now);
-  const [a, b] = [new Noted(), new Noted()];
   const counters = { forward: { value: 0 }, backward: { value: 0 } };
   const done: (string | undefined)[] = [];
   const cut = relay(a, b, { sweep, idleTimeoutMs: 1_000, ...counters, onDone: (fault) => done.push(fault) });
@@ -68,6 +68,23 @@ describe('a relay', () => {
     b.handlers.onClose(undefined);
     assert.deepEqual(done, [undefined]);
     assert.equal(sweep.size, 0);
+    sweep.close();
+  });
+
+  test('bytes that are there during the call only go to a side that takes them so', () => {
+    class Taking extends Noted {
+      writePassing(bytes: Buffer): boolean {
+        this.did.push(`passing ${bytes}`);
+        return this.takes;
+      }
+    }
+    const { a, b, sweep, counters } = joined(new Noted(), new Taking());
+    assert.equal(b.handlers.onPassing, undefined);
+    a.handlers.onPassing?.(Buffer.from('to b'));
+    b.takes = false;
+    a.handlers.onPassing?.(Buffer.from('more'));
+    assert.deepEqual([a.did, b.did], [['pause'], ['passing to b', 'passing more']]);
+    assert.equal(counters.forward.value, 8);
     sweep.close();
   });
 

@@ -32,12 +32,15 @@ export function relay(a: ByteStream, b: ByteStream, options: RelayOptions): (fau
   const guard = options.sweep.guard(options.idleTimeoutMs, () => cut('idle timeout'));
 
   const join = (from: ByteStream, to: ByteStream, counter: CounterCell): void => {
+    const passed = (bytes: number, more: boolean): void => {
+      guard.touched = true;
+      counter.value += bytes;
+      if (!more) from.pause();
+    };
+    const writePassing = to.writePassing?.bind(to);
     from.handlers = {
-      onData(chunk) {
-        guard.touched = true;
-        counter.value += chunk.length;
-        if (!to.write(chunk)) from.pause();
-      },
+      onData: (chunk) => passed(chunk.length, to.write(chunk)),
+      ...(writePassing && { onPassing: (bytes: Buffer) => passed(bytes.length, writePassing(bytes)) }),
       onEnd() {
         ended += 1;
         to.end();

@@ -90,6 +90,10 @@ export class ConnectionStream implements InboundTunnelStream, SenderEvents, Rece
     return this.sender.write(data);
   }
 
+  writePassing(data: Buffer): boolean {
+    return this.sender.writePassing(data);
+  }
+
   end(trailers?: HeaderFields): void {
     this.sender.end(trailers);
   }

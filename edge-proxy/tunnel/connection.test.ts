@@ -277,6 +277,27 @@ suite('flow control', () => {
     assert.equal(told.drains, 1);
   });
 
+  test('of passing bytes what can go at once goes, and what has to wait is copied, in order', () => {
+    const { client, server, connect } = pair({ server: { initialStreamWindow: 100_000 } });
+    const { near, far } = connect();
+    const told = record(far);
+    far.pause();
+    const passing = Buffer.alloc(65_536);
+    const answers = [...'abcd'].map((letter) => near.writePassing(passing.fill(letter)));
+    passing.fill('x');
+    assert.deepEqual(answers, [true, true, false, false]);
+    settle(client, server);
+    assert.equal(told.received, 0);
+    far.resume();
+    settle(client, server);
+    const expected = [...'abcd'].map((letter) => letter.repeat(65_536)).join('');
+    assert.ok(Buffer.concat(told.chunks).toString() === expected);
+    near.end();
+    assert.equal(near.writePassing(passing), true);
+    settle(client, server);
+    assert.equal(told.received, expected.length, 'nothing follows the end');
+  });
+
   test('small frames for a paused stream do not keep their chunks alive', () => {
     const { server, send } = bareServer();
     send(connectFrame(1), connectFrame(3));

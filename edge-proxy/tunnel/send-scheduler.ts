@@ -29,6 +29,20 @@ export class SendScheduler {
     return true;
   }
 
+  /** Sends of these bytes what can be sent right away, at most `limit`. @returns how many */
+  sendBeginning(streamId: number, data: Buffer, limit: number): number {
+    const size = Math.min(data.length, limit);
+    let sent = 0;
+    while (sent < size && this.#window > 0 && this.#first === undefined && !this.#writer.blocked) {
+      const length = Math.min(size - sent, maxFrameSize, this.#window);
+      this.#window -= length;
+      this.#writer.beginData(streamId, length, false);
+      this.#writer.append(data, sent, sent + length);
+      sent += length;
+    }
+    return sent;
+  }
+
   /** END_STREAM, with the last DATA or in a frame without any: takes no window. */
   sendEnd(streamId: number): void {
     this.#writer.endData(streamId);

@@ -78,6 +78,13 @@ export class StreamSender {
     return false;
   }
 
+  writePassing(data: Buffer): boolean {
+    const direct = this.#state === 'open' && this.#waitingBytes === 0;
+    const sent = direct ? this.#scheduler.sendBeginning(this.#streamId, data, this.#window) : 0;
+    this.#window -= sent;
+    return sent === data.length || this.write(Buffer.from(data.subarray(sent)));
+  }
+
   end(trailers?: HeaderFields): void {
     if (this.#state !== 'held' && this.#state !== 'open') return;
     this.#trailers = trailers;

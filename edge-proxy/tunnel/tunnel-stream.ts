@@ -47,6 +47,8 @@ export interface TunnelStream {
    * @returns false: as much as the high-water mark is waiting; wait for `onDrain`
    */
   write(data: Buffer | string): boolean;
+  /** As `write`, of bytes that are there during the call only: what has to wait is copied. */
+  writePassing(data: Buffer): boolean;
   /** END_STREAM, after everything written, with `trailers` where there are any (not on CONNECT streams). */
   end(trailers?: HeaderFields): void;
   /** Ends both directions now; what is buffered is dropped. */
