@@ -84,6 +84,11 @@ export class ConnectionStream implements InboundTunnelStream, SenderEvents, Rece
     return this.#state;
   }
 
+  /** No answer to it has begun, of whichever side. */
+  get unanswered(): boolean {
+    return this.#answerDue || this.onAnswer !== undefined;
+  }
+
   // The owner's side.
 
   write(data: Buffer | string): boolean {

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import { MeshError } from '#policies/errors/mesh-error.ts';
-import { type FairTurns, fairTurns } from './fair-turns.ts';
+import { type FairTurns, fairTurns, idleTurns } from './fair-turns.ts';
 import { FloodGuard } from './flood-guard.ts';
 import { FrameReader, type FrameSink } from './frame-reader.ts';
 import { type FrameOutput, FrameWriter } from './frame-writer.ts';
@@ -13,6 +13,9 @@ import { StreamTable } from './stream-table.ts';
 import type { AcceptingHandlers, OriginTunnel, TunnelHandlers, TunnelLimits, TunnelState } from './tunnel.ts';
 import type { HeaderFields, TunnelStream } from './tunnel-stream.ts';
 import { WindowGrowth } from './window-growth.ts';
+
+/** A window given in smaller pieces, bytes, costs more than it lets us send. */
+const leastWindow = 64;
 
 export interface Http2ConnectionOptions extends FrameOutput {
   readonly role: 'client' | 'server';
@@ -27,6 +30,7 @@ export interface Http2ConnectionOptions extends FrameOutput {
   readonly source?: unknown;
   /** Default: those of this thread. */
   readonly turns?: FairTurns;
+  readonly idleTurns?: FairTurns;
   /** Has whoever calls `receive` stop for a while, or go on: there is more than can be read now. */
   hold(held: boolean): void;
 }
@@ -73,8 +77,10 @@ export class Http2Connection implements FrameSink, OriginTunnel {
     this.#input = new PacedInput({
       source: options.source ?? this,
       turns: options.turns ?? fairTurns,
+      idleTurns: options.idleTurns ?? idleTurns,
       now: options.now,
       read: (chunk, offset, frames) => this.#read(chunk, offset, frames),
+      wasted: () => this.#floods.wasted,
       hold: options.hold,
     });
     this.#floods = new FloodGuard(options.now, limits.resets);
@@ -306,6 +312,7 @@ export class Http2Connection implements FrameSink, OriginTunnel {
 
   windowUpdate(streamId: number, increment: number): void {
     this.#requireSettings();
+    if (increment < leastWindow) this.#floods.waste();
     if (streamId !== 0) {
       this.#streams.windowUpdate(streamId, increment);
     } else if (increment === 0) {

@@ -27,7 +27,7 @@ test('one goes on in each turn, and the sources take turns, whatever each has in
       goOn() {
         told.push(name);
         left -= 1;
-        return left > 0;
+        if (left > 0) turns.enqueue(this);
       },
     });
   };
@@ -64,7 +64,6 @@ test('one that throws takes nobody with it', () => {
     source: 'other',
     goOn() {
       others += 1;
-      return false;
     },
   });
   assert.throws(turn, RangeError);

@@ -27,6 +27,7 @@ export class FloodGuard {
   readonly #allowances: Readonly<Record<FloodKind, Allowance>>;
   readonly #left: Record<FloodKind, number>;
   readonly #filledAtMs: Record<FloodKind, number>;
+  #wasted = 0;
 
   /** @param now monotonic, ms */
   constructor(now: () => number, resets: Allowance) {
@@ -50,6 +51,17 @@ export class FloodGuard {
       throw new Http2ConnectionError(errorCode.enhanceYourCalm, `flood of ${kind}`, kind === 'resets');
     }
     this.#left[kind] -= 1;
+    this.#wasted += 1;
+  }
+
+  /** One helped nobody, and may come as often as it likes. */
+  waste(): void {
+    this.#wasted += 1;
+  }
+
+  /** Frames so far that helped nobody. */
+  get wasted(): number {
+    return this.#wasted;
   }
 
   #refill(kind: FloodKind): void {

@@ -154,6 +154,18 @@ suite('frames', () => {
     }
   });
 
+  test('no more frames are begun than asked for, but RST_STREAM behind them', () => {
+    const { reader } = reading();
+    const ping = rawFrame(6, 0, 0, '0000000000000000');
+    const reset = rawFrame(3, 0, 1, '00000008');
+    const bytes = Buffer.concat([ping, ping, reset, reset, reset, ping]);
+    const after = (pings: number, resets: number): number => pings * ping.length + resets * reset.length;
+    assert.equal(reader.receive(bytes, 0, 1), after(1, 0));
+    assert.equal(reader.receive(bytes, after(1, 0), 1), after(2, 1));
+    assert.equal(reader.receive(bytes, after(2, 1), 1), after(2, 3));
+    assert.equal(reader.receive(bytes, after(2, 3), 1), bytes.length);
+  });
+
   test('HEADERS with padding and priority; PRIORITY and unknown frames are ignored', () => {
     const { reader, told } = reading();
     reader.receive(rawFrame(1, 0x2d, 5, '01 80000003 10 8286 00'.replaceAll(' ', '')));

@@ -81,7 +81,7 @@ export class FrameReader {
   /**
    * Takes the next bytes of the connection: those of `chunk` from `from` on, which must not be changed afterwards.
    *
-   * @param frames begins no more than these
+   * @param frames begins no more than these, and as many RST_STREAM behind them: what they take back is not begun elsewhere then
    * @returns where it stopped: at the end, or before the frame that was one too many
    */
   receive(chunk: Buffer, from = 0, frames = Number.POSITIVE_INFINITY): number {
@@ -91,7 +91,9 @@ export class FrameReader {
     while (offset < size) {
       switch (this.#position) {
         case at.header:
-          if (this.#filled === 0 && left-- <= 0) return offset;
+          if (this.#filled === 0 && left-- <= 0 && (left < -frames || chunk[offset + 3] !== frameType.rstStream)) {
+            return offset;
+          }
           if (this.#filled === 0 && size - offset >= frameHeaderSize) {
             this.#begin(chunk, offset);
             offset += frameHeaderSize;

@@ -45,11 +45,13 @@ export class WireEnd {
     options: {
       limits?: Partial<TunnelLimits>;
       requests?: boolean;
+      lines?: Pick<Http2ConnectionOptions, 'turns' | 'idleTurns'>;
       onStream?: (stream: InboundTunnelStream, request: TunnelRequest) => void;
     } = {},
   ) {
     const connectionOptions: Http2ConnectionOptions = {
       role,
+      ...options.lines,
       requests: options.requests ?? false,
       limits: { ...defaultTunnelLimits, ...options.limits },
       now: () => clock.nowMs,

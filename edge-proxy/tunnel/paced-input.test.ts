@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { beforeEach, suite, test } from 'node:test';
 import { FairTurns } from './fair-turns.ts';
+import { connectionPreface } from './http2.ts';
+import { encodeFields, rawFrame, WireEnd } from './memory-wire.ts';
 import { PacedInput } from './paced-input.ts';
 
 /** Each frame is one octet, and costs a tenth of a millisecond: a slice of 0.25 ms is over with the first four. */
@@ -11,6 +13,7 @@ suite('what a connection receives', () => {
   let read: string;
   let held: boolean[];
   let scheduled: Array<() => void>;
+  let idle: Array<() => void>;
   let input: PacedInput;
 
   beforeEach(() => {
@@ -18,9 +21,11 @@ suite('what a connection receives', () => {
     read = '';
     held = [];
     scheduled = [];
+    idle = [];
     input = new PacedInput({
       source: 'peer',
       turns: new FairTurns((next) => scheduled.push(next)),
+      idleTurns: new FairTurns((next) => idle.push(next)),
       now: () => nowMs,
       read(chunk, offset, frames) {
         const end = Math.min(chunk.length, offset + frames);
@@ -28,12 +33,17 @@ suite('what a connection receives', () => {
         read += chunk.toString('latin1', offset, end);
         return end;
       },
+      wasted: () => read.split('.').length - 1,
       hold: (wanted) => held.push(wanted),
     });
   });
 
   const turn = (): void => {
     for (const next of scheduled.splice(0)) next();
+  };
+  const idleTurn = (): void => {
+    turn();
+    for (const next of idle.splice(0)) next();
   };
   const receive = (text: string): void => input.receive(Buffer.from(text));
 
@@ -73,6 +83,26 @@ suite('what a connection receives', () => {
     assert.equal(read, 'abcdefghi');
   });
 
+  test('waits for idle turns where slice after slice is wasted, until that is over', () => {
+    const wasted = '.'.repeat(4);
+    receive(wasted.repeat(18) + 'a'.repeat(16));
+    for (let turns = 0; turns < 20; turns++) turn();
+    assert.equal(read, wasted.repeat(16));
+    for (let turns = 0; turns < 2; turns++) idleTurn();
+    turn();
+    assert.equal(read, wasted.repeat(18));
+    for (let turns = 0; turns < 3; turns++) idleTurn();
+    turn();
+    assert.equal(read, wasted.repeat(18) + 'a'.repeat(16), 'what was wasted is made up for');
+  });
+
+  test('does not wait for them where more than half helps', () => {
+    const mixed = 'aaa.'.repeat(40);
+    receive(mixed);
+    for (let turns = 0; turns < 40; turns++) turn();
+    assert.equal(read, mixed);
+  });
+
   test('is read to its end before the end is told', () => {
     let ended = 0;
     const finish = (): void => input.finish(() => (ended += 1));
@@ -93,4 +123,52 @@ suite('what a connection receives', () => {
     assert.equal(read, 'abcd');
     assert.deepEqual(held, [true]);
   });
+});
+
+suite('what helps nobody', () => {
+  const head = encodeFields([
+    [':method', 'CONNECT'],
+    [':authority', 'db:80'],
+  ]);
+  const open = (at: number): Buffer => rawFrame(1, 4, 2 * at + 1, head);
+  const cancel = (at: number): Buffer => rawFrame(3, 0, 2 * at + 1, '00000008');
+  const floods: Array<[title: string, answered: boolean, waits: boolean, ...frames: ((at: number) => Buffer)[]]> = [
+    ['a request that is taken back', false, true, open, cancel],
+    ['with content between', false, true, open, (at) => rawFrame(0, 0, 2 * at + 1, '61'), cancel],
+    ['a PING', false, true, () => rawFrame(6, 0, 0, '0000000000000000')],
+    ['a window of an octet', false, true, () => rawFrame(8, 0, 0, '00000001')],
+    ['a window of a kilobyte', false, false, () => rawFrame(8, 0, 0, '00000400')],
+    [
+      'a request that is answered, and taken back then',
+      true,
+      false,
+      open,
+      (at) => rawFrame(0, 0, 2 * at + 1, '61'),
+      cancel,
+    ],
+  ];
+  for (const [title, answered, waits, ...frames] of floods) {
+    test(`${title}: ${waits ? 'waits for idle turns' : 'does not'}`, () => {
+      let nowMs = 0;
+      const due: Array<() => void> = [];
+      const idle: Array<() => void> = [];
+      const clock = {
+        get nowMs() {
+          nowMs += 0.1;
+          return nowMs;
+        },
+      };
+      const server = new WireEnd('server', clock, {
+        lines: { turns: new FairTurns((next) => due.push(next)), idleTurns: new FairTurns((next) => idle.push(next)) },
+        onStream: (stream) => {
+          if (answered) stream.refuse(403);
+        },
+      });
+      const flood = Array.from({ length: 400 }, (_, at) => frames.map((frame) => frame(at))).flat();
+      server.connection.receive(Buffer.concat([connectionPreface, rawFrame(4, 0, 0), ...flood]));
+      while (due.length > 0) due.shift()?.();
+      assert.equal(server.held, waits, 'all of it is read but what waits');
+      assert.equal(idle.length, waits ? 1 : 0);
+    });
+  }
 });

@@ -171,6 +171,8 @@ export class StreamTable implements StreamOwner {
     this.#floods.count('resets');
     const stream = this.#streams.get(streamId);
     if (stream === undefined) return;
+    // So was its head for nothing.
+    if (stream.unanswered) this.#floods.waste();
     // The answer is whole, and the rest of the request is not wanted: what came of it stays (RFC 9113 8.1).
     if (code === errorCode.noError && stream.kind === 'request' && stream.state === 'half-closed-remote')
       stream.notWanted();
