@@ -44,7 +44,8 @@ export interface PreparedNode {
 }
 
 const unlimited = { perSecond: 1e9, burst: 1e9 };
-const few = { perSecond: 20, burst: 20 };
+/** Fewer than come in a second on a machine that is slow and busy. */
+const few = { perSecond: 10, burst: 5 };
 
 const ratesOf: Readonly<Record<ServiceOrder['rates'], IdentityRates>> = {
   lifted: {
