@@ -14,6 +14,8 @@ export interface OutgoingRequest {
   readonly upgrade: string | undefined;
   /** It goes on over HTTP/2. */
   readonly http2: Http2Traits | undefined;
+  /** Its head in HTTP/1.1, where that has been encoded before. */
+  readonly text?: string | undefined;
 }
 
 /** How far a broken answer had come. `refused`: the request was surely not looked at; `untouched`: not a byte of an answer came; `begun`: some did. */

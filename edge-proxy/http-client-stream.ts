@@ -2,9 +2,9 @@ import { type ByteStream, withRest } from './byte-stream.ts';
 import { type AnswerSink, type ClientStream, noSink, type OutgoingRequest } from './client-stream.ts';
 import { BodyEncoder } from './http1/body-encoder.ts';
 import type { Refusal } from './http1/fault.ts';
-import { encodeRequestHead } from './http1/head-encoder.ts';
 import type { ResponseHead } from './http1/message.ts';
 import { ResponseDecoder } from './http1/response-decoder.ts';
+import { encodeRequest } from './onward-request.ts';
 
 /** Where free streams are kept. */
 export interface StreamHome {
@@ -63,14 +63,12 @@ export class HttpClientStream implements ClientStream {
   }
 
   begin(sink: AnswerSink, request: OutgoingRequest): boolean {
-    const { method, target, headers, framing, upgrade } = request;
+    const { method, framing, upgrade } = request;
     this.sink = sink;
     this.exchanges += 1;
     this.#decoder.startResponse(method, upgrade !== undefined);
     this.#encoder = framing.kind === 'none' ? undefined : new BodyEncoder(framing, this.#put);
-    return this.#stream.write(
-      encodeRequestHead(method, target, headers, framing, upgrade === undefined ? undefined : { upgrade }),
-    );
+    return this.#stream.write(request.text ?? encodeRequest(request));
   }
 
   body(chunk: Buffer): boolean {

@@ -3,7 +3,13 @@ import { type ByteStream, withRest } from './byte-stream.ts';
 import { endWithFarewell } from './farewell.ts';
 import { encodeError } from './http1/error-response.ts';
 import type { Refusal } from './http1/fault.ts';
-import { connectionTowards, continueResponse, encodeResponseHead, framingTowards } from './http1/head-encoder.ts';
+import {
+  connectionTowards,
+  continueResponse,
+  encodeAnswer,
+  encodeResponseHead,
+  framingTowards,
+} from './http1/head-encoder.ts';
 import type { Http1Limits } from './http1/limits.ts';
 import type { RequestHead, ResponseHead } from './http1/message.ts';
 import { RequestDecoder, type RequestHandlers } from './http1/request-decoder.ts';
@@ -158,10 +164,7 @@ export class HttpServerStream implements ServerStream, Drainable {
     const framing = framingTowards(request, head);
     const connection = connectionTowards(request, framing, !this.#last && !this.#context.draining());
     if (connection === 'close') this.#last = true;
-    this.#writer.head(
-      encodeResponseHead(head.status, head.reason, headers, framing, connection, head.contentLength),
-      framing,
-    );
+    this.#writer.head(encodeAnswer(head, headers, framing, connection), framing);
   }
 
   /** @returns false: pause until `onAnswerDrain` */

@@ -4,9 +4,17 @@ import type { RequestNormalization } from '#policies/request-normalization.ts';
 import type { RequestHead } from './http1/message.ts';
 import { withHarmlessUnderscores, withoutUnderscores } from './http1/underscored-headers.ts';
 
+/** A request in the form that is judged and forwarded. */
+export interface PassedRequest {
+  readonly ok: true;
+  readonly head: RequestHead;
+  readonly path: string;
+  readonly query: string;
+}
+
 /** A request in the form that is judged and forwarded, or what is said to who sent it. */
 export type NormalisedRequest =
-  | { readonly ok: true; readonly head: RequestHead; readonly path: string; readonly query: string }
+  | PassedRequest
   | {
       readonly ok: false;
       readonly code: ErrorCode;

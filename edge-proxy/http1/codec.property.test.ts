@@ -54,6 +54,21 @@ describe('the codec, for any request', () => {
     );
   });
 
+  it('tells of a head that repeats, or nearly does, what a new connection would tell', () => {
+    const pairs = requests.map(requestText).chain((text) => fc.tuple(fc.constant(text), mutated(fc.constant(text))));
+    fc.assert(
+      fc.property(pairs, places, ([text, other], cuts) => {
+        const alone = recordRequests([Buffer.from(text, 'latin1')]);
+        const otherAlone = recordRequests([Buffer.from(other, 'latin1')]);
+        const { messages, refusal } = recordRequests(cut(text + text + other, cuts));
+        assert.deepEqual(messages, [...alone.messages, ...alone.messages, ...otherAlone.messages]);
+        assert.deepEqual(refusal, otherAlone.refusal);
+        assert.equal(messages[0]?.head, messages[1]?.head, 'it was not read again');
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
   it('reads again what it encodes, and encodes the same', () => {
     fc.assert(
       fc.property(requests, (request) => {

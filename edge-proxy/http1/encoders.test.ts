@@ -3,9 +3,10 @@ import { describe, it } from 'node:test';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { BodyEncoder } from './body-encoder.ts';
 import { encodeError } from './error-response.ts';
-import { forwardableHeaders, headerValues } from './forwardable-headers.ts';
+import { forwardableHeaders, headerValues, onwardHeaders } from './forwardable-headers.ts';
 import {
   connectionTowards,
+  encodeAnswer,
   encodeRequestHead,
   encodeResponseHead,
   framingTowards,
@@ -170,6 +171,39 @@ describe('BodyEncoder', () => {
       () => encoded({ kind: 'none' }, [Buffer.from('a')]),
       (error) => isMeshError(error, 'SLV-4221'),
     );
+  });
+});
+
+describe('encodeAnswer', () => {
+  const bytes = Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 2\r\nServer: x\r\n\r\nab');
+
+  it('encodes a head that repeats once, where nothing is added to it', () => {
+    const { head } = recordResponses([bytes, bytes], ['GET', 'GET']).messages[1] ?? assert.fail('refused');
+    const headers = onwardHeaders(head);
+    assert.equal(onwardHeaders(head), headers);
+    const plain = 'HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 2\r\n\r\n';
+    assert.equal(
+      encodeAnswer(head, headers, head.framing, 'close'),
+      plain.replace(/\r\n$/, 'Connection: close\r\n\r\n'),
+    );
+    assert.equal(
+      encodeAnswer(head, [...headers, 'a', 'b'], head.framing, undefined),
+      plain.replace('x\r', 'x\r\na: b\r'),
+    );
+    assert.equal(head.onward?.text, undefined);
+    assert.equal(encodeAnswer(head, headers, head.framing, undefined), plain);
+    assert.equal(head.onward?.text, plain);
+    assert.equal(
+      encodeAnswer(head, headers, { kind: 'chunked' }, undefined),
+      plain.replace('Content-Length: 2', 'Transfer-Encoding: chunked'),
+    );
+    assert.equal(encodeAnswer(head, headers, head.framing, undefined), plain);
+  });
+
+  it('keeps nothing of one that comes for the first time', () => {
+    const { head } = recordResponses([bytes], ['GET']).messages[0] ?? assert.fail('refused');
+    encodeAnswer(head, onwardHeaders(head), head.framing, undefined);
+    assert.equal(head.onward, undefined);
   });
 });
 

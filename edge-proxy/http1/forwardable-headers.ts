@@ -1,5 +1,6 @@
 import type { HeaderLine } from '#policies/header-rule.ts';
 import { HOST, headerKind, OTHER, sameName } from './header-kind.ts';
+import type { ResponseHead } from './message.ts';
 
 /** What forwardableHeaders reads of a head: RequestHead and ResponseHead both have it. */
 interface ForwardedHead {
@@ -29,6 +30,17 @@ export function forwardableHeaders(head: ForwardedHead, strip: readonly string[]
     kept.push(name, headers[at + 1] as string);
   }
   return kept;
+}
+
+/** The headers of an answer that `make` has go on; of one that repeats they are made once. */
+export function onwardHeaders(
+  head: ResponseHead,
+  make: (head: ResponseHead) => readonly string[] = forwardableHeaders,
+): readonly string[] {
+  const { onward } = head;
+  if (onward === undefined) return make(head);
+  onward.headers ??= make(head);
+  return onward.headers;
 }
 
 /** The values of a header by lower-case name, in the order sent. */

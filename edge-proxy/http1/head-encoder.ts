@@ -42,6 +42,30 @@ export function encodeResponseHead(
   return finish(start, headers, framing, connection);
 }
 
+/**
+ * As `encodeResponseHead`, of an answer that came with that head. One that repeats, with headers that were kept with it, is encoded once.
+ *
+ * @param headers that go on
+ */
+export function encodeAnswer(
+  head: ResponseHead,
+  headers: readonly string[],
+  framing: Framing,
+  connection: ConnectionChoice | undefined,
+): string {
+  const { status, reason, contentLength, onward } = head;
+  const kept = onward?.headers === headers && connection === undefined && framing === head.framing ? onward : undefined;
+  if (kept?.text !== undefined) return kept.text;
+  const text = encodeResponseHead(status, reason, headers, framing, connection, contentLength);
+  if (kept !== undefined) kept.text = inOnePiece(text);
+  return text;
+}
+
+/** The same text. What was put together of others is copied piece by piece each time that it is written; what is kept is better kept whole. */
+export function inOnePiece(text: string): string {
+  return Buffer.from(text, 'latin1').toString('latin1');
+}
+
 function finish(
   start: string,
   headers: readonly string[],

@@ -1,4 +1,5 @@
 import { BodyReader } from './body-reader.ts';
+import { LF } from './byte-classes.ts';
 import type { Fault } from './fault.ts';
 import { FAULT, HeadFinder, MORE } from './head-finder.ts';
 import { HeaderBlock } from './header-block.ts';
@@ -9,7 +10,7 @@ import type { Http1Limits } from './limits.ts';
  * What decoding requests and decoding answers have in common: the bytes that wait, pausing, and the loop that takes one step after the other. The loop does
  * not enter itself: a handler that calls `resume` or `execute` has it go on when that handler returns.
  */
-export abstract class MessageDecoder {
+export abstract class MessageDecoder<Head> {
   protected readonly window = new InputWindow();
   protected readonly block = new HeaderBlock();
   protected readonly body: BodyReader;
@@ -17,6 +18,9 @@ export abstract class MessageDecoder {
   /** The connection has ended: no byte comes any more. */
   protected ended = false;
   readonly #finder = new HeadFinder();
+  /** The head that was read last, and its text. */
+  #head: Head | undefined;
+  #text = '';
   readonly #incomplete: Fault;
   #stopped = false;
   #paused = false;
@@ -99,10 +103,29 @@ export abstract class MessageDecoder {
     return undefined;
   }
 
-  /** A head was read. */
-  protected headDone(): void {
+  /**
+   * Digests a head that is, byte for byte, the one before it on this connection: most clients ask, and most applications answer, in the same words again. What was read
+   * of it then holds now.
+   *
+   * @returns that head, the same object; undefined: another has come, or not all of it
+   */
+  protected takeRepeated(): Head | undefined {
+    const { bytes, at, end } = this.window;
+    const headEnd = at + this.#text.length;
+    if (this.#head === undefined || headEnd > end || bytes[headEnd - 1] !== LF || bytes[headEnd - 3] !== LF)
+      return undefined;
+    if (bytes.toString('latin1', at, headEnd) !== this.#text) return undefined;
+    this.window.at = headEnd;
+    this.#finder.reset();
+    return this.#head;
+  }
+
+  /** A head was read out of that text. */
+  protected headDone(head: Head, text: string): void {
     this.window.at += this.block.end;
     this.#finder.reset();
+    this.#head = head;
+    this.#text = text.length === this.block.end ? text : text.slice(0, this.block.end);
   }
 
   /** @param fault what the reader of the head objects to; a fault in an earlier byte is named instead */

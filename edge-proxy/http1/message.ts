@@ -46,6 +46,13 @@ export interface RequestHead {
   readonly http2?: Http2Traits;
 }
 
+/** What goes on of a head that repeats: made once, for all of its repetitions. */
+export interface Onward {
+  headers?: readonly string[];
+  /** The encoded head with these headers, in the framing in which it came, on a connection that goes on. */
+  text?: string;
+}
+
 /** The head of an answer. */
 export interface ResponseHead {
   readonly minorVersion: 0 | 1;
@@ -63,4 +70,6 @@ export interface ResponseHead {
   readonly upgrade: string | undefined;
   /** As in RequestHead. */
   readonly connectionOptions: readonly string[];
+  /** Undefined: it comes for the first time on its connection. */
+  onward?: Onward | undefined;
 }

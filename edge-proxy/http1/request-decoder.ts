@@ -19,7 +19,7 @@ export interface RequestHandlers {
 type Phase = 'start' | 'head' | 'body';
 
 /** Decodes the requests of one connection, strictly, whatever the pieces in which the bytes come. Never throws. */
-export class RequestDecoder extends MessageDecoder {
+export class RequestDecoder extends MessageDecoder<RequestHead> {
   #phase: Phase = 'start';
   /** The one empty line before a request that is tolerated (RFC 9112 2.2) was there. */
   #skippedLine = false;
@@ -72,12 +72,18 @@ export class RequestDecoder extends MessageDecoder {
   }
 
   #readHead(): boolean {
+    const repeated = this.takeRepeated();
+    if (repeated !== undefined) return this.#begin(repeated);
     const end = this.findHead();
     if (end === undefined) return false;
     const text = this.window.bytes.toString('latin1', this.window.at, end);
     const head = readRequestHead(text, 0, this.block, this.limits);
     if ('reason' in head) return this.refuseHead(head, end);
-    this.headDone();
+    this.headDone(head, text);
+    return this.#begin(head);
+  }
+
+  #begin(head: RequestHead): boolean {
     this.body.start(head.framing);
     this.#phase = 'body';
     this.#handlers.onHead(head);

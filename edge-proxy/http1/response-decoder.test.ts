@@ -96,6 +96,19 @@ describe('ResponseDecoder takes', () => {
     );
   });
 
+  it('a head that repeats, by the method that it answers', () => {
+    const head = ok('Content-Length: 2\r\n');
+    const { messages } = all(`${head}ab${head}${head}${head}cd${head}ef`, ['GET', 'HEAD', 'HEAD', 'GET', 'GET']);
+    assert.deepEqual(
+      messages.map(({ body }) => body),
+      ['ab', '', '', 'cd', 'ef'],
+    );
+    assert.deepEqual(
+      messages.map(({ head: { onward } }) => onward),
+      [undefined, {}, {}, {}, {}],
+    );
+  });
+
   it('interim answers, then the final one', () => {
     const record = all(
       `HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: a\r\n\r\n${ok('Content-Length: 0\r\n')}`,

@@ -24,9 +24,11 @@ export interface ResponseHandlers {
 type Phase = 'idle' | 'head' | 'body';
 
 /** Decodes the answers of one connection, one for each `startResponse`. Bytes that nobody asked for are refused (response-queue poisoning). */
-export class ResponseDecoder extends MessageDecoder {
+export class ResponseDecoder extends MessageDecoder<ResponseHead> {
   #phase: Phase = 'idle';
   #method = '';
+  /** Of the request that the last head that was read answered. */
+  #methodBefore = '';
   #upgradeAsked = false;
   #informational = 0;
   #untouched = true;
@@ -83,12 +85,23 @@ export class ResponseDecoder extends MessageDecoder {
   }
 
   #readHead(): boolean {
+    // Whether a body follows is the method's to say, too.
+    const repeated = this.#method === this.#methodBefore ? this.takeRepeated() : undefined;
+    if (repeated !== undefined) {
+      repeated.onward ??= {};
+      return this.#begin(repeated);
+    }
     const end = this.findHead();
     if (end === undefined) return false;
     const text = this.window.bytes.toString('latin1', this.window.at, end);
     const head = readResponseHead(text, 0, this.block, this.limits, this.#method);
     if ('kind' in head) return this.refuseHead(head, end);
-    this.headDone();
+    this.headDone(head, text);
+    this.#methodBefore = this.#method;
+    return this.#begin(head);
+  }
+
+  #begin(head: ResponseHead): boolean {
     return head.status < 200 ? this.#interim(head) : this.#final(head);
   }
 

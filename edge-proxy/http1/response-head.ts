@@ -41,6 +41,7 @@ export function readResponseHead(
     contentLength: block.contentLength >= 0 ? block.contentLength : undefined,
     upgrade: status === 101 && block.upgradeListed ? block.upgrade : undefined,
     connectionOptions: block.connectionOptions,
+    onward: undefined,
   };
 }
 

@@ -5,10 +5,11 @@ import type { SourceCalls } from '../calls/recent-calls.ts';
 import type { AnswerSink, BreakPoint, ClientStream, OutgoingRequest } from '../client-stream.ts';
 import { traitsTowards, untranslatable } from '../http-translation.ts';
 import { type Refusal, refusalOf } from '../http1/fault.ts';
-import { forwardableHeaders, headerLookalikes, headerValues } from '../http1/forwardable-headers.ts';
+import { forwardableHeaders, headerLookalikes, headerValues, onwardHeaders } from '../http1/forwardable-headers.ts';
 import { pushHost } from '../http1/head-encoder.ts';
-import type { RequestHead, ResponseHead } from '../http1/message.ts';
-import { normalise } from '../normalised-request.ts';
+import type { Http2Traits, RequestHead, ResponseHead } from '../http1/message.ts';
+import type { PassedRequest } from '../normalised-request.ts';
+import { OnwardRequest, outgoingRequest } from '../onward-request.ts';
 import { relay } from '../relay.ts';
 import { isIdempotent } from '../resilience/idempotency.ts';
 import type { RequestSink, ServerStream } from '../server-stream.ts';
@@ -44,6 +45,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   #facts: RequestFacts | undefined;
   #path = '';
   #trailers: HeaderFields | undefined;
+  readonly #onward = new OnwardRequest();
   /** The request under way as it goes on to the application. */
   #request: OutgoingRequest | undefined;
   #application: ClientStream | undefined;
@@ -97,7 +99,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
 
   onRequest(sent: RequestHead): void {
     const { view, nothingKnown } = this.#context;
-    const target = normalise(sent, view.normalization);
+    const target = this.#onward.normalise(sent, view.normalization);
     if (!target.ok) {
       this.#path = '';
       this.#refuse(target.code, target.rule, target.reason, target.headers);
@@ -149,18 +151,9 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     }
     this.#facts = facts;
     this.#context.live.add(this, tokens?.untilMs);
-    const forwardable = forwardableHeaders(head);
-    const headers = tokens === undefined ? forwardable : tokens.forward(forwardable);
-    pushHost(headers, head, view.service);
-    headers.push(...this.#identity);
-    this.#request = {
-      method: head.method,
-      target: target.path + target.query,
-      headers,
-      framing: head.framing,
-      upgrade: head.upgrade,
-      http2: traitsTowards(protocol, head),
-    };
+    const http2 = traitsTowards(protocol, head);
+    this.#request = tokens === undefined ? this.#onward.again(http2) : undefined;
+    this.#request ??= this.#outgoing(target, http2, tokens);
     this.#deadline = CallDeadline.of(this.#request, () =>
       this.#refuse('SLV-4004', 'deadline', 'the time that the caller gave is over'),
     );
@@ -228,7 +221,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   }
 
   onHead(head: ResponseHead): void {
-    this.#server.head(head, forwardableHeaders(head));
+    this.#server.head(head, onwardHeaders(head));
   }
 
   onBody(chunk: Buffer): void {
@@ -299,6 +292,15 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   }
 
   // Inside.
+
+  #outgoing({ head, path, query }: PassedRequest, http2?: Http2Traits, tokens?: RequestTokens): OutgoingRequest {
+    const forwardable = forwardableHeaders(head);
+    const headers = tokens === undefined ? forwardable : tokens.forward(forwardable);
+    pushHost(headers, head, this.#context.view.service);
+    headers.push(...this.#identity);
+    const request = outgoingRequest(head, path + query, headers, http2);
+    return tokens === undefined ? this.#onward.keep(request) : request;
+  }
 
   #openApplication(): void {
     const request = this.#request;

@@ -2,13 +2,14 @@ import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import type { ResiliencePolicy } from '#policies/resilience.ts';
 import { rewritePrefix } from '#policies/routing/prefix-rewrite.ts';
 import type { ByteStream } from '../byte-stream.ts';
+import type { OutgoingRequest } from '../client-stream.ts';
 import { traitsTowards, untranslatable } from '../http-translation.ts';
 import { type Refusal, refusalOf } from '../http1/fault.ts';
-import { forwardableHeaders, headerValues } from '../http1/forwardable-headers.ts';
+import { forwardableHeaders, headerValues, onwardHeaders } from '../http1/forwardable-headers.ts';
 import { pushHost } from '../http1/head-encoder.ts';
-import type { RequestHead, ResponseHead } from '../http1/message.ts';
+import type { Http2Traits, RequestHead, ResponseHead } from '../http1/message.ts';
 import type { IdleGuard } from '../idle-sweep.ts';
-import { normalise } from '../normalised-request.ts';
+import { OnwardRequest, outgoingRequest } from '../onward-request.ts';
 import { relay } from '../relay.ts';
 import type { RequestSink, ServerStream, ServingContext } from '../server-stream.ts';
 import type { EdgeTraffic, Traffic } from '../traffic.ts';
@@ -35,6 +36,7 @@ export interface OutboundContext extends ServingContext {
 export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
   readonly #server: ServerStream;
   readonly #context: OutboundContext;
+  readonly #onward = new OnwardRequest();
   #path = '';
   #exchange: HttpExchange | undefined;
   /** Of the request under way; undefined: the plain one. */
@@ -60,7 +62,7 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
 
   onRequest(sent: RequestHead): void {
     const { upstream } = this.#context;
-    const target = normalise(sent, upstream.normalization);
+    const target = this.#onward.normalise(sent, upstream.normalization);
     if (!target.ok) {
       this.#path = '';
       this.#refuse(target.code, target.rule, target.reason, undefined, target.headers);
@@ -73,15 +75,17 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
       this.#refuse('SLV-4014', 'protocol', misfit);
       return;
     }
-    const headers = forwardableHeaders(head);
-    pushHost(headers, head, upstream.name);
     const { plain } = upstream;
     if (plain === undefined) {
-      this.#route(head, target, headers);
+      this.#route(head, target, this.#headersOf(head));
       return;
     }
     this.#course = undefined;
-    this.#exchangeWith(plain, plain.policy, head, target.path + target.query, headers, undefined);
+    const http2 = this.#traitsOf(head);
+    const request =
+      this.#onward.again(http2) ??
+      this.#onward.keep(outgoingRequest(head, target.path + target.query, this.#headersOf(head), http2));
+    this.#exchangeWith(plain, plain.policy, request, head.expectContinue, undefined);
   }
 
   onRequestBody(chunk: Buffer): void {
@@ -148,10 +152,13 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
   }
 
   answerHead(head: ResponseHead): void {
-    const headers = forwardableHeaders(head);
-    if (this.#course !== undefined) this.#editAnswer(this.#course, headers);
-    for (const decision of headerValues(head.headers, 'selvedge-decision')) headers.push('selvedge-decision', decision);
-    this.#server.head(head, headers);
+    const course = this.#course;
+    if (course === undefined) this.#server.head(head, onwardHeaders(head, withDecision));
+    else
+      this.#server.head(
+        head,
+        withDecision(head, (headers) => this.#editAnswer(course, headers)),
+      );
   }
 
   answerBody(chunk: Buffer): void {
@@ -199,6 +206,17 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
   }
 
   // Inside.
+
+  #headersOf(head: RequestHead): string[] {
+    const headers = forwardableHeaders(head);
+    pushHost(headers, head, this.#context.upstream.name);
+    return headers;
+  }
+
+  /** Between two proxies an Upgrade is of HTTP/1.1 whatever its ends speak: the far one knows its application. */
+  #traitsOf(head: RequestHead): Http2Traits | undefined {
+    return head.upgrade === undefined ? traitsTowards(this.#context.upstream.protocol, head) : undefined;
+  }
 
   /** A route may allow a request less silence than the upstream allows a connection. */
   #watch(idleTimeoutMs: number): void {
@@ -262,32 +280,25 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
     end.requestEdits?.(headers);
     const { idleTimeoutMs } = policy;
     if (idleTimeoutMs < destination.policy.idleTimeoutMs) this.#watch(idleTimeoutMs);
-    this.#exchangeWith(destination, policy, head, sentPath + sentQuery, headers, hash);
+    const request = outgoingRequest(head, sentPath + sentQuery, headers, this.#traitsOf(head));
+    this.#exchangeWith(destination, policy, request, head.expectContinue, hash);
     const { mirror } = destination;
     if (this.#server.request === undefined) return; // refused at once
     if (mirror === undefined || head.upgrade !== undefined || !mirror.which.next()) return;
-    const { method, framing } = head;
-    const http2 = traitsTowards(this.#context.upstream.protocol, head);
-    const copy = { method, target: sentPath + sentQuery, headers, framing, upgrade: undefined, http2 };
-    this.#copy = new MirroredRequest(mirror.to, copy, this.#context.sweep);
+    this.#copy = new MirroredRequest(mirror.to, request, this.#context.sweep);
   }
 
   #exchangeWith(
     destination: Destination,
     policy: ResiliencePolicy,
-    head: RequestHead,
-    target: string,
-    headers: readonly string[],
+    request: OutgoingRequest,
+    expectContinue: boolean,
     hash: number | undefined,
   ): void {
-    const { method, framing, upgrade } = head;
-    // Between two proxies an Upgrade is of HTTP/1.1 whatever its ends speak: the far one knows its application.
-    const http2 = upgrade === undefined ? traitsTowards(this.#context.upstream.protocol, head) : undefined;
-    const request = { method, target, headers, framing, upgrade, http2 };
     const exchange = new HttpExchange(destination, policy, request, this, hash);
     this.#exchange = exchange;
     // The mesh's own word: the application may have a long wait for an answer that the far side would give late.
-    if (head.expectContinue) this.#server.sendContinue();
+    if (expectContinue) this.#server.sendContinue();
     exchange.start();
   }
 
@@ -313,4 +324,12 @@ export class OutboundHttpConnection implements RequestSink, ExchangeOwner {
       ...(request === undefined ? {} : { method: request.method, path: this.#path }),
     }).id;
   }
+}
+
+/** Of an answer, with the decision of the proxy that refused, where one did: no route edits that. */
+function withDecision(head: ResponseHead, edit?: (headers: string[]) => void): string[] {
+  const headers = forwardableHeaders(head);
+  edit?.(headers);
+  for (const decision of headerValues(head.headers, 'selvedge-decision')) headers.push('selvedge-decision', decision);
+  return headers;
 }
