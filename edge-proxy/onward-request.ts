@@ -9,7 +9,11 @@ export function encodeRequest({ method, target, headers, framing, upgrade }: Out
   return encodeRequestHead(method, target, headers, framing, upgrade === undefined ? undefined : { upgrade });
 }
 
-/** @param target as it goes on. @param headers that go on. @param http2 undefined: it goes on over HTTP/1.1 */
+/**
+ * A request as it goes on.
+ *
+ * @param http2 undefined: over HTTP/1.1
+ */
 export function outgoingRequest(
   { method, framing, upgrade }: RequestHead,
   target: string,

@@ -294,8 +294,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
   // Inside.
 
   #outgoing({ head, path, query }: PassedRequest, http2?: Http2Traits, tokens?: RequestTokens): OutgoingRequest {
-    const forwardable = forwardableHeaders(head);
-    const headers = tokens === undefined ? forwardable : tokens.forward(forwardable);
+    const headers = tokens === undefined ? forwardableHeaders(head) : tokens.forward(forwardableHeaders(head));
     pushHost(headers, head, this.#context.view.service);
     headers.push(...this.#identity);
     const request = outgoingRequest(head, path + query, headers, http2);
