@@ -152,8 +152,7 @@ export class InboundHttpStream implements RequestSink, AnswerSink, LiveStream {
     this.#facts = facts;
     this.#context.live.add(this, tokens?.untilMs);
     const http2 = traitsTowards(protocol, head);
-    this.#request = tokens === undefined ? this.#onward.again(http2) : undefined;
-    this.#request ??= this.#outgoing(target, http2, tokens);
+    this.#request = (tokens === undefined && this.#onward.again(http2)) || this.#outgoing(target, http2, tokens);
     this.#deadline = CallDeadline.of(this.#request, () =>
       this.#refuse('SLV-4004', 'deadline', 'the time that the caller gave is over'),
     );
