@@ -3,7 +3,7 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import { type TrustDomain, trustDomainOf } from '#policies/spiffe-id.ts';
 import { extendedKeyUsageOid, readCertificate, svidIdOf } from '#policies/svid-leaf.ts';
 import { linkOfKnownKey } from '#runtime/svid/certificate-link.ts';
-import { readSignerLink, verifySignatureAhead } from '#runtime/svid/known-signers.ts';
+import { readKnownLink, verifySignatureAhead } from '#runtime/svid/known-certificates.ts';
 import type { TrustSource } from '#runtime/svid/trust.ts';
 import { clockSkewMs, verifyChain } from '#runtime/svid/verify-peer.ts';
 import type { SignedChain, SigningOrder } from './ca-backend.ts';
@@ -56,7 +56,7 @@ export async function verifyIssued(
     if (leaf.notAfterMs <= nowMs) throw differs(`the certificate has ended already, at ${iso(leaf.notAfterMs)}`);
     if (leaf.notBeforeMs > nowMs + clockSkewMs)
       throw differs(`the certificate begins at ${iso(leaf.notBeforeMs)} only`);
-    const signers = signerDers.map(readSignerLink);
+    const signers = signerDers.map(readKnownLink);
     const signerEndMs = Math.min(...signers.map(({ facts }) => facts.notAfterMs));
     if (leaf.notAfterMs > signerEndMs) throw differs('the certificate outlives a CA above it');
     const link = linkOfKnownKey(leafDer, leaf, order.request);

@@ -2,7 +2,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Clock } from './clock.ts';
 import type { Logger } from './logging.ts';
 import type { TrustSource } from './svid/trust.ts';
-import { clockSkewMs, hasPeerCertificate, type VerifiedPeer, verifySocket } from './svid/verify-peer.ts';
+import { clockSkewMs, sentChain, type VerifiedPeer, verifySocket } from './svid/verify-peer.ts';
 
 /** How often connections are looked over for peers whose SVID has run out. */
 const sweepMs = 15_000;
@@ -41,8 +41,9 @@ export class TlsPeers {
    * @returns whether the connection may be used
    */
   admit(socket: TLSSocket): boolean {
-    if (!hasPeerCertificate(socket) && !socket.isSessionReused()) return true;
-    if (!this.#judge(socket)) return false;
+    const chain = sentChain(socket);
+    if (chain.length === 0 && !socket.isSessionReused()) return true;
+    if (!this.#judge(socket, chain)) return false;
     socket.once('close', () => this.#peers.delete(socket));
     return true;
   }
@@ -56,9 +57,9 @@ export class TlsPeers {
     for (const stop of this.#stops) stop();
   }
 
-  #judge(socket: TLSSocket): boolean {
+  #judge(socket: TLSSocket, chain = sentChain(socket)): boolean {
     try {
-      this.#peers.set(socket, verifySocket(socket, this.#trust, this.#clock()));
+      this.#peers.set(socket, verifySocket(socket, this.#trust, this.#clock(), chain));
       return true;
     } catch (err) {
       this.#log.warn({ err, remoteAddress: socket.remoteAddress }, 'peer refused');

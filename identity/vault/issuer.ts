@@ -3,7 +3,7 @@ import { MeshError } from '#policies/errors/mesh-error.ts';
 import { readCertificate } from '#policies/svid-leaf.ts';
 import { readCertificateLink } from '#runtime/svid/certificate-link.ts';
 import { spkiPin } from '#runtime/svid/first-contact.ts';
-import { readSignerLink } from '#runtime/svid/known-signers.ts';
+import { readKnownLink } from '#runtime/svid/known-certificates.ts';
 import { certificatesOfPem } from '#runtime/svid/pem.ts';
 import { VaultError, type VaultTransport } from './transport.ts';
 
@@ -76,7 +76,7 @@ export function pinOfSigner(der: Uint8Array): string {
  * more use. Were one needed that ends so soon, verify-issued.ts would refuse the leaf with it as without.
  */
 export function outliving(above: readonly Uint8Array[], leafNotAfterMs: number): readonly Uint8Array[] {
-  return above.filter((der) => readSignerLink(der).facts.notAfterMs >= leafNotAfterMs);
+  return above.filter((der) => readKnownLink(der).facts.notAfterMs >= leafNotAfterMs);
 }
 
 /** True for a certificate that names itself as its issuer: never part of a chain that is handed out. */

@@ -1,5 +1,5 @@
 import type { CertificateLink } from './certificate-link.ts';
-import { isSignedBy } from './known-signers.ts';
+import { isSignedBy } from './known-certificates.ts';
 import { satisfiesNameConstraints } from './name-constraints.ts';
 
 /** The rule of path validation (RFC 5280 6.1) that a chain broke. */

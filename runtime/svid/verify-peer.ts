@@ -5,7 +5,7 @@ import { extendedKeyUsageOid, svidIdOf } from '#policies/svid-leaf.ts';
 import type { TrustBundle } from '#policies/trust-bundle.ts';
 import { type CertificateLink, maxCertificateBytes, readCertificateLink } from './certificate-link.ts';
 import { findCertificatePath, flawOfTime, iso, type PathFlaw, validity } from './certificate-path.ts';
-import { readSignerLink, rememberSigner } from './known-signers.ts';
+import { readKnownLink, rememberLink } from './known-certificates.ts';
 import type { TrustSource } from './trust.ts';
 
 export { clockSkewMs } from './certificate-path.ts';
@@ -81,8 +81,9 @@ export function verifyChain(input: {
     );
   }
   for (const [position, der] of chain.entries()) {
-    const link = sent[position - 1];
-    if (link !== undefined && path.links.includes(link)) rememberSigner(der, link);
+    // One that the caller has read is new, and nobody's yet.
+    const link = position === 0 ? (input.leaf === undefined ? leaf : undefined) : sent[position - 1];
+    if (link !== undefined && path.links.includes(link)) rememberLink(der, link);
   }
   return { spiffeId, notAfterMs: leaf.facts.notAfterMs, serialHex: leaf.facts.serialHex };
 }
@@ -91,19 +92,20 @@ export function verifyChain(input: {
  * Verifies the peer of a finished handshake; to be called before the first byte is read or written. A resumed session is refused: it carries no
  * chain that could be judged against today's bundle.
  *
+ * @param chain `sentChain(socket)`, where the caller has asked for it already
  * @throws MeshError SLV-2020
  */
-export function verifySocket(socket: TLSSocket, trust: TrustSource, nowMs: number): VerifiedPeer {
+export function verifySocket(
+  socket: TLSSocket,
+  trust: TrustSource,
+  nowMs: number,
+  chain: readonly Uint8Array[] = sentChain(socket),
+): VerifiedPeer {
   if (socket.isSessionReused()) throw refused('resumed-session', 'the TLS session was resumed, which is not accepted');
-  return verifyChain({ chain: sentChain(socket), trust, nowMs });
+  return verifyChain({ chain, trust, nowMs });
 }
 
-/** Whether the peer of a finished handshake presented a certificate at all. */
-export function hasPeerCertificate(socket: TLSSocket): boolean {
-  return socket.getPeerX509Certificate() !== undefined;
-}
-
-/** What the peer sent, leaf first, DER. getPeerCertificate(true) would do as well, at the cost of decoding every field (CVE-2025-59464 was there). */
+/** What the peer sent, leaf first, DER; empty when that was nothing. Each call has OpenSSL copy every certificate. getPeerCertificate(true) would do as well, at the cost of decoding every field (CVE-2025-59464 was there). */
 export function sentChain(socket: TLSSocket): Uint8Array[] {
   const chain: Uint8Array[] = [];
   for (let sent = socket.getPeerX509Certificate(); sent !== undefined; sent = sent.issuerCertificate) {
@@ -121,7 +123,7 @@ function readSent(der: Uint8Array, position: number): CertificateLink {
     );
   }
   try {
-    return position === 0 ? readCertificateLink(der) : readSignerLink(der);
+    return readKnownLink(der);
   } catch (cause) {
     const reason = cause instanceof MeshError ? cause.message : 'it cannot be read';
     throw refused('malformed-certificate', `certificate ${position}: ${reason}`, undefined, cause);

@@ -2,12 +2,12 @@ import { type CertificateLink, readCertificateLink } from './certificate-link.ts
 import { isSignedWith, isSignedWithSideBySide } from './signed-der.ts';
 
 /**
- * Signers' certificates that have stood in a path that was accepted, by their bytes. Every SVID of a mesh comes with the same one or two, and reading one
- * and verifying its signature costs as much as all the rest of a chain. What is remembered is only what follows from the bytes alone: what they say, and
- * by which keys they are signed. Whether they are in time, allowed, revoked, or lead to a root of today is asked each time.
+ * Certificates that have stood in a path that was accepted, by their bytes: signers, for every SVID of a mesh comes with the same one or two, and leaves, for a caller without a tunnel connects
+ * again and again with the same. To read one and to verify its signature costs most of what a chain costs, and leaves garbage of OpenSSL's that V8 has to free. What is remembered is only what
+ * follows from the bytes alone: what they say, and by which keys they are signed. Whether they are in time, allowed, revoked, or lead to a root of today is asked each time.
  */
 
-/** More than a mesh has, also in the midst of rotations and with other trust domains. Only who is trusted can fill it. */
+/** Of signers more than a mesh has, also in the midst of rotations and with other trust domains; who comes again soon finds room beside them. Only who is trusted can fill it. */
 const maxKnown = 64;
 
 /** The one used longest ago first. */
@@ -15,10 +15,10 @@ const known = new Map<string, CertificateLink>();
 const signedBy = new WeakMap<CertificateLink, WeakSet<CertificateLink>>();
 
 /**
- * Reads a certificate that is not the leaf of its chain, or knows it already.
+ * Reads a certificate, or knows it already.
  * @throws MeshError as readCertificateLink does
  */
-export function readSignerLink(der: Uint8Array): CertificateLink {
+export function readKnownLink(der: Uint8Array): CertificateLink {
   const bytes = keyOf(der);
   const link = known.get(bytes);
   if (link === undefined) return readCertificateLink(der);
@@ -27,8 +27,8 @@ export function readSignerLink(der: Uint8Array): CertificateLink {
   return link;
 }
 
-/** Remembers a signer of a path that was accepted. */
-export function rememberSigner(der: Uint8Array, link: CertificateLink): void {
+/** Remembers a certificate of a path that was accepted. */
+export function rememberLink(der: Uint8Array, link: CertificateLink): void {
   known.set(keyOf(der), link);
   if (known.size <= maxKnown) return;
   for (const oldest of known.keys()) {
@@ -37,11 +37,11 @@ export function rememberSigner(der: Uint8Array, link: CertificateLink): void {
   }
 }
 
-/** Whether the signature of one certificate verifies with the key of another. A signer's is computed once for each pair of objects. */
+/** Whether the signature of one certificate verifies with the key of another. Computed once for each pair of objects. */
 export function isSignedBy(signed: CertificateLink, signer: CertificateLink): boolean {
   if (signedBy.get(signed)?.has(signer)) return true;
   const verified = isSignedWith(signed.signature, signer.key);
-  if (verified && signed.facts.isCa) rememberSignature(signed, signer);
+  if (verified) rememberSignature(signed, signer);
   return verified;
 }
 

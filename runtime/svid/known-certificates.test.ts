@@ -3,12 +3,12 @@ import { test } from 'node:test';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { makeCa, staticTrust } from '#test/mini-ca.ts';
 import { readCertificateLink } from './certificate-link.ts';
-import { isSignedBy, readSignerLink, rememberSigner } from './known-signers.ts';
+import { isSignedBy, readKnownLink, rememberLink } from './known-certificates.ts';
 import type { TrustSource } from './trust.ts';
 import { verifyChain } from './verify-peer.ts';
 
 /*
- * That a signer was accepted before must never be why it is accepted now: each row accepts a chain first, and then refuses it, or a forged one, for a reason
+ * That a certificate was accepted before must never be why it is accepted now: each row accepts a chain first, and then refuses it, or a forged one, for a reason
  * that has nothing to do with bytes.
  */
 
@@ -62,6 +62,31 @@ test('a signer that differs from a known one in a single bit is another', () => 
   assert.equal(rule(chain, trust), 'accepted');
 });
 
+test('a known leaf is judged by the time, the roots and the revocations of now, and is another in a single bit', () => {
+  const ca = makeCa('mesh.test');
+  const { chain } = ca.issue({ spiffeId: web, notAfterMs: Date.now() + day });
+  const [leaf = new Uint8Array(), issuing = new Uint8Array()] = chain;
+  const trust = staticTrust(ca.bundle);
+  assert.equal(rule(chain, trust), 'accepted');
+  assert.equal(readKnownLink(Uint8Array.from(leaf)), readKnownLink(leaf), 'it is known');
+  assert.equal(rule(chain, trust, Date.now() + 2 * day), 'expired');
+  assert.equal(rule(chain, staticTrust(makeCa('mesh.test').bundle)), 'untrusted-root');
+  const forged = Uint8Array.from(leaf);
+  forged.set([(forged.at(-1) ?? 0) ^ 1], forged.length - 1);
+  assert.notEqual(rule([forged, issuing], trust), 'accepted');
+  assert.equal(rule(chain, trust), 'accepted');
+  trust.revoke(readCertificateLink(leaf).facts.serialHex);
+  assert.equal(rule(chain, trust), 'revoked');
+});
+
+test('a leaf that was refused is not known', () => {
+  const ca = makeCa('mesh.test');
+  const { chain } = ca.issue({ spiffeId: web });
+  const [leaf = new Uint8Array()] = chain;
+  assert.equal(rule(chain, staticTrust(makeCa('mesh.test').bundle)), 'untrusted-root');
+  assert.notEqual(readKnownLink(leaf), readKnownLink(leaf));
+});
+
 test('a known signer vouches for no leaf but those that it signed', () => {
   // Their issuing CAs have one name.
   const [ca, impostor] = [makeCa('mesh.test'), makeCa('mesh.test')];
@@ -74,10 +99,10 @@ test('a known signer vouches for no leaf but those that it signed', () => {
 test('no more than 64 are kept, the one used longest ago goes first', () => {
   const { certificate } = makeCa('mesh.test');
   const link = readCertificateLink(certificate);
-  rememberSigner(certificate, link);
-  assert.equal(readSignerLink(Uint8Array.from(certificate)), link, 'found by its bytes');
-  for (let other = 0; other < 64; other++) rememberSigner(Uint8Array.of(other), link);
-  assert.notEqual(readSignerLink(certificate), link, 'read anew');
+  rememberLink(certificate, link);
+  assert.equal(readKnownLink(Uint8Array.from(certificate)), link, 'found by its bytes');
+  for (let other = 0; other < 64; other++) rememberLink(Uint8Array.of(other), link);
+  assert.notEqual(readKnownLink(certificate), link, 'read anew');
 });
 
 test('a signature that does not verify is never taken for one that does', () => {
