@@ -23,6 +23,7 @@ test('a ratio above 1 is better for us whatever the direction', () => {
   assert.equal(ratioToBest(8, [16, 4], 'lower'), 0.5);
   assert.equal(ratioToBest(8, [], 'lower'), null);
   assert.equal(ratioToBest(0, [4], 'lower'), null, 'of nothing there is no ratio');
+  assert.equal(ratioToBest(2, [4], 'neither'), null);
 });
 
 const sample = (subject: string, metric: string, better: Sample['better'], values: number[]): Sample => ({

@@ -4,7 +4,8 @@ export interface Sample {
   readonly subject: string;
   readonly metric: string;
   readonly unit: string;
-  readonly better: 'higher' | 'lower';
+  /** `neither`: it says what was done to the subject. */
+  readonly better: 'higher' | 'lower' | 'neither';
   readonly values: readonly number[];
 }
 
@@ -36,9 +37,9 @@ export function quantile(values: readonly number[], share: number): number {
 /** The middle value, or the mean of the two in the middle. */
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 
-/** How good `own` is beside the best of `peers`: above 1 is better than every one of them; null without peers, and where one of them is nothing. */
+/** How good `own` is beside the best of `peers`: above 1 is better than every one of them; null without peers, where one of them is nothing, and where neither is better. */
 export function ratioToBest(own: number, peers: readonly number[], better: Sample['better']): number | null {
-  if (peers.length === 0) return null;
+  if (peers.length === 0 || better === 'neither') return null;
   const ratio = better === 'higher' ? own / Math.max(...peers) : Math.min(...peers) / own;
   return Number.isFinite(ratio) ? ratio : null;
 }

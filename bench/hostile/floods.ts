@@ -1,6 +1,7 @@
 import { flag, frameType, settingId } from '#edge-proxy/tunnel/http2.ts';
 import { rawFrame } from '#edge-proxy/tunnel/memory-wire.ts';
 import { benchHost, benchRequests } from '../proxy/hop.ts';
+import { peerNames } from '../proxy/peers.ts';
 import { connectBlock, greeting, numbers, onNextStreams, requestBlock } from './frames.ts';
 
 /** What one connection of a hostile peer says. */
@@ -28,7 +29,10 @@ export interface Flood {
   readonly alpn: 'h2' | 'http/1.1';
   /** Between two pieces on a connection, ms; 0: as fast as they are taken. */
   readonly pauseMs: number;
-  attack(): Attack;
+  /** Peers at which it can't be, and why. */
+  readonly notAt?: Readonly<Record<string, string>>;
+  /** @param tunnels whether a CONNECT opens a stream there; else requests have to */
+  attack(tunnels: boolean): Attack;
 }
 
 const ends = flag.endHeaders | flag.endStream;
@@ -68,7 +72,13 @@ export const floods: readonly Flood[] = [
     attack: () => ({ greeting: Buffer.alloc(0) }),
   },
   { ...overHttp2, name: 'resets', note: 'requests, each reset at once', attack: () => resetting(requestBlock()) },
-  { ...overHttp2, name: 'connect-resets', note: 'CONNECT, each reset at once', attack: () => resetting(connectBlock) },
+  {
+    ...overHttp2,
+    name: 'connect-resets',
+    note: 'CONNECT, each reset at once',
+    notAt: Object.fromEntries(peerNames.map((name) => [name, 'it forwards requests, and no CONNECT'])),
+    attack: () => resetting(connectBlock),
+  },
   {
     ...overHttp2,
     name: 'pings',
@@ -79,10 +89,14 @@ export const floods: readonly Flood[] = [
     ...overHttp2,
     name: 'settings',
     note: `SETTINGS that change the windows of ${streams} open streams`,
-    attack: () => {
-      const open = onNextStreams([rawFrame(frameType.headers, flag.endHeaders, 0, connectBlock)], streams);
-      const change = [0, 65_535].map((size) => greeting([settingId.initialWindowSize, size]).subarray(24));
-      return { greeting: Buffer.concat([greeting(), open()]), next: again(Buffer.concat(change)) };
+    attack: (tunnels) => {
+      // A request's stream stays open while its answer waits for a window, of which an octet alone ever comes.
+      const [flags, block] = tunnels ? [flag.endHeaders, connectBlock] : [ends, requestBlock('/orders/16k')];
+      const open = onNextStreams([rawFrame(frameType.headers, flags, 0, block)], streams);
+      const sizes = tunnels ? [0, 65_535] : [1, 0];
+      const change = sizes.map((size) => greeting([settingId.initialWindowSize, size]).subarray(24));
+      const first = tunnels ? greeting() : greeting([settingId.initialWindowSize, 0]);
+      return { greeting: Buffer.concat([first, open()]), next: again(Buffer.concat(change)) };
     },
   },
   {
@@ -139,8 +153,11 @@ export const floods: readonly Flood[] = [
     ...overHttp2,
     name: 'empty-data',
     note: 'DATA without octets (CVE-2019-9518)',
-    attack: () => ({
-      greeting: Buffer.concat([greeting(), rawFrame(frameType.headers, flag.endHeaders, 1, connectBlock)]),
+    attack: (tunnels) => ({
+      greeting: Buffer.concat([
+        greeting(),
+        rawFrame(frameType.headers, flag.endHeaders, 1, tunnels ? connectBlock : requestBlock()),
+      ]),
       next: again(rawFrame(frameType.data, 0, 1)),
     }),
   },
@@ -179,6 +196,9 @@ export const floods: readonly Flood[] = [
     ...locally,
     name: 'local-resets',
     note: 'a client of the same proxy whose requests, by HTTP/2, are each reset at once',
+    notAt: {
+      nginx: 'nginx 1.22 speaks one version of HTTP at a port without TLS, and the good client speaks the other',
+    },
     attack: () => resetting(requestBlock()),
   },
   {

@@ -1,18 +1,20 @@
 /**
- * A hostile peer as a process of its own: `hostile-peer.ts FLOOD PORT SVID-FILE`. It keeps up as many connections as the flood has, and begins another in the
+ * A hostile peer as a process of its own: `hostile-peer.ts FLOOD PORT SVID-FILE SUBJECT`. It keeps up as many connections as the flood has, and begins another in the
  * moment in which one is cut. It says when the first is there, and at SIGTERM how much of it came through, as JSON.
  */
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { ownSubject } from '../report.ts';
 import { begun, type Flood, floods } from './floods.ts';
 
 /** Pieces that are written in one turn of the event loop, so that it also hears when it is cut. */
 const piecesATurn = 8;
 
-const [name, port, svidFile] = process.argv.slice(2);
+const [name, port, svidFile, subject] = process.argv.slice(2);
 const flood = floods.find((one) => one.name === name);
-if (flood === undefined || svidFile === undefined) throw new Error('FLOOD PORT SVID-FILE');
+if (flood === undefined || svidFile === undefined || subject === undefined)
+  throw new Error('FLOOD PORT SVID-FILE SUBJECT');
 const { chainPem, keyPem } = JSON.parse(readFileSync(svidFile, 'utf8')) as { chainPem: string; keyPem: string };
 const counts = { connections: 0, bytes: 0 };
 
@@ -24,7 +26,7 @@ process.once('SIGTERM', () => {
 
 function begin(flood: Flood): void {
   const socket = open(flood);
-  const attack = flood.attack();
+  const attack = flood.attack(subject === ownSubject);
   const go = (): void => {
     if (counts.connections === 0) console.log(begun);
     counts.connections += 1;
@@ -60,7 +62,8 @@ function send(socket: Socket, next: () => Buffer, pauseMs: number): void {
     more = socket.write(bytes);
   }
   const goOn = (): void => send(socket, next, pauseMs);
-  if (!more) socket.once('drain', goOn);
+  // A socket that takes all drains within the turn, and what else there is to hear would wait for ever.
+  if (!more) socket.once('drain', () => setImmediate(goOn));
   else if (pauseMs > 0) setTimeout(goOn, pauseMs);
   else setImmediate(goOn);
 }

@@ -1,11 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ClientSide, Launch, Mode, Peer, ServerSide } from './hop.ts';
+import { atEdge, type Json } from './envoy-edge.ts';
+import type { ClientSide, Launch, Peer, ServerSide } from './hop.ts';
 import { benchRequests, isHttp2 } from './hop.ts';
 
-/** A piece of Envoy's configuration, in its own words. */
-type Json = { readonly [key: string]: Value };
-type Value = string | number | boolean | Json | readonly Value[];
+/** What the shape of a configuration depends on. */
+type Kind = Pick<ClientSide, 'mode' | 'edge'>;
 
 /** Envoy, one worker thread (--concurrency 1). */
 export function envoy(binary: string): Peer {
@@ -31,8 +31,9 @@ function clientConfiguration(o: ClientSide): Json {
   // A TLS 1.3 ticket is used once: with the default of one kept, most concurrent connections could not resume.
   const tls = { ...commonTls(o, { uri: o.expected.spiffeId }), sni: o.expected.dnsName, max_session_keys: 64 };
   return bootstrap(
-    { port: o.listenPort, filters: proxyFilters(o.mode, 'outbound', []) },
-    cluster(o.mode, o.serverPort, typed('tls', 'transport_sockets.tls.v3.UpstreamTlsContext', tls)),
+    o,
+    { port: o.listenPort, filters: proxyFilters(o, 'outbound', []) },
+    cluster(o, o.serverPort, typed('tls', 'transport_sockets.tls.v3.UpstreamTlsContext', tls)),
   );
 }
 
@@ -58,12 +59,13 @@ function serverConfiguration(o: ServerSide): Json {
   });
   const tls = { ...commonTls(o, {}), require_client_certificate: true };
   return bootstrap(
+    o,
     {
       port: o.listenPort,
-      filters: proxyFilters(o.mode, 'inbound', [rbac]),
+      filters: proxyFilters(o, 'inbound', [rbac]),
       transport_socket: typed('tls', 'transport_sockets.tls.v3.DownstreamTlsContext', tls),
     },
-    cluster(o.mode, o.applicationPort),
+    cluster(o, o.applicationPort),
   );
 }
 
@@ -78,22 +80,29 @@ function commonTls(o: ClientSide | ServerSide, expected: { uri?: string }): Json
       tls_certificates: [
         { certificate_chain: { filename: o.own.certificateFile }, private_key: { filename: o.own.keyFile } },
       ],
-      ...(isHttp2(o.mode) ? { alpn_protocols: ['h2'] } : {}),
+      ...alpn(o),
       validation_context: { trusted_ca: { filename: o.caFile }, ...names },
     },
   };
 }
 
+/** Whoever serves at an edge offers both. */
+function alpn(o: ClientSide | ServerSide): Json {
+  if (isHttp2(o.mode)) return { alpn_protocols: ['h2'] };
+  return o.edge && 'allowed' in o ? { alpn_protocols: ['h2', 'http/1.1'] } : {};
+}
+
 /** The network filters of a listener: TCP splices, HTTP parses; `guards` stand before the forwarding one. */
-function proxyFilters(mode: Mode, name: string, guards: readonly Json[]): readonly Json[] {
+function proxyFilters({ mode, edge }: Kind, name: string, guards: readonly Json[]): readonly Json[] {
   if (mode === 'tcp') {
     const forward = { stat_prefix: name, cluster: 'next' };
     return [...guards, typed('envoy.filters.network.tcp_proxy', 'filters.network.tcp_proxy.v3.TcpProxy', forward)];
   }
-  const routes = [{ match: { prefix: '/' }, route: { cluster: 'next' } }];
+  const routes = [{ match: { prefix: '/' }, route: { cluster: 'next', ...(edge ? atEdge.route : {}) } }];
   const manager: Json = {
     stat_prefix: name,
-    codec_type: isHttp2(mode) ? 'HTTP2' : 'HTTP1',
+    codec_type: edge ? 'AUTO' : isHttp2(mode) ? 'HTTP2' : 'HTTP1',
+    ...(edge ? atEdge.manager : {}),
     route_config: { name, virtual_hosts: [{ name, domains: ['*'], routes }] },
     http_filters: [...guards, typed('envoy.filters.http.router', 'filters.http.router.v3.Router', {})],
   };
@@ -106,11 +115,16 @@ function proxyFilters(mode: Mode, name: string, guards: readonly Json[]): readon
   ];
 }
 
-function bootstrap(listener: { port: number; filters: readonly Json[]; transport_socket?: Json }, next: Json): Json {
-  const { port, ...chain } = listener;
+function bootstrap(
+  { edge }: Kind,
+  { port, ...chain }: { port: number; filters: readonly Json[]; transport_socket?: Json },
+  next: Json,
+): Json {
+  const listener = { name: 'in', address: loopback(port), filter_chains: [chain], ...(edge ? atEdge.listener : {}) };
   return {
+    ...(edge ? atEdge.bootstrap : {}),
     static_resources: {
-      listeners: [{ name: 'in', address: loopback(port), filter_chains: [chain] }],
+      listeners: [listener],
       clusters: [next],
     },
   };
@@ -126,7 +140,7 @@ const inHttp2: Json = {
   },
 };
 
-function cluster(mode: Mode, port: number, transportSocket?: Json): Json {
+function cluster({ mode, edge }: Kind, port: number, transportSocket?: Json): Json {
   return {
     name: 'next',
     type: 'STATIC',
@@ -135,6 +149,7 @@ function cluster(mode: Mode, port: number, transportSocket?: Json): Json {
       cluster_name: 'next',
       endpoints: [{ lb_endpoints: [{ endpoint: { address: loopback(port) } }] }],
     },
+    ...(edge ? atEdge.cluster : {}),
     ...(isHttp2(mode) ? inHttp2 : {}),
     ...(transportSocket === undefined ? {} : { transport_socket: transportSocket }),
   };

@@ -21,7 +21,7 @@ function launch(binary: string, directory: string, configuration: string): Launc
   return { file: binary, args: ['-db', '-f', file] };
 }
 
-const common = (mode: Mode) => `global
+const common = ({ mode, edge }: ClientSide | ServerSide) => `global
   nbthread 1
   maxconn 4096
   ssl-default-bind-options ssl-min-ver TLSv1.3
@@ -31,7 +31,10 @@ defaults
   timeout connect 5s
   timeout client 60s
   timeout server 60s
-${mode === 'tcp' ? '' : '  option http-keep-alive\n  http-reuse always\n'}`;
+${mode === 'tcp' ? '' : '  option http-keep-alive\n  http-reuse always\n'}${edge ? atEdge : ''}`;
+
+/** What its makers say against slow heads and slow bodies ("Application-Layer DDoS Attack Protection with HAProxy"). What they say of HTTP/2 is its default: 100 streams at once. */
+const atEdge = '  timeout http-request 5s\n  option http-buffer-request\n';
 
 /** HTTP/2 without TLS, by prior knowledge; and with TLS, where both sides have to agree on it. */
 const plain = (mode: Mode) => (isHttp2(mode) ? ' proto h2' : '');
@@ -39,7 +42,7 @@ const agreed = (mode: Mode) => (isHttp2(mode) ? ' alpn h2' : '');
 
 function clientConfiguration(o: ClientSide): string {
   const tls = `ssl crt ${o.own.certificateFile} ca-file ${o.caFile} verify required verifyhost ${o.expected.dnsName}${agreed(o.mode)}`;
-  return `${common(o.mode)}
+  return `${common(o)}
 frontend outbound
   bind 127.0.0.1:${o.listenPort}${plain(o.mode)}
   default_backend db
@@ -51,9 +54,9 @@ backend db
 function serverConfiguration(o: ServerSide): string {
   const { method, path } = benchRequests[o.mode];
   const rule = `http-request deny unless { method ${method} } { path_beg ${path} }`;
-  return `${common(o.mode)}
+  return `${common(o)}
 frontend inbound
-  bind 127.0.0.1:${o.listenPort} ssl crt ${o.own.certificateFile} ca-file ${o.caFile} verify required${agreed(o.mode)}
+  bind 127.0.0.1:${o.listenPort} ssl crt ${o.own.certificateFile} ca-file ${o.caFile} verify required${o.edge ? ' alpn h2,http/1.1' : agreed(o.mode)}
   tcp-request session reject unless { ssl_c_der,hex -m sub ${uriSanInHex(o.allowed.spiffeId)} }
   ${o.mode === 'tcp' ? '' : rule}
   default_backend application

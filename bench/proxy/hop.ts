@@ -35,8 +35,8 @@ export interface Hop {
   readonly port: number;
   /** Loopback port of the server-side proxy: mTLS. */
   readonly innerPort: number;
-  /** The processes whose CPU counts: both proxies. */
-  readonly processes: readonly BenchProcess[];
+  /** The processes whose CPU counts: client-side and server-side proxy. */
+  readonly processes: readonly [BenchProcess, BenchProcess];
   /** Ends the client-side proxy and starts it again as it was. @returns the new process, at once: whether it serves yet is the caller's to see */
   restartClient(): Promise<BenchProcess>;
   stop(): Promise<void>;
@@ -60,29 +60,30 @@ export interface ProvenHop extends Hop {
   readonly proof: readonly string[];
 }
 
-/** What the client-side proxy of a peer is to do. */
-export interface ClientSide {
+/** What either proxy of a peer is to do. */
+interface Side {
   readonly mode: Mode;
+  /** As its documentation says for the edge of a network, and with both versions of HTTP at its port; else as is fastest. For `http` alone. */
+  readonly edge: boolean;
   readonly listenPort: number;
-  readonly serverPort: number;
   readonly caFile: string;
   readonly own: Leaf;
-  /** The identity that the server must show. */
-  readonly expected: Leaf;
   /** For its files. */
   readonly directory: string;
 }
 
+/** What the client-side proxy of a peer is to do. */
+export interface ClientSide extends Side {
+  readonly serverPort: number;
+  /** The identity that the server must show. */
+  readonly expected: Leaf;
+}
+
 /** What the server-side proxy of a peer is to do. */
-export interface ServerSide {
-  readonly mode: Mode;
-  readonly listenPort: number;
+export interface ServerSide extends Side {
   readonly applicationPort: number;
-  readonly caFile: string;
-  readonly own: Leaf;
   /** The only identity that may come in. */
   readonly allowed: Leaf;
-  readonly directory: string;
 }
 
 /** How to run one process. */

@@ -1,5 +1,6 @@
 import { cpuSeconds } from '../process-cpu.ts';
 import type { Sample } from '../report.ts';
+import { rotated } from '../rotation.ts';
 import type { SuiteOptions } from '../suite.ts';
 import type { PacedOptions, StreamOptions } from './h2load.ts';
 import { benchHost, benchRequests, type Hop, type Mode } from './hop.ts';
@@ -182,9 +183,3 @@ function said(one: Case, load: Load): string {
 }
 
 const saturated = (load: Load): boolean => load.loaderCpuSeconds / load.durationSeconds > loaderShareLimit;
-
-/** The same names, beginning elsewhere in each round, so that none always follows the same neighbour's heat. */
-function rotated<T>(values: readonly T[], by: number): T[] {
-  const start = values.length === 0 ? 0 : (by + values.length) % values.length;
-  return [...values.slice(start), ...values.slice(0, start)];
-}

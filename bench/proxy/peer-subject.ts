@@ -35,11 +35,17 @@ const impostors: readonly { readonly what: string; readonly refused: Cast; reado
   },
 ];
 
+/** Where pairs of a peer run. */
+export interface PeerWorld {
+  readonly processes: ProcessGroup;
+  readonly authority: Authority;
+  readonly applicationPorts: ApplicationPorts;
+  /** As for the edge of a network. */
+  readonly edge: boolean;
+}
+
 /** A peer as a subject of the suite: web -> db through two processes of it. */
-export function peerSubject(
-  peer: Peer,
-  world: { processes: ProcessGroup; authority: Authority; applicationPorts: ApplicationPorts },
-): Subject {
+export function peerSubject(peer: Peer, world: PeerWorld): Subject {
   return {
     name: peer.name,
     note: peer.note,
@@ -66,13 +72,8 @@ export function peerSubject(
 
 let pairs = 0;
 
-async function startPair(
-  peer: Peer,
-  mode: Mode,
-  members: Cast,
-  world: { processes: ProcessGroup; authority: Authority; applicationPorts: ApplicationPorts },
-): Promise<Hop> {
-  const { processes, authority, applicationPorts } = world;
+async function startPair(peer: Peer, mode: Mode, members: Cast, world: PeerWorld): Promise<Hop> {
+  const { processes, authority, applicationPorts, edge } = world;
   const [port, innerPort] = (await freePorts(2)) as [number, number];
   const name = `${peer.name}-${mode}-${++pairs}`;
   const directoryFor = (side: string) => {
@@ -80,7 +81,7 @@ async function startPair(
     mkdirSync(directory);
     return directory;
   };
-  const shared = { mode, caFile: authority.caFile };
+  const shared = { mode, edge, caFile: authority.caFile };
   const server = peer.serverSide({
     ...shared,
     listenPort: innerPort,

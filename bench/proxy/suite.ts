@@ -5,15 +5,14 @@ import { freePorts } from '../loopback-ports.ts';
 import { type ProcessGroup, waitForPort } from '../processes.ts';
 import { ownSubject, type Sample } from '../report.ts';
 import type { Suite, SuiteOptions, SuiteResult } from '../suite.ts';
-import { envoy } from './envoy.ts';
 import { footprintCase, measureFootprint } from './footprint.ts';
 import { createPacedLoader, createStreamLoader } from './h2load.ts';
-import { haproxy } from './haproxy.ts';
 import type { ApplicationPorts, Hop, Mode, Subject } from './hop.ts';
 import { cases, measureCase } from './measure.ts';
 import { nghttpdApplication } from './nghttpd.ts';
-import { nginx, nginxApplication } from './nginx.ts';
+import { nginxApplication } from './nginx.ts';
 import { peerSubject } from './peer-subject.ts';
+import { missingPeers, peerNames, peersOf } from './peers.ts';
 import { selvedge } from './selvedge.ts';
 import { createWrk } from './wrk.ts';
 
@@ -21,7 +20,7 @@ import { createWrk } from './wrk.ts';
 export const proxySuite: Suite = {
   caseNames: [...cases.map((one) => one.name), footprintCase],
   quickCases: ['http-keepalive-32'],
-  subjectNames: [ownSubject, 'haproxy', 'nginx', 'envoy'],
+  subjectNames: [ownSubject, ...peerNames],
   run: runProxySuite,
 };
 
@@ -56,8 +55,7 @@ async function runProxySuite(options: SuiteOptions): Promise<SuiteResult> {
   }
   if (options.cases.length === 0 || options.cases.includes(footprintCase))
     samples.push(...(await measureFootprint(subjects, { ...options, fail })));
-  const missing = (['haproxy', 'envoy'] as const).filter((name) => programs[name] === undefined);
-  return { samples, failures, missing };
+  return { samples, failures, missing: missingPeers(programs) };
 }
 
 /** One for HTTP/1.1 and bytes, one for HTTP/2, one for gRPC. */
@@ -76,13 +74,9 @@ async function startApplications(programs: Programs, processes: ProcessGroup): P
 
 function subjectsOf(programs: Programs, options: SuiteOptions, applicationPorts: ApplicationPorts): Subject[] {
   const authority = createAuthority(options.processes.directory);
-  const world = { processes: options.processes, authority, applicationPorts };
-  const peers = [
-    ...(programs.haproxy === undefined ? [] : [haproxy(programs.haproxy)]),
-    nginx(programs.nginx),
-    ...(programs.envoy === undefined ? [] : [envoy(programs.envoy)]),
-  ];
-  const all = [selvedge({ ...world, checkout: options.checkout }), ...peers.map((peer) => peerSubject(peer, world))];
+  const world = { processes: options.processes, authority, applicationPorts, edge: false };
+  const peers = peersOf(programs).map((peer) => peerSubject(peer, world));
+  const all = [selvedge({ ...world, checkout: options.checkout }), ...peers];
   return all.filter((one) => options.subjects.length === 0 || options.subjects.includes(one.name));
 }
 
