@@ -36,9 +36,13 @@ const resilience = { retries: { attempts: 0 }, breaker: { enabled: false }, outl
 
 const startsWithInterim = /^HTTP\/1\.[01] 1\d\d/;
 
-/** Behind a 1xx, whoever sends it: nginx takes that for the answer and waits for its body (before 1.29.0), HAProxy 2.6 does not see every end of what follows. */
-function losesItself({ name }: AnswerClient, { text }: OddAnswer): boolean {
-  return startsWithInterim.test(text) && (name === 'nginx' || name === 'HAProxy');
+/**
+ * Behind a 1xx, whoever sends it: nginx takes that for the answer and waits for its body (before 1.29.0); HAProxy 2.6 waits for what it has, when the answer comes in
+ * more than one piece. How we pass it on is not ours to promise, so that HAProxy is asked only where the application itself sends it.
+ */
+function losesItself({ name }: AnswerClient, { text, cuts, behind }: OddAnswer, direct: boolean): boolean {
+  if (!startsWithInterim.test(text)) return false;
+  return name === 'nginx' || (name === 'HAProxy' && !(direct && behind > 0 && cuts.every((at) => at <= behind)));
 }
 
 export async function startAnswerDifferential(): Promise<AnswerDifferential> {
@@ -60,7 +64,7 @@ export async function startAnswerDifferential(): Promise<AnswerDifferential> {
       tally.answers += 1;
       if (due.kind === 'answer') tally.forwarded += 1;
       for (const client of clients) {
-        if (losesItself(client, odd)) continue;
+        if (losesItself(client, odd, false)) continue;
         const answered = await client.ask(odd.method, `/odd/${tally.answers}`);
         if (!matches(answered, due, client)) {
           throw new Error(`${client.name} reads ${JSON.stringify(answered)}\ndue: ${JSON.stringify(due)}`);
@@ -70,7 +74,7 @@ export async function startAnswerDifferential(): Promise<AnswerDifferential> {
       }
       // What we take, others must not take otherwise: else it would depend on who asks.
       for (const client of direct.clients) {
-        if (due.kind !== 'answer' || client.ours || losesItself(client, odd)) continue;
+        if (due.kind !== 'answer' || client.ours || losesItself(client, odd, true)) continue;
         const answered = await client.ask(odd.method, `/odd/${tally.answers}`);
         client.leave(); // what stands behind the answer is not its next one
         if ('broken' in answered || isOf(client.name, answered)) continue;

@@ -12,6 +12,8 @@ export interface OddAnswer {
   /** Latin1. */
   readonly text: string;
   readonly cuts: readonly number[];
+  /** Where the answer begins, behind its 1xx. */
+  readonly behind: number;
   /** The application ends the connection behind it. */
   readonly ends: boolean;
 }
@@ -205,5 +207,5 @@ export const oddAnswers: fc.Arbitrary<OddAnswer> = fc
     const text = `${interim.join('')}${head}\r\n${withBody}${rest}`;
     // Where more is awaited, nothing would ever happen.
     const whole = recordResponses(cut(text, []), [method]).messages[0]?.complete === true;
-    return { method, text, cuts, ends: ends || !whole };
+    return { method, text, cuts, behind: interim.join('').length, ends: ends || !whole };
   });
