@@ -3,7 +3,7 @@ import type { DnsConfig } from '#runtime/dns/serve-zone.ts';
 import type { SocketAddress } from '#runtime/socket-address.ts';
 import type { KeyType } from '#runtime/svid/key-type.ts';
 import type { NodeEvidence } from '#runtime/svid/node-evidence.ts';
-import type { ByteStream } from './byte-stream.ts';
+import type { InProcessApplication } from './inbound/application.ts';
 import type { AccessLogMode } from './traffic.ts';
 import type { WorkloadSocket } from './workload-api/unix-socket.ts';
 
@@ -25,8 +25,8 @@ export interface SidecarConfig {
   readonly upstreams: readonly { readonly service: string; readonly address: SocketAddress }[];
   /** Where the application calls any service of the mesh, by Host or as through an HTTP proxy; loopback only. */
   readonly httpProxyAddr?: SocketAddress | undefined;
-  /** The application is this process: it calls by `Sidecar.serveNamed`, and is called by `connect`, if at all. */
-  readonly inProcess?: { readonly connect: (() => ByteStream) | undefined };
+  /** The application is this process: it calls by `Sidecar.serveNamed`, and is called so, if at all. */
+  readonly inProcess?: InProcessApplication;
   /** Listens at the addresses of `<service>.mesh` for all services; of one service in a process. */
   readonly meshListeners?: boolean;
   /** Where the application gets its SVIDs itself (SPIFFE Workload API, Envoy's SDS). */

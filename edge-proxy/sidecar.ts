@@ -90,8 +90,8 @@ export class Sidecar {
   #inbound: InboundListener | undefined;
   readonly #outbound: OutboundListener[] = [];
   readonly #expiry: NodeJS.Timeout;
-  /** Of connections that come from this process. */
-  #named: NamedContext | undefined;
+  /** Connections that come from this process and last. */
+  readonly #lasting = new Set<Drainable>();
   #draining = false;
   /** What is on disk is a successor's. */
   #aside = false;
@@ -261,6 +261,7 @@ export class Sidecar {
     this.#inbound?.drain(idleMs);
     for (const listener of this.#outbound) listener.drain(idleMs);
     this.meshListeners?.drain(idleMs);
+    for (const connection of [...this.#lasting]) connection.drain();
   }
 
   /** Nothing is under way any more. */
@@ -341,10 +342,13 @@ export class Sidecar {
     return listeners;
   }
 
-  /** Takes a connection of an application in this process, which names the services that it wants. */
-  serveNamed(stream: ByteStream): void {
-    this.#named ??= this.#namedContext(new Set());
-    serveNamed(stream, this.#named);
+  /**
+   * Takes a connection of an application in this process, which names the services that it wants.
+   *
+   * @param lasts for further requests, until it is drained
+   */
+  serveNamed(stream: ByteStream, lasts: boolean): void {
+    serveNamed(stream, this.#namedContext(lasts ? this.#lasting : new Set()));
   }
 
   #namedContext(serving: Set<Drainable>): NamedContext {
@@ -388,7 +392,7 @@ export class Sidecar {
 }
 
 function applicationOf({ local, inProcess }: SidecarConfig, clock: Clock): LocalApplication | undefined {
-  if (inProcess?.connect !== undefined) return new LocalApplication(inProcess.connect, clock);
+  if (inProcess?.http1 !== undefined || inProcess?.http2 !== undefined) return new LocalApplication(inProcess, clock);
   return local === undefined ? undefined : new LocalApplication(local, clock);
 }
 

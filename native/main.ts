@@ -1,4 +1,4 @@
-import { type Agent, createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import { type Agent, createServer, type IncomingHttpHeaders, type RequestListener } from 'node:http';
 import { hostname } from 'node:os';
 import { type Duplex, duplexPair } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -44,8 +44,13 @@ export interface MeshOptions {
     readonly listen: string;
     /** What to tell others instead. */
     readonly advertise?: string;
-    /** Is called for requests that an intention allows, and for no others. */
-    readonly application: RequestListener;
+    /** Is called for requests that an intention allows, and for no others: of a service of protocol `http`. */
+    readonly application?: RequestListener;
+    /**
+     * The same for a service of protocol `http2` or `grpc`: takes a connection in HTTP/2, on which such requests come. Of a server of node:http2 that does not listen:
+     * `(connection) => server.emit('connection', connection)`.
+     */
+    readonly http2?: (connection: Duplex) => void;
   };
   /** Default `warn`; JSON lines on standard error. */
   readonly logLevel?: 'debug' | 'info' | 'warn' | 'error' | 'silent';
@@ -62,6 +67,11 @@ export interface Mesh {
   readonly agent: Agent;
   /** As the global `fetch`, for services of the mesh: `http://db.mesh/orders`. Refusals of the mesh are answers, with problem details. */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
+  /**
+   * A connection to all services of the mesh, for clients that take one, in HTTP/1.1 or HTTP/2, gRPC too: `connect('http://db.mesh', { createConnection:
+   * mesh.connect })` of node:http2.
+   */
+  readonly connect: () => Duplex;
   /** Deregisters, lets what is under way finish for up to `graceMs` (default 10 s), then leaves. */
   close(graceMs?: number): Promise<void>;
 }
@@ -93,7 +103,10 @@ export async function joinMesh(options: MeshOptions): Promise<Mesh> {
   });
   const decisions = new DecisionLog(context.clock, context.randomBytes);
   const sweep = new IdleSweep(context.clock);
-  const application = serve && createServer({ keepAliveTimeout: 0 }, serve.application);
+  const application = serve?.application && createServer({ keepAliveTimeout: 0 }, serve.application);
+  const http1 =
+    application && (() => duplexStream(connectTo((connection) => application.emit('connection', connection))));
+  const takes = serve?.http2;
   let registration: MeshRegistration | undefined;
   const sidecar = await Sidecar.start(
     {
@@ -103,7 +116,7 @@ export async function joinMesh(options: MeshOptions): Promise<Mesh> {
       listen,
       advertise,
       upstreams: [],
-      inProcess: { connect: application && (() => duplexStream(connectTo(application))) },
+      inProcess: { http1, http2: takes && (() => connectTo(takes)) },
     },
     {
       identity,
@@ -162,11 +175,12 @@ export async function joinMesh(options: MeshOptions): Promise<Mesh> {
     address: advertised && formatSocketAddress(advertised),
     agent,
     fetch: (input, init = {}) => meshFetch(agent, input, init),
+    connect: () => agent.connect(),
     async close(graceMs = 10_000) {
       await registration?.close();
       sidecar.drain();
       const deadlineMs = performance.now() + graceMs;
-      const drained = (): boolean => sidecar.drained && Object.keys(agent.sockets).length === 0;
+      const drained = (): boolean => sidecar.drained && agent.connections === 0;
       while (performance.now() < deadlineMs && !drained()) await wait(drainLookMs);
       stopping.abort(new Error('stopped'));
       agent.destroy();
@@ -180,7 +194,7 @@ export async function joinMesh(options: MeshOptions): Promise<Mesh> {
 }
 
 /** SPIFFE ID of who calls: proven by mTLS, and allowed. For requests that came to `serve.application`. */
-export function callerOf(request: IncomingMessage): string {
+export function callerOf(request: { readonly headers: IncomingHttpHeaders }): string {
   const { 'selvedge-source': source } = request.headers;
   if (typeof source !== 'string') throw new TypeError('not a request that came through the mesh');
   return source;
@@ -191,10 +205,10 @@ const maxCacheAgeMs = 7 * 86_400_000;
 const drainLookMs = 20;
 
 /** A connection to a server of this process. */
-function connectTo(server: Server): Duplex {
+function connectTo(take: (connection: Duplex) => void): Duplex {
   const [near, far] = duplexPair();
   near.on('close', () => far.destroy());
   far.on('close', () => near.destroy());
-  server.emit('connection', far);
+  take(far);
   return near;
 }

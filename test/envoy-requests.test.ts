@@ -165,4 +165,10 @@ test('Envoy sends requests to our proxy, and takes them from it', { skip: found.
   assert.equal(taken.status, 200);
   assert.equal(taken.body, '/orders for nobody', 'Envoy is told of nobody: it sees the certificate');
   assert.equal(taken.trailers['x-sum'], '300000');
+  // It would take an extended CONNECT, which we do not send to another proxy (docs/workload-api.md).
+  const upgrade =
+    'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==';
+  const refused = mesh.dial().send(`GET /chat HTTP/1.1\r\nHost: db\r\n${upgrade}\r\n\r\n`);
+  await refused.until('SLV-4002');
+  assert.match(refused.text, /^HTTP\/1\.1 503 /);
 });

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:http2';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Child } from './child.ts';
+import { ask as askHttp2 } from './http2-session.ts';
 import { startHttpApplication } from './scenarios/application.ts';
 import { httpCall } from './scenarios/http-call.ts';
 import { setScene } from './scenarios/scene.ts';
@@ -17,14 +19,28 @@ const node = join(root, 'bin', 'node');
 /** A project of somebody's. */
 const program = `
 import { request } from 'node:http';
+import { type ClientHttp2Session, connect, createServer, type ServerHttp2Stream } from 'node:http2';
 import { text } from 'node:stream/consumers';
 import { callerOf, joinMesh, type Mesh } from 'selvedge/native';
+
+let session: ClientHttp2Session | undefined;
+const http2 = createServer();
+http2.on('stream', async (stream: ServerHttp2Stream, headers) => {
+  session ??= connect('http://db.mesh', { createConnection: mesh.connect });
+  const asked = session.request({ ':method': 'POST', ':path': '/by-http2', te: 'trailers' });
+  asked.end(await text(stream));
+  const answer = await text(asked);
+  stream.respond({ 'content-type': 'application/grpc' }, { waitForTrailers: true });
+  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '7' }));
+  stream.end(\`\${callerOf({ headers })} \${answer}\`);
+});
 
 const [identity = '', catalog = '', caPin = '', joinTokenFile = ''] = process.argv.slice(2);
 const mesh: Mesh = await joinMesh({
   service: 'web', identity, catalog, caPin, joinTokenFile, dataDir: 'state',
   serve: {
     listen: '127.0.0.1:0',
+    http2: (connection) => void http2.emit('connection', connection),
     async application(incoming, outgoing) {
       if (incoming.url === '/agent') {
         request('http://db.mesh/by-agent', { agent: mesh.agent }, async (answer) => outgoing.end(await text(answer))).end();
@@ -42,7 +58,8 @@ console.log(\`spiffe-id \${mesh.spiffeId}\`);
 console.log('ready');
 process.once('SIGTERM', async () => {
   const last = mesh.fetch('http://db.mesh/last').then((answer) => answer.text());
-  await mesh.close();
+  const closed = new Promise((done) => session?.once('close', done));
+  await Promise.all([mesh.close(60_000), closed]);
   console.log(\`last \${await last}\`);
 });
 `;
@@ -128,6 +145,27 @@ test('packed, installed, checked, and in the mesh: it calls, is called, and is r
   db.answer = (outgoing) => outgoing.end(long);
   assert.equal((await ask('', '/agent')).text, long);
   assert.match((await ask('example.com')).text, /SLV-4012/);
+  db.answer = (outgoing) => outgoing.end('well');
+  await mesh.must('PUT', '/v1/config', { Kind: 'service-defaults', Name: 'web', Protocol: 'grpc' });
+  const call = {
+    ':method': 'POST',
+    ':path': '/orders.Orders/List',
+    'content-type': 'application/grpc',
+    te: 'trailers',
+  };
+  const inHttp2 = await waitFor(
+    'web to be called in HTTP/2',
+    async () => {
+      const client = connect(`http://${mesh.proxy('batch').upstream('web')}`);
+      client.on('error', () => {}); // the request's own says it
+      const called = await askHttp2(client, call, 'hello').catch(() => undefined);
+      client.destroy();
+      return called?.trailers['grpc-status'] === '7' && called;
+    },
+    20_000,
+  );
+  assert.equal(inHttp2.body, 'spiffe://mesh.internal/ns/default/dc/dc1/svc/batch well');
+  assert.deepEqual([db.seen.at(-1)?.path, db.seen.at(-1)?.body], ['/by-http2', 'hello']);
   const held = Promise.withResolvers<void>();
   db.clear();
   db.answer = (outgoing) => void held.promise.then(() => outgoing.end('whole'));

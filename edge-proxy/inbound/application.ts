@@ -1,4 +1,5 @@
 import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Clock } from '#runtime/clock.ts';
 import type { SocketAddress } from '#runtime/socket-address.ts';
 import { type ByteStream, socketStream } from '../byte-stream.ts';
@@ -14,6 +15,12 @@ const dialNothing: DialTunnel = (events) => {
   queueMicrotask(() => events.onFailure('an application in this process speaks HTTP/1.1'));
   return () => {};
 };
+
+/** What connects to an application in this process, by version of HTTP; undefined: it does not speak that. */
+export interface InProcessApplication {
+  readonly http1?: (() => ByteStream) | undefined;
+  readonly http2?: (() => Duplex) | undefined;
+}
 
 /** Why the application does not get a request. */
 export interface ApplicationFailure {
@@ -31,18 +38,19 @@ const maxFree = 256;
 
 /** The local application behind an inbound listener: raw connections for TCP, kept-alive ones for HTTP/1.1, multiplexed ones for HTTP/2. */
 export class LocalApplication {
-  readonly #place: SocketAddress | (() => ByteStream);
+  readonly #place: SocketAddress | InProcessApplication;
   readonly #connectTimeoutMs: number;
   readonly #free: HttpClientStream[] = [];
   readonly #all = new Set<HttpClientStream>();
   readonly #retired = new WeakSet<HttpClientStream>();
   readonly #http2: TunnelPool;
 
-  /** @param place where it listens; or, in this process, what connects to it: by HTTP/1.1 only */
-  constructor(place: SocketAddress | (() => ByteStream), clock: Clock, connectTimeoutMs = 5_000) {
+  /** @param place where it listens */
+  constructor(place: SocketAddress | InProcessApplication, clock: Clock, connectTimeoutMs = 5_000) {
     this.#place = place;
     this.#connectTimeoutMs = connectTimeoutMs;
-    const dial = typeof place === 'function' ? dialNothing : dialApplication(place, connectTimeoutMs);
+    const target = 'host' in place ? place : place.http2;
+    const dial = target === undefined ? dialNothing : dialApplication(target, connectTimeoutMs);
     this.#http2 = new TunnelPool({ dial, clock });
   }
 
@@ -53,8 +61,9 @@ export class LocalApplication {
    */
   connect(onConnected: (stream: ByteStream) => void, onFailure: (reason: string) => void): () => void {
     const place = this.#place;
-    if (typeof place === 'function') {
-      onConnected(place());
+    if (!('host' in place)) {
+      if (place.http1 === undefined) onFailure('an application in this process speaks HTTP/2');
+      else onConnected(place.http1());
       return () => {};
     }
     return deferOpen(() => this.#dial(place, onConnected, onFailure));

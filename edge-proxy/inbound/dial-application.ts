@@ -1,4 +1,5 @@
 import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { SocketAddress } from '#runtime/socket-address.ts';
 import { openTunnel } from '../tunnel/socket-tunnel.ts';
 import type { DialTunnel } from '../tunnel-pool.ts';
@@ -6,11 +7,13 @@ import type { DialTunnel } from '../tunnel-pool.ts';
 /**
  * Dials the local application for HTTP/2 in clear text, by prior knowledge (RFC 9113 3.3). It counts as there when its SETTINGS have come: then it speaks HTTP/2,
  * and has said how many streams it takes.
+ *
+ * @param place where it listens; or, in this process, what connects to it
  */
-export function dialApplication(address: SocketAddress, timeoutMs: number): DialTunnel {
+export function dialApplication(place: SocketAddress | (() => Duplex), timeoutMs: number): DialTunnel {
   return (events) => {
     let state: 'dialling' | 'open' | 'over' = 'dialling';
-    const socket = connect({ host: address.host, port: address.port, noDelay: true });
+    const socket = typeof place === 'function' ? place() : connect({ ...place, noDelay: true });
     const fail = (reason: string): void => {
       if (state !== 'dialling') return;
       state = 'over';
@@ -21,7 +24,7 @@ export function dialApplication(address: SocketAddress, timeoutMs: number): Dial
     const timer = setTimeout(() => fail(`no HTTP/2 within ${timeoutMs} ms`), timeoutMs);
     const onError = (error: NodeJS.ErrnoException): void => fail(error.code ?? error.message);
     socket.on('error', onError);
-    socket.once('connect', () => {
+    const begin = (): void => {
       socket.off('error', onError);
       const tunnel = openTunnel({
         socket,
@@ -43,7 +46,9 @@ export function dialApplication(address: SocketAddress, timeoutMs: number): Dial
           },
         },
       });
-    });
+    };
+    if (typeof place === 'function') begin();
+    else socket.once('connect', begin);
     return () => {
       if (state === 'dialling') state = 'over';
       clearTimeout(timer);
