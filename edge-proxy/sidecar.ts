@@ -342,11 +342,7 @@ export class Sidecar {
     return listeners;
   }
 
-  /**
-   * Takes a connection of an application in this process, which names the services that it wants.
-   *
-   * @param lasts for further requests, until it is drained
-   */
+  /** Takes a connection of an application in this process, which names the services that it wants. @param lasts until it is drained */
   serveNamed(stream: ByteStream, lasts: boolean): void {
     serveNamed(stream, this.#namedContext(lasts ? this.#lasting : new Set()));
   }
