@@ -22,6 +22,7 @@ class HttpBeginning implements Drainable {
   before: Drainable | undefined;
   after: Drainable | undefined;
   linkedIn: object | undefined;
+  ofUpstream: Drainable['ofUpstream'];
   readonly #stream: ByteStream;
   readonly #context: ServingContext;
   readonly #versions: HttpVersions;

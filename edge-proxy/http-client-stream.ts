@@ -4,6 +4,7 @@ import { BodyEncoder } from './http1/body-encoder.ts';
 import type { Refusal } from './http1/fault.ts';
 import type { ResponseHead } from './http1/message.ts';
 import { ResponseDecoder } from './http1/response-decoder.ts';
+import type { Linked } from './linked-set.ts';
 import { encodeRequest } from './onward-request.ts';
 
 /** Where free streams are kept. */
@@ -18,7 +19,10 @@ export interface StreamHome {
  * The client's side of HTTP/1.1 on one byte stream: a tunnel's stream towards another proxy, or a socket to the local application. It carries exchanges one
  * after the other and outlives them: opening one costs a round trip, an exchange on an open one does not.
  */
-export class HttpClientStream implements ClientStream {
+export class HttpClientStream implements ClientStream, Linked<HttpClientStream> {
+  before: HttpClientStream | undefined;
+  after: HttpClientStream | undefined;
+  linkedIn: object | undefined;
   sink: AnswerSink = noSink;
   /** Exchanges begun: above one, the other end may have closed it just before, unseen. */
   exchanges = 0;

@@ -42,6 +42,7 @@ export class HttpServerStream implements ServerStream, Drainable {
   before: Drainable | undefined;
   after: Drainable | undefined;
   linkedIn: object | undefined;
+  ofUpstream: Drainable['ofUpstream'];
   readonly #stream: ByteStream;
   readonly #context: ServingContext;
   readonly #sink: RequestSink;

@@ -5,7 +5,7 @@ import type { Drainable, ServingContext } from './server-stream.ts';
 import { Http2Connection } from './tunnel/connection.ts';
 import { everySecond } from './tunnel/ticker.ts';
 import { defaultTunnelLimits, type TunnelLimits, type TunnelRequest } from './tunnel/tunnel.ts';
-import type { InboundTunnelStream } from './tunnel/tunnel-stream.ts';
+import { type InboundTunnelStream, idleStreamHandlers } from './tunnel/tunnel-stream.ts';
 
 /** Bounds of a connection that carries requests and nothing else: an application's own, or one within a tunnel. */
 export const requestConnectionLimits: TunnelLimits = {
@@ -15,7 +15,7 @@ export const requestConnectionLimits: TunnelLimits = {
   maxStreamWindow: 1_048_576,
   windowGrowthBudget: 16 * 1_048_576,
   connectionWindow: 1_048_576,
-  // So that no client of ours cancels so often that the peers of the tunnels count it as a flood (CVE-2023-44487).
+  // Who cancels more often is read no faster (CVE-2023-44487).
   resets: { burst: 2_000, perSecond: 500 },
 };
 
@@ -34,11 +34,16 @@ export class Http2ServerConnection implements Drainable {
   before: Drainable | undefined;
   after: Drainable | undefined;
   linkedIn: object | undefined;
+  ofUpstream: Drainable['ofUpstream'];
   readonly #stream: ByteStream;
   readonly #context: ServingContext;
   readonly #handlers: Http2ConnectionHandlers;
   readonly #connection: Http2Connection;
   #closed = false;
+  /** More has come than can be read now. */
+  #held = false;
+  /** It has cancelled too much, and waits. */
+  #calming: NodeJS.Timeout | undefined;
   #stopTicking = (): void => {};
 
   constructor(stream: ByteStream, context: ServingContext, handlers: Http2ConnectionHandlers) {
@@ -63,6 +68,26 @@ export class Http2ServerConnection implements Drainable {
     this.#connection.goAway();
   }
 
+  /** Behind all else that came in this moment: of a request that is taken back at once (CVE-2023-44487) nothing is begun. */
+  #serveSoon(stream: InboundTunnelStream, request: TunnelRequest): void {
+    let wanted = true;
+    stream.handlers = {
+      ...idleStreamHandlers,
+      onReset() {
+        wanted = false;
+      },
+    };
+    queueMicrotask(() => {
+      if (wanted) this.#handlers.onRequest(stream, request);
+    });
+  }
+
+  #flow(): void {
+    if (this.#closed) return;
+    if (this.#held || this.#calming !== undefined) this.#stream.pause();
+    else this.#stream.resume();
+  }
+
   #bind(): Http2Connection {
     const stream = this.#stream;
     return new Http2Connection({
@@ -78,11 +103,24 @@ export class Http2ServerConnection implements Drainable {
       },
       schedule: setImmediate,
       source: stream.peerAddress,
-      hold: (held) => (held ? stream.pause() : stream.resume()),
+      calm: (waitMs) => {
+        if (this.#closed) return;
+        clearTimeout(this.#calming);
+        this.#calming = setTimeout(() => {
+          this.#calming = undefined;
+          this.#flow();
+        }, waitMs);
+        this.#flow();
+      },
+      hold: (held) => {
+        this.#held = held;
+        this.#flow();
+      },
       handlers: {
-        onStream: (opened, request) => this.#handlers.onRequest(opened, request),
+        onStream: (opened, request) => this.#serveSoon(opened, request),
         onClose: (reason) => {
           this.#closed = true;
+          clearTimeout(this.#calming);
           this.#stopTicking();
           this.#context.serving.delete(this);
           endWithFarewell(stream, this.#context.sweep);

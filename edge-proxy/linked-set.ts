@@ -56,3 +56,15 @@ export class LinkedSet<Member extends Linked<Member>> {
     for (const member of this.all()) this.delete(member);
   }
 }
+
+/** A place in a LinkedSet for what carries none of its own, or has one elsewhere. */
+export class Place<Of> implements Linked<Place<Of>> {
+  before: Place<Of> | undefined;
+  after: Place<Of> | undefined;
+  linkedIn: object | undefined;
+  readonly of: Of;
+
+  constructor(of: Of) {
+    this.of = of;
+  }
+}

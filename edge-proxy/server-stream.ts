@@ -4,7 +4,7 @@ import type { ByteStream } from './byte-stream.ts';
 import type { Refusal } from './http1/fault.ts';
 import type { RequestHead, ResponseHead } from './http1/message.ts';
 import type { IdleSweep } from './idle-sweep.ts';
-import type { Linked } from './linked-set.ts';
+import type { Linked, Place } from './linked-set.ts';
 import type { HeaderFields } from './tunnel/tunnel-stream.ts';
 
 /** Who serves the requests of a stream, one after the other: the next comes when the last has been answered. */
@@ -74,6 +74,8 @@ export interface ServerStream {
 
 /** Something that ends once nothing is under way on it: now, or after what is. */
 export interface Drainable extends Linked<Drainable> {
+  /** Among the connections of its upstream; absent: it is of none. The upstream's. */
+  ofUpstream?: Place<Drainable> | undefined;
   drain(): void;
 }
 

@@ -91,7 +91,7 @@ export class Sidecar {
   readonly #outbound: OutboundListener[] = [];
   readonly #expiry: NodeJS.Timeout;
   /** Connections that come from this process and last. */
-  readonly #lasting = new Set<Drainable>();
+  readonly #lasting = new LinkedSet<Drainable>();
   #draining = false;
   /** What is on disk is a successor's. */
   #aside = false;
@@ -208,7 +208,7 @@ export class Sidecar {
     for (const { service, address } of config.upstreams) {
       const upstream = this.#upstreams.configured(service);
       if (upstream === undefined) continue;
-      const serving = new Set<Drainable>();
+      const serving = new LinkedSet<Drainable>();
       const context = this.#outboundContext(upstream, serving);
       const addressed = this.#addressedContext(() => context);
       const port = await this.#listenOutbound(address, serving, (stream) => {
@@ -261,7 +261,7 @@ export class Sidecar {
     this.#inbound?.drain(idleMs);
     for (const listener of this.#outbound) listener.drain(idleMs);
     this.meshListeners?.drain(idleMs);
-    for (const connection of [...this.#lasting]) connection.drain();
+    for (const connection of this.#lasting.all()) connection.drain();
   }
 
   /** Nothing is under way any more. */
@@ -344,10 +344,10 @@ export class Sidecar {
 
   /** Takes a connection of an application in this process, which names the services that it wants. @param lasts until it is drained */
   serveNamed(stream: ByteStream, lasts: boolean): void {
-    serveNamed(stream, this.#namedContext(lasts ? this.#lasting : new Set()));
+    serveNamed(stream, this.#namedContext(lasts ? this.#lasting : new LinkedSet()));
   }
 
-  #namedContext(serving: Set<Drainable>): NamedContext {
+  #namedContext(serving: LinkedSet<Drainable>): NamedContext {
     const { traffic, sweep, identity, process } = this.#world;
     const { service } = this.config;
     return {
@@ -367,7 +367,7 @@ export class Sidecar {
   async #listenHttpProxy(address: SocketAddress): Promise<void> {
     const { process } = this.#world;
     const { service } = this.config;
-    const serving = new Set<Drainable>();
+    const serving = new LinkedSet<Drainable>();
     const context = this.#namedContext(serving);
     const port = await this.#listenOutbound(address, serving, (stream) => serveNamed(stream, context));
     this.httpProxyPort = port;
@@ -377,7 +377,7 @@ export class Sidecar {
   /** @returns the bound port */
   #listenOutbound(
     address: SocketAddress,
-    serving: Set<Drainable>,
+    serving: LinkedSet<Drainable>,
     serve: (stream: ByteStream) => void,
   ): Promise<number> {
     const { process, maxConnections } = this.#world;

@@ -3,6 +3,9 @@ import type { Fault } from './fault.ts';
 import type { InputWindow } from './input-window.ts';
 import type { Http1Limits } from './limits.ts';
 
+/** Data of chunks below this size, bytes, is told together where several have come, up to about this many. */
+const joinBelow = 1_024;
+const joined = 16_384;
 /** Sixteen digits are 64 bits; what JavaScript can't count is refused besides. */
 const maxSizeDigits = 16;
 
@@ -30,6 +33,8 @@ export class ChunkedBody {
   #left = 0;
   #extensionBytes = 0;
   #trailerBytes = 0;
+  /** What was found behind data that had to be told first. */
+  #next: 'done' | Fault | undefined;
   readonly #limits: Http1Limits;
 
   constructor(limits: Http1Limits) {
@@ -43,14 +48,38 @@ export class ChunkedBody {
     this.#left = 0;
     this.#extensionBytes = 0;
     this.#trailerBytes = 0;
+    this.#next = undefined;
   }
 
   /**
-   * Digests from the window up to and with one piece of data, or to the end of the body or of the window.
+   * Digests from the window up to and with a piece of data, or to the end of the body or of the window. A body that comes an octet at a time, as many chunks, is told
+   * in a few pieces: each may be a write to whom it goes to.
    *
    * @returns a piece of data, `done` at the end of the body, `more` when the window is empty, or what is wrong
    */
   read(window: InputWindow): Buffer | 'done' | 'more' | Fault {
+    const next = this.#next ?? this.#readChunk(window);
+    this.#next = undefined;
+    return next instanceof Uint8Array && next.length < joinBelow ? this.#withFurther(next, window) : next;
+  }
+
+  #withFurther(first: Buffer, window: InputWindow): Buffer {
+    const pieces = [first];
+    let size = first.length;
+    while (size < joined) {
+      const next = this.#readChunk(window);
+      if (next === 'more') break;
+      if (!(next instanceof Uint8Array)) {
+        this.#next = next;
+        break;
+      }
+      pieces.push(next);
+      size += next.length;
+    }
+    return pieces.length === 1 ? first : Buffer.concat(pieces, size);
+  }
+
+  #readChunk(window: InputWindow): Buffer | 'done' | 'more' | Fault {
     while (window.at < window.end) {
       if (this.#state === 'data') {
         const piece = window.take(this.#left);

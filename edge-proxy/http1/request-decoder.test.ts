@@ -53,6 +53,24 @@ describe('RequestDecoder takes', () => {
       assert.equal(only(get('', target)).head.target, target);
   });
 
+  it('a body of small chunks that came together in few pieces', () => {
+    const pieces: string[] = [];
+    const decoder = new RequestDecoder({
+      onHead() {},
+      onBody: (piece) => pieces.push(piece.toString()),
+      onComplete: () => pieces.push('whole'),
+      onRefusal: ({ reason }) => pieces.push(reason),
+    });
+    const letters = (count: number) => '1\r\nx\r\n'.repeat(count);
+    decoder.execute(Buffer.from(chunked(`${letters(20_000)}800\r\n${'y'.repeat(2_048)}\r\n${letters(2)}0\r\n\r\n`)));
+    assert.deepEqual(
+      pieces.map((piece) => (piece.length > 5 ? piece.length : piece)),
+      [16_384, 20_000 - 16_384 + 2_048 + 2, 'whole'],
+    );
+    decoder.execute(Buffer.from(chunked(`${letters(3)}z`)));
+    assert.deepEqual(pieces.slice(-2), ['xxx', 'a chunk size is not 1 to 16 hexadecimal digits, or too large']);
+  });
+
   it('bodies by length', () => {
     assert.equal(only(post('Content-Length: 3\r\n', 'abc')).body, 'abc');
     assert.deepEqual(only(post('Content-Length: 0\r\n', '')).head.framing, { kind: 'length', bytes: 0 });

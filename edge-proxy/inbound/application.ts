@@ -7,6 +7,7 @@ import type { ClientStream, OutgoingRequest } from '../client-stream.ts';
 import { deferOpen } from '../deferred-open.ts';
 import { HttpClientStream } from '../http-client-stream.ts';
 import { Http2ClientStream } from '../http2-client-stream.ts';
+import { LinkedSet } from '../linked-set.ts';
 import type { OriginTunnel } from '../tunnel/tunnel.ts';
 import { type DialTunnel, TunnelPool } from '../tunnel-pool.ts';
 import { dialApplication } from './dial-application.ts';
@@ -41,7 +42,7 @@ export class LocalApplication {
   readonly #place: SocketAddress | InProcessApplication;
   readonly #connectTimeoutMs: number;
   readonly #free: HttpClientStream[] = [];
-  readonly #all = new Set<HttpClientStream>();
+  readonly #all = new LinkedSet<HttpClientStream>();
   readonly #retired = new WeakSet<HttpClientStream>();
   readonly #http2: TunnelPool;
 
@@ -142,13 +143,13 @@ export class LocalApplication {
 
   /** It speaks another protocol from now on: what is kept for further requests is let go, now or behind the request that it is in use for. */
   retire(): void {
-    for (const stream of this.#all) this.#retired.add(stream);
+    for (const stream of this.#all.all()) this.#retired.add(stream);
     for (const free of this.#free.splice(0)) free.discard();
     this.#http2.retire();
   }
 
   close(): void {
-    for (const stream of [...this.#all]) stream.discard();
+    for (const stream of this.#all.all()) stream.discard();
     this.#http2.close();
   }
 }

@@ -5,6 +5,7 @@ import { tunnelByteStream } from '../byte-stream.ts';
 import type { ClientStream, OutgoingRequest } from '../client-stream.ts';
 import { HttpClientStream } from '../http-client-stream.ts';
 import { Http2ClientStream } from '../http2-client-stream.ts';
+import { LinkedSet } from '../linked-set.ts';
 import type { EndpointTunnels, OpenFailure } from './endpoint-tunnels.ts';
 
 /** Free streams kept per endpoint; as many requests as are usually in flight. */
@@ -27,7 +28,7 @@ export class Endpoint {
   /** Requests, or TCP connections, under way. */
   inFlight = 0;
   readonly #free: HttpClientStream[] = [];
-  readonly #streams = new Set<HttpClientStream>();
+  readonly #streams = new LinkedSet<HttpClientStream>();
   /** Streams of tunnels that take no further requests. */
   readonly #retired = new WeakSet<HttpClientStream>();
 
@@ -85,7 +86,7 @@ export class Endpoint {
 
   /** Streams of the present tunnels are not used for further requests: the next one goes over a new tunnel. */
   retireStreams(): void {
-    for (const stream of this.#streams) this.#retired.add(stream);
+    for (const stream of this.#streams.all()) this.#retired.add(stream);
     for (const free of this.#free.splice(0)) free.discard();
   }
 

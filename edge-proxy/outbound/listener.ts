@@ -2,13 +2,14 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { ProcessContext } from '#runtime/process-context.ts';
 import type { SocketAddress } from '#runtime/socket-address.ts';
 import { type ByteStream, socketStream } from '../byte-stream.ts';
+import { LinkedSet, Place } from '../linked-set.ts';
 import { listenAt } from '../listen-at.ts';
 import type { Drainable } from '../server-stream.ts';
 import { connectionTaken } from '../turn.ts';
 
 /** What an outbound listener is made of. */
 export interface OutboundListenerOptions {
-  readonly serving: Set<Drainable>;
+  readonly serving: LinkedSet<Drainable>;
   /** Takes a connection of the local application. */
   serve(stream: ByteStream): void;
   readonly process: Pick<ProcessContext, 'sockets' | 'log'>;
@@ -19,7 +20,7 @@ export interface OutboundListenerOptions {
 export class OutboundListener {
   readonly #server: Server;
   readonly #options: OutboundListenerOptions;
-  readonly #sockets = new Set<Socket>();
+  readonly #sockets = new LinkedSet<Place<Socket>>();
   #lettingGo: NodeJS.Timeout | undefined;
 
   constructor(options: OutboundListenerOptions) {
@@ -45,7 +46,7 @@ export class OutboundListener {
   drain(idleMs = 0): void {
     this.#server.close();
     const letGo = (): void => {
-      for (const stream of [...this.#options.serving]) stream.drain();
+      for (const stream of this.#options.serving.all()) stream.drain();
     };
     clearTimeout(this.#lettingGo);
     if (idleMs === 0) letGo();
@@ -55,13 +56,14 @@ export class OutboundListener {
   close(): void {
     clearTimeout(this.#lettingGo);
     this.#server.close();
-    for (const socket of [...this.#sockets]) socket.destroy();
+    for (const { of: socket } of this.#sockets.all()) socket.destroy();
   }
 
   #onConnection(socket: Socket): void {
     connectionTaken();
-    this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
+    const place = new Place(socket);
+    this.#sockets.add(place);
+    socket.once('close', () => this.#sockets.delete(place));
     this.#options.serve(socketStream(socket));
   }
 }

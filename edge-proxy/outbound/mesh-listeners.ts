@@ -1,6 +1,7 @@
 import type { ProcessContext } from '#runtime/process-context.ts';
 import { formatSocketAddress } from '#runtime/socket-address.ts';
 import type { ByteStream } from '../byte-stream.ts';
+import { LinkedSet } from '../linked-set.ts';
 import type { Drainable } from '../server-stream.ts';
 import type { MeshName } from '../view/mesh-names.ts';
 import { OutboundListener } from './listener.ts';
@@ -35,7 +36,7 @@ export interface MeshListenersOptions {
   readonly process: Pick<ProcessContext, 'sockets' | 'log'>;
   readonly maxConnections: number;
   /** Takes a connection to a service. */
-  serve(service: string, stream: ByteStream, serving: Set<Drainable>): void;
+  serve(service: string, stream: ByteStream, serving: LinkedSet<Drainable>): void;
 }
 
 /**
@@ -148,7 +149,7 @@ export class MeshListeners {
   }
 
   #makeListener(service: string): OutboundListener {
-    const serving = new Set<Drainable>();
+    const serving = new LinkedSet<Drainable>();
     const { process, maxConnections, serve } = this.#options;
     return new OutboundListener({
       serving,

@@ -31,6 +31,7 @@ export class OutboundTcpConnection implements Drainable {
   before: Drainable | undefined;
   after: Drainable | undefined;
   linkedIn: object | undefined;
+  ofUpstream: Drainable['ofUpstream'];
   readonly #client: ByteStream;
   readonly #context: OutboundContext;
   readonly #caller: OpeningCaller | undefined;
@@ -69,7 +70,7 @@ export class OutboundTcpConnection implements Drainable {
     destination.enter();
     edge.connections.value += 1;
     edge.openConnections.value += 1;
-    upstream.serving.add(this);
+    upstream.serve(this);
     client.handlers = {
       onData() {},
       onEnd: () => {
@@ -206,7 +207,7 @@ export class OutboundTcpConnection implements Drainable {
     this.#cancelOpen?.();
     this.#cancelOpen = undefined;
     clearTimeout(this.#backingOff);
-    this.#context.upstream.serving.delete(this);
+    this.#context.upstream.leave(this);
     if (this.#leaving !== undefined) this.#context.sweep.release(this.#leaving);
     this.#ticket = undefined;
     this.#leaveEndpoint();

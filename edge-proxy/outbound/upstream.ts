@@ -8,6 +8,7 @@ import type { CompiledRoute, RouteEnd } from '#policies/routing/route-table.ts';
 import { routedPolicy } from '#policies/routing/routed-policy.ts';
 import { ShareSequence, SplitSequence } from '#policies/routing/split-sequence.ts';
 import type { Locality } from '#policies/wire/feed-routing.ts';
+import { LinkedSet, Place } from '../linked-set.ts';
 import type { Drainable, ServingSet } from '../server-stream.ts';
 import type { EdgeTraffic } from '../traffic.ts';
 import type { DestinationView, UpstreamView } from '../view/service-view.ts';
@@ -67,13 +68,12 @@ export class Upstream {
   normalization = strictNormalization;
   /** The catalog has told of it. */
   known = false;
-  /** Connections of the application that are for it alone: they end when its protocol becomes another. */
-  readonly serving = new Set<Drainable>();
   /** It made room for another: connections that were opened for it have to end. */
   closed = false;
   /** Where every call goes. Undefined: `course` says where. Almost always there, and then a request costs nothing for routing. */
   plain: Destination | undefined;
   readonly #options: UpstreamOptions;
+  readonly #serving = new LinkedSet<Place<Drainable>>();
   readonly #pool: EndpointPool;
   #destinations = new Map<string, Destination>();
   #ways: readonly Way[] = [];
@@ -120,22 +120,31 @@ export class Upstream {
     if (!changes) return;
     // What is open was made for another protocol, at both of its ends.
     for (const endpoint of this.endpoints) endpoint.retireStreams();
-    for (const stream of [...this.serving]) stream.drain();
+    for (const { of: stream } of this.#serving.all()) stream.drain();
   }
 
   /** Where a connection for it is known while it is open: here, and to those who drain `listener`. */
   servingAt(listener: ServingSet): ServingSet {
-    const own = this.serving;
     return {
-      add(stream) {
-        own.add(stream);
+      add: (stream) => {
+        this.serve(stream);
         listener.add(stream);
       },
-      delete(stream) {
-        own.delete(stream);
+      delete: (stream) => {
+        this.leave(stream);
         listener.delete(stream);
       },
     };
+  }
+
+  /** A connection of the application that is for it alone: it ends when its protocol becomes another. */
+  serve(stream: Drainable): void {
+    stream.ofUpstream ??= new Place(stream);
+    this.#serving.add(stream.ofUpstream);
+  }
+
+  leave(stream: Drainable): void {
+    if (stream.ofUpstream !== undefined) this.#serving.delete(stream.ofUpstream);
   }
 
   /** Every instance that may be called. */

@@ -593,6 +593,29 @@ suite('errors of the peer', () => {
     assert.equal(goAwayCode(framesOf(server.take())), 1);
   });
 
+  test('a client cancels no more than a tunnel takes: beyond that it says so later, and the streams count as open', () => {
+    const { clock, client, server, connect } = pair();
+    let cancelled = 0;
+    for (; client.connection.available > 0; cancelled++) {
+      client.connection.open('db:80', [], () => {}).reset('cancel');
+      if (cancelled % 100 === 0) settle(client, server);
+    }
+    settle(client, server);
+    assert.equal(cancelled, 17_000, 'as many at once as are allowed, and as many as a tunnel has streams');
+    assert.equal(server.connection.activeStreams, 1_000);
+    assert.equal(server.connection.state, 'open');
+    clock.nowMs += 1_000;
+    client.connection.checkTimers();
+    settle(client, server);
+    assert.equal(server.connection.activeStreams, 0);
+    assert.equal(client.connection.available, 1_000);
+    const { near, far } = connect();
+    const told = record(far);
+    near.write('still here');
+    settle(client, server);
+    assert.equal(told.received, 10);
+  });
+
   test('ten thousand cancels of honest clients do not end a tunnel', () => {
     const { client, server, connect } = pair();
     for (let at = 0; at < 10_000; at++) {

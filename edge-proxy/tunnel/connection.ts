@@ -31,6 +31,8 @@ export interface Http2ConnectionOptions extends FrameOutput {
   /** Default: those of this thread. */
   readonly turns?: FairTurns;
   readonly idleTurns?: FairTurns;
+  /** A peer that resets streams more often than it may has to wait for so long before more of it is read, ms. Absent: its connection is cut. */
+  calm?(waitMs: number): void;
   /** Has whoever calls `receive` stop for a while, or go on: there is more than can be read now. */
   hold(held: boolean): void;
 }
@@ -81,9 +83,10 @@ export class Http2Connection implements FrameSink, OriginTunnel {
       now: options.now,
       read: (chunk, offset, frames) => this.#read(chunk, offset, frames),
       wasted: () => this.#floods.wasted,
+      readDone: () => this.#floods.settle(),
       hold: options.hold,
     });
-    this.#floods = new FloodGuard(options.now, limits.resets);
+    this.#floods = new FloodGuard(options.now, limits.resets, options.calm);
     this.#growth = new WindowGrowth(limits.maxStreamWindow, limits.windowGrowthBudget);
     this.#life = new SignsOfLife(this.#writer, this.#growth, limits, options.now());
     this.#peer = new PeerSettings(role);
@@ -215,7 +218,7 @@ export class Http2Connection implements FrameSink, OriginTunnel {
     else if (this.#writer.overflowing) this.#fail(errorCode.enhanceYourCalm, 'peer does not read');
     else if (this.#headOverdue(now)) this.#fail(errorCode.enhanceYourCalm, 'slow head');
     else if (this.#farewell === 'announced' && this.#life.farewellOverdue(now)) this.#sayFarewell();
-    this.#streams.endStalled(now);
+    this.#streams.checkTimers(now);
   }
 
   /** A head whose frames do not come to an end holds memory, and keeps all other frames away. */

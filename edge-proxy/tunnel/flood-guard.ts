@@ -29,9 +29,15 @@ export class FloodGuard {
   readonly #filledAtMs: Record<FloodKind, number>;
   #wasted = 0;
 
-  /** @param now monotonic, ms */
-  constructor(now: () => number, resets: Allowance) {
+  readonly #calm: ((waitMs: number) => void) | undefined;
+
+  /**
+   * @param now  monotonic, ms
+   * @param calm has the peer wait that resets more than it may; absent: that is one too many
+   */
+  constructor(now: () => number, resets: Allowance, calm?: (waitMs: number) => void) {
     this.#now = now;
+    this.#calm = calm;
     this.#allowances = { ...allowances, resets };
     const start = now();
     this.#left = {
@@ -47,7 +53,7 @@ export class FloodGuard {
   /** Counts one. Throws Http2ConnectionError ENHANCE_YOUR_CALM when it is one too many. */
   count(kind: FloodKind): void {
     if (this.#left[kind] < 1) this.#refill(kind);
-    if (this.#left[kind] < 1) {
+    if (this.#left[kind] < 1 && (kind !== 'resets' || this.#calm === undefined)) {
       throw new Http2ConnectionError(errorCode.enhanceYourCalm, `flood of ${kind}`, kind === 'resets');
     }
     this.#left[kind] -= 1;
@@ -62,6 +68,13 @@ export class FloodGuard {
   /** Frames so far that helped nobody. */
   get wasted(): number {
     return this.#wasted;
+  }
+
+  /** All that came at once is counted: has the peer wait until its resets are within their allowance. */
+  settle(): void {
+    if (this.#left.resets >= 0) return;
+    this.#refill('resets');
+    if (this.#left.resets < 0) this.#calm?.((-this.#left.resets / this.#allowances.resets.perSecond) * 1_000);
   }
 
   #refill(kind: FloodKind): void {

@@ -34,6 +34,7 @@ suite('what a connection receives', () => {
         return end;
       },
       wasted: () => read.split('.').length - 1,
+      readDone() {},
       hold: (wanted) => held.push(wanted),
     });
   });

@@ -19,6 +19,8 @@ export interface PacedInputOptions {
   read(chunk: Buffer, offset: number, frames: number): number;
   /** How many of all frames read so far helped nobody. */
   wasted(): number;
+  /** What was read in one go ends here. */
+  readDone(): void;
   /** Has whoever brings chunks stop for a while, or go on. Some may come nevertheless. */
   hold(held: boolean): void;
 }
@@ -118,6 +120,7 @@ export class PacedInput implements Unfinished {
       this.#used = now() - begunMs;
     }
     if (this.#used >= sliceMs) this.#judge((wasted() - wastedBefore) * 2 >= frames);
+    this.#options.readDone();
     return offset;
   }
 }

@@ -2,6 +2,7 @@ import { ConnectionStream, type StreamKind, type StreamOwner } from './connectio
 import type { FloodGuard } from './flood-guard.ts';
 import type { FrameWriter } from './frame-writer.ts';
 import { errorCode, Http2ConnectionError, maxInt31 } from './http2.ts';
+import { OwedResets } from './owed-resets.ts';
 import type { PeerSettings } from './peer-settings.ts';
 import { type AnswerHead, areTrailers, parseAnswerHead, parseRequestHead, type RequestHead } from './request-head.ts';
 import { SendScheduler } from './send-scheduler.ts';
@@ -55,6 +56,8 @@ export class StreamTable implements StreamOwner {
   readonly #streams = new StreamIndex<ConnectionStream>();
   /** Frames for these may still be on their way; they are ignored. */
   readonly #lateFrames = new Set<number>();
+  /** Of a client. */
+  readonly #resets: OwedResets;
   #lastPeerStream = 0;
   #nextStream = 1;
   #takesStreams = true;
@@ -65,6 +68,7 @@ export class StreamTable implements StreamOwner {
     this.#floods = options.floods;
     this.limits = options.limits;
     this.scheduler = new SendScheduler(options.writer);
+    this.#resets = new OwedResets(options.writer, options.now);
   }
 
   get size(): number {
@@ -79,7 +83,7 @@ export class StreamTable implements StreamOwner {
   /** Streams that a client may open now. */
   get available(): number {
     if (this.#nextStream > maxInt31) return 0;
-    return Math.max(0, this.#options.peer.maxConcurrentStreams - this.#streams.size);
+    return Math.max(0, this.#options.peer.maxConcurrentStreams - this.#streams.size - this.#resets.size);
   }
 
   /** Opens a CONNECT stream; there must be one available. */
@@ -107,9 +111,15 @@ export class StreamTable implements StreamOwner {
     return stream;
   }
 
-  /** Ends requests whose answer waits for a window that does not come: what they hold is others' memory (CVE-2019-9517). */
-  endStalled(nowMs: number): void {
-    if (this.#options.role === 'client') return;
+  /**
+   * A client says what it owes of streams that it gave up. A server ends requests whose answer waits for a window that does not come: what they hold is others' memory
+   * (CVE-2019-9517).
+   */
+  checkTimers(nowMs: number): void {
+    if (this.#options.role === 'client') {
+      this.#resets.pay();
+      return;
+    }
     for (const stream of this.#streams.all()) {
       if (stream.kind !== 'inbound-request' || stream.sender.stalledMs(nowMs) < this.limits.stallTimeoutMs) continue;
       this.sendReset(stream.id, errorCode.enhanceYourCalm);
@@ -217,7 +227,8 @@ export class StreamTable implements StreamOwner {
 
   sendReset(streamId: number, code: number): void {
     this.#ignoreFramesOf(streamId);
-    this.#writer.rstStream(streamId, code);
+    if (this.#options.role === 'client') this.#resets.send(streamId, code);
+    else this.#writer.rstStream(streamId, code);
   }
 
   credit(streamId: number, consumed: number, size: number, elapsedMs: number): number {
