@@ -169,7 +169,15 @@ describe('what the documents name', () => {
       ...names.map((name) => `--${flagName(name)}`),
       '--help',
       // Of V8, as bin/selvedge sets it or was tried with.
-      ...['--maglev-filter', '--turbo-filter', '--v8-pool-size', '--no-sparkplug', '--initial-old-space-size'],
+      ...[
+        '--maglev-filter',
+        '--turbo-filter',
+        '--v8-pool-size',
+        '--no-sparkplug',
+        '--initial-old-space-size',
+        '--max-semi-space-size',
+      ],
+      '--perf-basic-prof',
       // Of the npm scripts, and of commands of others.
       ...['--vault', '--keep', '--json', '--rounds', '--seconds', '--case', '--subject', '--concurrency', '--insecure'],
     ]);
