@@ -37,3 +37,18 @@ test('a request that repeats is made and encoded once, for as long as its servic
   pass({ ...allowing });
   assert.equal(onward.again(http2), undefined);
 });
+
+test('of a long request nothing is kept, nor of one of HTTP/2, which never repeats', () => {
+  const long = Buffer.from(`GET /a HTTP/1.1\r\nHost: db.mesh\r\nx: ${'1'.repeat(5_000)}\r\n\r\n`);
+  const [one, again] = recordRequests([long, long]).messages;
+  assert.ok(one !== undefined && again !== undefined && first !== undefined);
+  assert.notEqual(one.head, again.head);
+  assert.deepEqual(one.head, again.head);
+  for (const head of [one.head, { ...first.head, underscored: false, http2 }]) {
+    const onward = new OnwardRequest();
+    const target = onward.normalise(head, strictNormalization);
+    assert.ok(target.ok);
+    onward.keep(outgoingRequest(target.head, target.path, target.head.headers, undefined));
+    assert.equal(onward.again(undefined), undefined);
+  }
+});

@@ -2,6 +2,7 @@ import type { RequestNormalization } from '#policies/request-normalization.ts';
 import type { OutgoingRequest } from './client-stream.ts';
 import { encodeRequestHead, inOnePiece } from './http1/head-encoder.ts';
 import type { Http2Traits, RequestHead } from './http1/message.ts';
+import { longestRepeated } from './http1/message-decoder.ts';
 import { type NormalisedRequest, normalise } from './normalised-request.ts';
 
 /** The head of a request in HTTP/1.1, latin1. */
@@ -23,6 +24,14 @@ export function outgoingRequest(
   return { method, target, headers, framing, upgrade, http2, text: undefined };
 }
 
+/** It may come again as the same object: of HTTP/1.1, and no longer than a decoder keeps. */
+function mayRepeat({ http2, target, headers }: RequestHead): boolean {
+  if (http2 !== undefined) return false;
+  let size = target.length;
+  for (const part of headers) size += part.length;
+  return size <= longestRepeated;
+}
+
 /**
  * The last request of a connection, as it went on. A head that repeats is the same object each time (MessageDecoder), so what was made of it is used again. It is
  * judged each time: nothing of that is kept here.
@@ -36,11 +45,13 @@ export class OnwardRequest {
   /** As `normalise` of edge-proxy/normalised-request.ts. */
   normalise(sent: RequestHead, words: RequestNormalization): NormalisedRequest {
     if (this.#normalised !== undefined && sent === this.#sent && words === this.#words) return this.#normalised;
-    this.#sent = sent;
+    const normalised = normalise(sent, words);
+    const keeps = mayRepeat(sent);
+    this.#sent = keeps ? sent : undefined;
     this.#words = words;
     this.#request = undefined;
-    this.#normalised = normalise(sent, words);
-    return this.#normalised;
+    this.#normalised = keeps ? normalised : undefined;
+    return normalised;
   }
 
   /** What was kept of the request that was normalised last; undefined: it is new, or goes on in another version of HTTP now. */
@@ -54,7 +65,7 @@ export class OnwardRequest {
 
   /** The request that was normalised last, as it goes on now. */
   keep(request: OutgoingRequest): OutgoingRequest {
-    this.#request = request;
+    if (this.#sent !== undefined) this.#request = request;
     return request;
   }
 }

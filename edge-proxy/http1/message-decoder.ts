@@ -6,6 +6,9 @@ import { HeaderBlock } from './header-block.ts';
 import { InputWindow } from './input-window.ts';
 import type { Http1Limits } from './limits.ts';
 
+/** A head that is larger, bytes, is not kept for its repetition: each idle connection would hold it. */
+export const longestRepeated = 4_096;
+
 /**
  * What decoding requests and decoding answers have in common: the bytes that wait, pausing, and the loop that takes one step after the other. The loop does
  * not enter itself: a handler that calls `resume` or `execute` has it go on when that handler returns.
@@ -18,7 +21,7 @@ export abstract class MessageDecoder<Head> {
   /** The connection has ended: no byte comes any more. */
   protected ended = false;
   readonly #finder = new HeadFinder();
-  /** The head that was read last, and its text. */
+  /** The head that was read last, and its text; of a long one neither. */
   #head: Head | undefined;
   #text = '';
   readonly #incomplete: Fault;
@@ -122,10 +125,12 @@ export abstract class MessageDecoder<Head> {
 
   /** A head was read out of that text. */
   protected headDone(head: Head, text: string): void {
-    this.window.at += this.block.end;
+    const { end } = this.block;
+    this.window.at += end;
     this.#finder.reset();
-    this.#head = head;
-    this.#text = text.length === this.block.end ? text : text.slice(0, this.block.end);
+    const kept = end <= longestRepeated;
+    this.#head = kept ? head : undefined;
+    this.#text = kept ? (text.length === end ? text : text.slice(0, end)) : '';
   }
 
   /** @param fault what the reader of the head objects to; a fault in an earlier byte is named instead */
