@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { createServer, type Server } from 'node:net';
 import { describe, test } from 'node:test';
-import { connect as connectTls } from 'node:tls';
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
+import { makeCa } from '#test/mini-ca.ts';
 import { dialTlsPeer, RawPeer } from '#test/raw-client.ts';
 import { type Mesh, startMesh, vanish } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
@@ -78,6 +79,30 @@ for (const [way, open] of ways) {
       client.socket.resume();
       await client.untilTrue('all of it', () => client.length === size, 20_000);
       await client.untilEnded();
+    });
+
+    test('an application that brings its own TLS has it from end to end', async (t) => {
+      const ca = makeCa('elsewhere.test');
+      const own = (name: string) => ca.issue({ spiffeId: `spiffe://elsewhere.test/${name}` });
+      const { chainPem: cert, keyPem: key } = own('database');
+      const application = createTlsServer({ cert, key, requestCert: true, rejectUnauthorized: false }, (socket) => {
+        socket.write(`${socket.getPeerX509Certificate()?.subjectAltName};`);
+        socket.pipe(socket);
+      });
+      const mesh = await startMesh(t, tcp(application));
+      const { chainPem, keyPem } = own('client');
+      const socket = connectTls({
+        socket: (await open(mesh)).socket,
+        rejectUnauthorized: false,
+        cert: chainPem,
+        key: keyPem,
+      });
+      const client = mesh.keep(new RawPeer(socket));
+      await client.until('URI:spiffe://elsewhere.test/client;');
+      assert.equal(socket.getPeerX509Certificate()?.subjectAltName, 'URI:spiffe://elsewhere.test/database');
+      const before = client.length;
+      client.send(Buffer.alloc(300_000, 'z'));
+      await client.untilTrue('all of it back', () => client.length === before + 300_000);
     });
 
     test('a server that breaks breaks the client: no end that looks whole', async (t) => {
