@@ -1,11 +1,15 @@
 import type { MeshError } from '#policies/errors/mesh-error.ts';
 import type { ByteStream } from './byte-stream.ts';
+import { deferOpen } from './deferred-open.ts';
 import { endWithFarewell } from './farewell.ts';
 import type { Drainable, ServingContext } from './server-stream.ts';
 import { Http2Connection } from './tunnel/connection.ts';
 import { everySecond } from './tunnel/ticker.ts';
 import { defaultTunnelLimits, type TunnelLimits, type TunnelRequest } from './tunnel/tunnel.ts';
 import { type InboundTunnelStream, idleStreamHandlers } from './tunnel/tunnel-stream.ts';
+
+/** Who serves a request hears of its reset by itself. */
+const begun = (): void => {};
 
 /** Bounds of a connection that carries requests and nothing else: an application's own, or one within a tunnel. */
 export const requestConnectionLimits: TunnelLimits = {
@@ -70,16 +74,11 @@ export class Http2ServerConnection implements Drainable {
 
   /** Behind all else that came in this moment: of a request that is taken back at once (CVE-2023-44487) nothing is begun. */
   #serveSoon(stream: InboundTunnelStream, request: TunnelRequest): void {
-    let wanted = true;
-    stream.handlers = {
-      ...idleStreamHandlers,
-      onReset() {
-        wanted = false;
-      },
-    };
-    queueMicrotask(() => {
-      if (wanted) this.#handlers.onRequest(stream, request);
+    const giveUp = deferOpen(() => {
+      this.#handlers.onRequest(stream, request);
+      return begun;
     });
+    stream.handlers = { ...idleStreamHandlers, onReset: giveUp };
   }
 
   #flow(): void {

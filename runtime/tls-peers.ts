@@ -57,7 +57,7 @@ export class TlsPeers {
     for (const stop of this.#stops) stop();
   }
 
-  #judge(socket: TLSSocket, chain = sentChain(socket)): boolean {
+  #judge(socket: TLSSocket, chain?: readonly Uint8Array[]): boolean {
     try {
       this.#peers.set(socket, verifySocket(socket, this.#trust, this.#clock(), chain));
       return true;

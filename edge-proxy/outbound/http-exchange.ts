@@ -12,7 +12,7 @@ import type { OpenFailure } from './endpoint-tunnels.ts';
 import type { ExchangeFailure, ExchangeOwner } from './exchange-owner.ts';
 import { ExchangeTimes } from './exchange-times.ts';
 import { KeptBody } from './kept-body.ts';
-import type { Target } from './target.ts';
+import type { ChosenEndpoint } from './target.ts';
 
 /**
  * One request on its way to an upstream: picks an endpoint, asks its breaker, sends, waits for the head, and tries again where the policy says that this is
@@ -34,8 +34,7 @@ export class HttpExchange implements AnswerSink {
   #attempt = 0;
   /** Until the next try, ms. */
   #backoffMs = 0;
-  #target: Target | undefined;
-  #endpoint: Endpoint | undefined;
+  #chosen: ChosenEndpoint | undefined;
   #ticket: BreakerTicket | undefined;
   #stream: ClientStream | undefined;
   #cancelOpen: (() => void) | undefined;
@@ -67,7 +66,7 @@ export class HttpExchange implements AnswerSink {
 
   /** Endpoint that answered or was tried last, for the access log. */
   get endpointId(): string | undefined {
-    return this.#endpoint?.id;
+    return this.#chosen?.endpoint.id;
   }
 
   /** Tries so far. */
@@ -227,9 +226,8 @@ export class HttpExchange implements AnswerSink {
       this.#fail({ code: 'SLV-4006', reason: `${choice.most} calls to ${this.#destination.name} are in flight` });
       return;
     }
-    const { target, endpoint, ticket } = choice;
-    this.#target = target;
-    this.#endpoint = endpoint;
+    const { endpoint, ticket } = choice;
+    this.#chosen = choice;
     this.#ticket = ticket;
     this.#startTimer();
     const free = endpoint.takeFree(this.#request);
@@ -289,7 +287,7 @@ export class HttpExchange implements AnswerSink {
     if (this.#times.callMs > 1) {
       // It streams: that it was answered is a success, whatever comes of it.
       this.#call = 'lasts';
-      if (this.#endpoint !== undefined) this.#target?.note(this.#endpoint, true);
+      this.#chosen?.target.note(this.#chosen.endpoint, true);
       this.#ticket?.lasts('answered');
       this.#watchCall();
       return;
@@ -358,19 +356,19 @@ export class HttpExchange implements AnswerSink {
   }
 
   #settle(success: boolean): void {
-    if (this.#endpoint !== undefined) this.#target?.note(this.#endpoint, success);
+    this.#chosen?.target.note(this.#chosen.endpoint, success);
     if (success) this.#ticket?.success();
     else this.#ticket?.failure();
     this.#ticket = undefined;
   }
 
   #leaveEndpoint(): void {
-    const endpoint = this.#endpoint;
-    if (endpoint === undefined) return;
-    this.#target?.leave(endpoint);
+    if (this.#chosen === undefined) return;
+    const { target, endpoint } = this.#chosen;
+    target.leave(endpoint);
     this.#tried ??= [];
     this.#tried.push(endpoint);
-    this.#endpoint = undefined;
+    this.#chosen = undefined;
   }
 
   #fail(failure: ExchangeFailure): void {
@@ -386,7 +384,7 @@ export class HttpExchange implements AnswerSink {
     this.#cancelOpen = undefined;
     this.#ticket = undefined;
     this.#kept = undefined;
-    if (this.#endpoint !== undefined) this.#target?.leave(this.#endpoint);
+    this.#chosen?.target.leave(this.#chosen.endpoint);
     this.#destination.leave();
   }
 }

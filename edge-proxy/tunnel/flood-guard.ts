@@ -27,9 +27,8 @@ export class FloodGuard {
   readonly #allowances: Readonly<Record<FloodKind, Allowance>>;
   readonly #left: Record<FloodKind, number>;
   readonly #filledAtMs: Record<FloodKind, number>;
-  #wasted = 0;
-
   readonly #calm: ((waitMs: number) => void) | undefined;
+  #wasted = 0;
 
   /**
    * @param now  monotonic, ms
