@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { verifyAuditLog } from '#runtime/audit/verify-audit-log.ts';
 import { openSqliteStore } from '#store/sqlite/sqlite-store.ts';
+import { temporaryFolder } from '#test/temporary-folder.ts';
 import { waitFor } from '#test/wait-for.ts';
 import { quietContext, send, startTestCatalog } from './testing/running-catalog.ts';
 
@@ -14,8 +14,7 @@ const hourMs = 3_600_000;
 test('the clock of a catalog is set an hour forth and back: what ends by it ends, comes back where it was wrong, and nothing else notices', async (t) => {
   let offsetMs = 0;
   const context = { ...quietContext(), clock: () => Date.now() + offsetMs };
-  const dataDir = await mkdtemp(join(tmpdir(), 'selvedge-clock-'));
-  t.after(() => rm(dataDir, { recursive: true }));
+  const dataDir = temporaryFolder();
   const { log } = context;
   const catalog = await startTestCatalog(
     t,

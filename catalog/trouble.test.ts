@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { verifyAuditLog } from '#runtime/audit/verify-audit-log.ts';
 import { Child } from '#test/child.ts';
+import { temporaryFolder } from '#test/temporary-folder.ts';
 import { waitFor } from '#test/wait-for.ts';
 
 /**
@@ -18,16 +18,10 @@ import { waitFor } from '#test/wait-for.ts';
 const program = new URL('./testing/catalog-process.ts', import.meta.url).pathname;
 const patienceMs = 20_000;
 
-function folder(t: TestContext): string {
-  const directory = mkdtempSync(join(tmpdir(), 'selvedge-trouble-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
-
 /** Starts a catalog; `through` is put before the command. */
 async function start(t: TestContext, dataDir: string, through: readonly string[] = []) {
   const [command = '', ...args] = [...through, process.execPath, program, dataDir];
-  const child = new Child('catalog', command, args, folder(t));
+  const child = new Child('catalog', command, args, temporaryFolder());
   t.after(() => child.end('SIGKILL'));
   const url = await child.fact('catalog');
   const call = async (method: string, path: string, body?: string) => {
@@ -68,7 +62,7 @@ async function isWellAgain(catalog: Catalog, dataDir: string): Promise<void> {
 }
 
 test('a disk that is really full', async (t) => {
-  const directory = folder(t);
+  const directory = temporaryFolder();
   const mount = ['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c'];
   const script = 'mount -t tmpfs -o size=3m tmpfs "$0" && head -c 1500000 /dev/zero > "$0/ballast" && exec "$@"';
   if (spawnSync('unshare', [...mount.slice(1), script, directory, 'true']).status !== 0)
@@ -97,7 +91,7 @@ test('a disk that takes no writes: read-only, as after an error of the device', 
     assert.notEqual(process.env['CI'], 'true', 'strace is missing (apt-get install strace); in CI this test must run');
     return t.skip('strace is not installed (apt-get install strace)');
   }
-  const dataDir = folder(t);
+  const dataDir = temporaryFolder();
   const catalog = await start(t, dataDir);
   assert.equal((await catalog.call('PUT', '/v1/kv/first', 'kept')).status, 200);
   // The kernel answers as it does for a file system that it has made read-only under open files, which remounting can't be had for.
@@ -134,7 +128,7 @@ test('a disk that takes no writes: read-only, as after an error of the device', 
 });
 
 test('a disk that is read-only from the start is said so, in one line', async (t) => {
-  const dataDir = folder(t);
+  const dataDir = temporaryFolder();
   const mount = ['--user', '--map-root-user', '--mount', 'sh', '-c'];
   const script = 'mount -t tmpfs -o ro tmpfs "$0" && exec "$@"';
   if (spawnSync('unshare', [...mount, script, dataDir, 'true']).status !== 0)
@@ -150,7 +144,7 @@ test('a disk that is read-only from the start is said so, in one line', async (t
 test('no descriptors are left: it goes on for those who are there, and takes others when some come back', async (t) => {
   if (!existsSync('/proc/self/fd') || spawnSync('prlimit', ['--version']).error !== undefined)
     return t.skip('no prlimit (apt-get install util-linux)');
-  const dataDir = folder(t);
+  const dataDir = temporaryFolder();
   const catalog = await start(t, dataDir);
   assert.equal((await catalog.call('PUT', '/v1/kv/first', 'kept')).status, 200);
   const open = readdirSync(`/proc/${catalog.pid}/fd`).length;

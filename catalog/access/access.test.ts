@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFile, stat } from 'node:fs/promises';
 import { test } from 'node:test';
 import { isMeshError } from '#policies/errors/mesh-error.ts';
 import { parseSpiffeId } from '#policies/spiffe-id.ts';
+import { temporaryFolder } from '#test/temporary-folder.ts';
 import { send, startTestCatalog, workload } from '../testing/running-catalog.ts';
 
 const nobody = {};
@@ -154,8 +153,7 @@ test('what does not make a workload: a wrong token beside a good SVID, another t
 });
 
 test('the operator token is a file for its owner alone; dev mode stays on loopback', async (t) => {
-  const dataDir = await mkdtemp(join(tmpdir(), 'selvedge-catalog-'));
-  t.after(() => rm(dataDir, { recursive: true }));
+  const dataDir = temporaryFolder();
   const catalog = await startTestCatalog(t, { open: false, dataDir });
   const path = catalog.operatorTokenPath ?? '';
   assert.equal((await stat(path)).mode & 0o777, 0o600);

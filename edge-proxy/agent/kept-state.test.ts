@@ -1,17 +1,13 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { temporaryFolder } from '#test/temporary-folder.ts';
 import type { AgentOptions } from './agent-options.ts';
 import { until } from './testing/manual-time.ts';
 import { type RunningAgent, startAgent } from './testing/running-agent.ts';
 
-function file(t: TestContext): string {
-  const directory = mkdtempSync(join(tmpdir(), 'selvedge-agent-'));
-  t.after(() => rmSync(directory, { recursive: true }));
-  return join(directory, 'agent-state.json');
-}
+const file = (): string => join(temporaryFolder(), 'agent-state.json');
 
 /** An agent that has registered its own service and then taken up what the file holds, `laterMs` after the time that tests begin at. */
 async function started(t: TestContext, stateFile: string, over: Partial<AgentOptions> = {}, laterMs = 0) {
@@ -29,7 +25,7 @@ const read = async ({ send }: RunningAgent, what: 'services' | 'checks') =>
 
 describe('agent: what is kept over a restart', () => {
   it('has services, checks with what they said, and maintenance again; its own it says itself', async (t) => {
-    const path = file(t);
+    const path = file();
     const before = await started(t, path);
     await put(before, 'service/register', {
       ID: 'web-1',
@@ -68,7 +64,7 @@ describe('agent: what is kept over a restart', () => {
   });
 
   it('follows within seconds, so that a crash loses little, and forgets what was deregistered', async (t) => {
-    const path = file(t);
+    const path = file();
     const running = await started(t, path);
     await put(running, 'service/register', { Name: 'web' });
     await put(running, 'service/register', { Name: 'db' });
@@ -88,7 +84,7 @@ describe('agent: what is kept over a restart', () => {
   });
 
   it('starts without a file that can’t be read, and leaves out what no longer holds together', async (t) => {
-    const path = file(t);
+    const path = file();
     writeFileSync(path, '{"version":1,"services":[{"Name":"web"},{"Name":"a/../b"}],"checks":[7],"maintenance":[]}');
     assert.deepEqual(Object.keys(await read(await started(t, path), 'services')), ['own', 'web']);
     writeFileSync(path, 'not JSON');
@@ -96,7 +92,7 @@ describe('agent: what is kept over a restart', () => {
   });
 
   it('runs no script that was kept once scripts are off again', async (t) => {
-    const path = file(t);
+    const path = file();
     const access = { kind: 'token', check: (token: string | undefined) => token === 'good' } as const;
     const before = await started(t, path, { scripts: access });
     const script = { Name: 'script', Args: ['/bin/true'], Interval: '1h' };

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { temporaryFolder } from '#test/temporary-folder.ts';
 import { type LocalService, serviceSchema, toServiceDefinition } from './service-definition.ts';
 import { sidecarOf } from './sidecar-service.ts';
 import { startAgent } from './testing/running-agent.ts';
@@ -72,9 +71,7 @@ describe('agent: Connect.SidecarService', () => {
   });
 
   it('the sidecar goes with its service, after a restart too; one that was registered by itself stays', async (t) => {
-    const directory = mkdtempSync(join(tmpdir(), 'slv-sidecar-'));
-    t.after(() => rmSync(directory, { recursive: true }));
-    const stateFile = join(directory, 'state.json');
+    const stateFile = join(temporaryFolder(), 'state.json');
     const before = await startAgent(t, { stateFile });
     await before.agent.restore();
     await before.send('PUT', register, withSidecar('web'));
