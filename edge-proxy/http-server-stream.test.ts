@@ -293,10 +293,18 @@ describe('requests', () => {
         response.end();
       }),
     );
-    const bad = 'POST /%2f HTTP/1.1\r\nHost: db\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n';
-    const client = await mesh.ask(bad + get('/smuggled') + get('/again'));
-    assert.equal(client.status, 400);
-    assert.deepEqual(seen, []);
+    const bad = (headers: string, body: string): string =>
+      `POST /%2f HTTP/1.1\r\nHost: db\r\n${headers}\r\n\r\n${body}`;
+    for (const first of [
+      bad('Transfer-Encoding: chunked\r\nConnection: close', '3\r\nabc\r\n0\r\n\r\n'),
+      bad('Transfer-Encoding: chunked', '3\r\nabc\r\nno size\r\n'),
+      bad('Content-Length: 262145', 'abc'),
+    ]) {
+      const client = await mesh.ask(first + get('/smuggled') + get('/again'));
+      assert.equal(client.status, 400);
+      assert.equal(client.text.split('HTTP/1.1').length, 2);
+      assert.deepEqual(seen, []);
+    }
     const ended = await mesh.ask(get('/1', closing) + get('/2'));
     assert.equal(ended.text.split('200 OK').length, 2);
     assert.deepEqual(seen, ['/1']);
@@ -313,7 +321,7 @@ describe('requests', () => {
       [post(`Content-Length: ${smuggled.length}\r\n`, smuggled), true],
       [post(`${closing}Content-Length: 0\r\n`), false],
       [post('Expect: 100-continue\r\nContent-Length: 99\r\n'), false],
-      [post('Content-Length: 99\r\n', 'abc'), false],
+      [post('Content-Length: 262145\r\n', 'abc'), false],
       [post('Content-Length: 0\r\nContent-Length: 1\r\n', '', '/'), false],
       [post('Content_Length: 1\r\nContent-Length: 0\r\n', '', '/'), false],
     ] as const) {
@@ -333,16 +341,59 @@ describe('requests', () => {
     }
   });
 
-  test('one answered before it was whole ends its connection, and no other', async (t) => {
-    const mesh = await startMesh(
-      t,
-      web((request, response) => response.end(request.method === 'POST' ? 'early' : 'fine')),
-    );
-    const client = mesh.dial().send('POST / HTTP/1.1\r\nHost: db\r\nContent-Length: 100000\r\n\r\nsome');
-    await client.until('early');
-    await client.untilEnded();
-    const other = await mesh.ask(get('/', closing));
-    assert.match(other.text, /fine$/);
+  describe('one answered before it was whole', () => {
+    const early = web((request, response) => response.end(request.method === 'POST' ? 'early' : 'fine'));
+    const post = (framing: string, body: string): string => `POST / HTTP/1.1\r\nHost: db\r\n${framing}\r\n\r\n${body}`;
+    const chunked = 'Transfer-Encoding: chunked';
+    const long = 'x'.repeat(100_000);
+
+    for (const [name, begins, rest] of [
+      ['of a length', post('Content-Length: 100004', 'some'), long],
+      ['in chunks', post(chunked, '4\r\nsome\r\n'), `186a0\r\n${long}\r\n0\r\n\r\n`],
+    ] as const) {
+      test(`${name}: its rest is dropped, and the next is served on its connection`, async (t) => {
+        const mesh = await startMesh(t, early);
+        const client = mesh.dial().send(begins);
+        await client.until('early');
+        for (const piece of [rest.slice(0, 3), rest.slice(3, 50_000), rest.slice(50_000)]) client.send(piece);
+        client.send(get('/', closing));
+        await client.until('fine');
+        assert.equal(client.text.split('HTTP/1.1 200 OK').length, 3);
+      });
+    }
+
+    for (const [name, begins, rest] of [
+      ['of a length that is too much to drop', post('Content-Length: 262145', 'some'), ''],
+      ['in more chunks than are dropped', post(chunked, '4\r\nsome\r\n'), `40001\r\n${'x'.repeat(262_145)}`],
+      ['whose rest is malformed', post(chunked, '4\r\nsome\r\n'), 'not a chunk\r\n'],
+      ['by who asked whether to send it', post('Expect: 100-continue\r\nContent-Length: 262145', ''), ''],
+    ] as const) {
+      test(`${name}: its connection ends, without another answer, and no other does`, async (t) => {
+        const mesh = await startMesh(t, early);
+        const client = mesh.dial().send(begins);
+        await client.until('early');
+        client.send(rest);
+        await client.untilEnded();
+        assert.equal(client.text.match(/HTTP\/1\.1 (?!100)/g)?.length, 1);
+        assert.match((await mesh.ask(get('/', closing))).text, /fine$/);
+      });
+    }
+
+    test('its rest is waited for until 30 s are over, whatever comes of it', async (t) => {
+      const mesh = await startMesh(t, early);
+      const slow = [mesh.dial(), mesh.dial()].map((client) => client.send(post('Content-Length: 100000', 'some')));
+      for (const client of slow) await client.until('early');
+      for (let second = 0; second < 29; second += 1) {
+        slow[0]?.send('x');
+        mesh.pass(1_000);
+      }
+      assert.deepEqual(
+        slow.map(({ ended }) => ended),
+        [false, false],
+      );
+      mesh.pass(2_000);
+      for (const client of slow) await client.untilEnded();
+    });
   });
 
   test('an idle connection ends with its time, one at work in the body stays', async (t) => {
@@ -659,12 +710,16 @@ describe('draining', () => {
     );
     const idle = mesh.dial().send(get('/'));
     await idle.until('quick');
+    const dropped = mesh.dial().send('POST / HTTP/1.1\r\nHost: db\r\nContent-Length: 100\r\n\r\n');
+    await dropped.until('quick');
     const busy = mesh.dial().send(get('/slow'));
     await waitFor('the slow request', () => answer !== undefined);
     mesh.web.drain();
     mesh.db.sidecar.drain();
-    await idle.untilEnded();
-    idle.end();
+    for (const client of [idle, dropped]) {
+      await client.untilEnded();
+      client.end();
+    }
     assert.equal(busy.ended, false);
     answer?.();
     await busy.untilEnded();

@@ -25,6 +25,12 @@ const maxHeldBytes = 65_536;
 /** How long a stream is still read after its last answer has left. */
 const lingerMs = 2_000;
 /**
+ * The body of a request that was answered before it was whole is read on and dropped, so that the next request can follow: of so many bytes, as Go's net/http does, and for so
+ * long, as nginx does. Were the connection closed instead, a caller whose body comes slowly would cost a handshake for each answer.
+ */
+const maxDroppedBytes = 262_144;
+const maxDroppingMs = 30_000;
+/**
  * A caller that has ended its side may still read (`nc -N`), or be gone (a destroyed socket of node:http says no more than that): nothing tells the two apart but
  * writing to it. nginx and Envoy take the second for granted. Here it has this long without a byte moving; then what is under way for it is let go, so that a
  * caller that vanished holds no place in a bulkhead and no half-open breaker's probe.
@@ -59,6 +65,9 @@ export class HttpServerStream implements ServerStream, Drainable {
   #startedMs = 0;
   /** The sink takes no more of the body for now. */
   #bodyPaused = false;
+  /** The rest of an answered request is dropped: bounds its time. */
+  #dropping: IdleGuard | undefined;
+  #droppedBytes = 0;
   /** The present answer is the last. */
   #last = false;
   /** The caller has said that it sends nothing behind this request (RFC 9112 9.6). */
@@ -83,8 +92,8 @@ export class HttpServerStream implements ServerStream, Drainable {
     const handlers: RequestHandlers = {
       onHead: (head) => this.#onHead(head),
       onBody: (chunk) => {
-        // Answered already: the rest of the body is dropped.
         if (this.#request !== undefined) this.#sink.onRequestBody(chunk);
+        else this.#drop(chunk.length);
       },
       onComplete: () => this.#onWhole(),
       onRefusal: (refusal) => this.#onRefusal(refusal),
@@ -182,13 +191,12 @@ export class HttpServerStream implements ServerStream, Drainable {
   /** The answer is whole. */
   complete(): void {
     this.#writer.finish();
-    // Answered before it was read: what is left of it would be taken for the next request, if anyone waited for that.
-    if (!this.#requestWhole) this.#last = true;
+    if (!this.#requestWhole && !this.#mayDropRest()) this.#last = true;
     this.#answered(this.#status);
     this.#next();
   }
 
-  /** An answer of our own. The stream goes on when all of the request has come. */
+  /** An answer of our own. The stream goes on behind the rest of the request. */
   error(refusal: Refusal, decision: string | undefined, headers: readonly string[] = []): void {
     const request = this.#request;
     // What breaks the rules of heads is the last of its connection, whoever noticed.
@@ -196,7 +204,7 @@ export class HttpServerStream implements ServerStream, Drainable {
     const keepAlive =
       !this.#last &&
       request !== undefined &&
-      (this.#requestWhole || this.#inHand(request)) &&
+      (this.#requestWhole || this.#mayDropRest()) &&
       request.keepAlive &&
       request.minorVersion === 1 &&
       !this.#context.draining();
@@ -244,13 +252,31 @@ export class HttpServerStream implements ServerStream, Drainable {
   /** Ends the stream when nothing is under way; else it ends after the answer. */
   drain(): void {
     if (this.#phase !== 'http') return;
-    if (this.#request === undefined && this.#decoder.idle) this.#end();
+    if (this.#request === undefined && (this.#decoder.idle || this.#dropping !== undefined)) this.#end();
     else this.#last = true;
   }
 
-  /** What is left of the request has come already: it is read and dropped, and the next one begins behind it. */
-  #inHand({ framing }: RequestHead): boolean {
-    return framing.kind === 'none' || (framing.kind === 'length' && framing.bytes <= this.#decoder.heldBytes);
+  /** What is left of the answered request can be read and dropped, to where the next one begins. Who has asked whether to send it at all may do either (RFC 9110 10.1.1). */
+  #mayDropRest(): boolean {
+    if (this.#request === undefined) return false;
+    const { framing, expectContinue } = this.#request;
+    if (framing.kind !== 'length') return framing.kind === 'none' || !expectContinue;
+    return framing.bytes <= (expectContinue ? this.#decoder.heldBytes : maxDroppedBytes);
+  }
+
+  #beginDropping(): void {
+    this.#droppedBytes = 0;
+    this.#dropping = this.#context.sweep.guard(maxDroppingMs, () => this.#end());
+  }
+
+  #drop(bytes: number): void {
+    this.#droppedBytes += bytes;
+    if (this.#droppedBytes > maxDroppedBytes) this.#end();
+  }
+
+  #endDropping(): void {
+    if (this.#dropping !== undefined) this.#context.sweep.release(this.#dropping);
+    this.#dropping = undefined;
   }
 
   #onHead(head: RequestHead): void {
@@ -263,13 +289,22 @@ export class HttpServerStream implements ServerStream, Drainable {
 
   #onWhole(): void {
     this.#requestWhole = true;
-    if (this.#request === undefined) return;
+    this.#endDropping();
+    if (this.#request === undefined) {
+      if (this.#last || this.#context.draining()) this.#end();
+      return;
+    }
     // The next request, if one is pipelined, waits for the answer to this one.
     this.#decoder.pause();
     this.#sink.onRequestWhole();
   }
 
   #onRefusal(refusal: Refusal): void {
+    // It was answered.
+    if (this.#dropping !== undefined) {
+      this.#end();
+      return;
+    }
     if (this.#request === undefined) this.#startedMs = performance.now();
     this.#last = true;
     const decision = this.#sink.onRequestRefused(refusal);
@@ -296,6 +331,7 @@ export class HttpServerStream implements ServerStream, Drainable {
       this.#end();
       return;
     }
+    if (!this.#requestWhole) this.#beginDropping();
     this.#decoder.resume();
     if (!this.#bodyPaused) this.#stream.resume();
     this.#endBehindCaller();
@@ -319,6 +355,7 @@ export class HttpServerStream implements ServerStream, Drainable {
    */
   #end(): void {
     if (this.#phase === 'ended') return;
+    this.#endDropping();
     const nothingFollows =
       this.#phase === 'http' && this.#callerDone && this.#requestWhole && this.#decoder.heldBytes === 0;
     this.#phase = 'ended';
@@ -341,6 +378,7 @@ export class HttpServerStream implements ServerStream, Drainable {
   }
 
   #onClose(): void {
+    this.#endDropping();
     this.#context.sweep.release(this.#guard);
     this.#context.serving.delete(this);
     if (this.#phase === 'http' && this.#request !== undefined)
