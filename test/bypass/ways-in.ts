@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import {
   type ClientHttp2Session,
   connect,
@@ -9,6 +8,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { Request } from '#policies/requests.fixture.ts';
 import { dial, dialTlsPeer, type RawPeer } from '../raw-client.ts';
 import type { Mesh } from '../sidecars.ts';
+import { waitFor } from '../wait-for.ts';
 
 /** The ways in which a request of `web` reaches `db`. */
 
@@ -31,6 +31,8 @@ export interface Asker {
 }
 
 const patienceMs = 10_000;
+/** So often a request is asked again whose session a proxy has ended for what others had asked. */
+const maxCuts = 5;
 const webSocket = { ':method': 'CONNECT', ':protocol': 'websocket', ':scheme': 'http' };
 const grpcCall = { 'content-type': 'application/grpc', te: 'trailers' };
 
@@ -65,7 +67,7 @@ export const waysIn: readonly WayIn[] = [
   {
     name: 'HTTP/1.1, inbound port',
     protocol: 'http',
-    open: async (mesh) => http1(async () => (await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current)).peer),
+    open: async (mesh) => http1(() => shakenHands(mesh)),
   },
   {
     name: 'HTTP/2, both proxies',
@@ -76,13 +78,12 @@ export const waysIn: readonly WayIn[] = [
     name: 'HTTP/2, port for all services',
     protocol: 'http2',
     httpProxy: true,
-    open: async (mesh) =>
-      http2(() => connect(`http://127.0.0.1:${mesh.web.httpProxyPort}`), undefined, { ':authority': 'db' }),
+    open: async (mesh) => http2(() => connect(`http://127.0.0.1:${mesh.web.httpProxyPort}`), { ':authority': 'db' }),
   },
   {
     name: 'gRPC, both proxies',
     protocol: 'grpc',
-    open: async (mesh) => http2(() => connect(`http://127.0.0.1:${mesh.port}`), undefined, grpcCall),
+    open: async (mesh) => http2(() => connect(`http://127.0.0.1:${mesh.port}`), grpcCall),
   },
   {
     name: 'HTTP/2, inbound port',
@@ -93,7 +94,7 @@ export const waysIn: readonly WayIn[] = [
     name: 'WebSocket over HTTP/2 to an application of HTTP/1.1, both proxies',
     protocol: 'http',
     method: 'GET',
-    open: async (mesh) => http2(() => connect(`http://127.0.0.1:${mesh.port}`), undefined, webSocket),
+    open: async (mesh) => http2(() => connect(`http://127.0.0.1:${mesh.port}`), webSocket),
   },
   {
     name: 'WebSocket over HTTP/2, inbound port',
@@ -119,21 +120,22 @@ export const waysIn: readonly WayIn[] = [
   {
     name: 'HTTP/1.1 to an application of HTTP/2, inbound port',
     protocol: 'http2',
-    open: async (mesh) => http1(async () => (await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current)).peer),
+    open: async (mesh) => http1(() => shakenHands(mesh)),
   },
 ];
 
 /** Requests of HTTP/2 as a client of mTLS sends them. */
-async function tunnelled(mesh: Mesh, more: Readonly<Record<string, string>> = {}): Promise<Asker> {
-  const tls = () => dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current, { ALPNProtocols: ['h2'] });
-  let { socket } = await tls();
-  return http2(
-    () => connect('https://db', { createConnection: () => socket }),
-    async () => {
-      socket = (await tls()).socket;
-    },
-    more,
-  );
+async function tunnelled({ db, webSvid }: Mesh, more: Readonly<Record<string, string>> = {}): Promise<Asker> {
+  const own = { cert: webSvid.current?.chainPem, key: webSvid.current?.keyPem };
+  return http2(() => connect(`https://127.0.0.1:${db.inboundPort}`, { ...own, rejectUnauthorized: false }), more);
+}
+
+/** A connection of HTTP/1.1 as a client of mTLS has it; another where one ends within its handshake, as it may on a busy machine. */
+function shakenHands({ db, webSvid }: Mesh): Promise<RawPeer> {
+  return waitFor('a handshake', async () => {
+    const { peer } = await dialTlsPeer(db.inboundPort, webSvid.current);
+    return peer.closed ? undefined : peer;
+  });
 }
 
 /** Applications that say of every request that they got it: by an answer that opens no WebSocket. */
@@ -181,45 +183,49 @@ function http1(dialOne: () => Promise<RawPeer>, { host = 'host', more = 'Connect
 }
 
 /** Streams of one session, and of a new one where a proxy has ended the last. */
-function http2(
-  start: () => ClientHttp2Session,
-  renew: () => Promise<void> = async () => {},
-  more: Readonly<Record<string, string>> = {},
-): Asker {
-  let session: ClientHttp2Session | undefined;
-  const open = () => {
-    session = start();
-    session.on('error', () => {}); // it is closed then
-    return session;
+function http2(start: () => ClientHttp2Session, more: Readonly<Record<string, string>> = {}): Asker {
+  let served: Promise<ClientHttp2Session> | undefined;
+  let last: ClientHttp2Session | undefined;
+  /** One that is served: who was cut, since disguises in number are a flood, is not let in again at once. */
+  const serve = () =>
+    waitFor('a session', async () => {
+      const session = start();
+      last = session;
+      session.on('error', () => {}); // it is closed then
+      const { promise, resolve } = Promise.withResolvers<boolean>();
+      session.once('remoteSettings', () => resolve(true));
+      session.once('close', () => resolve(false));
+      return (await promise) ? session : undefined;
+    });
+  const askOnce = async ({ method, target, lines }: Request): Promise<boolean | 'cut'> => {
+    served ??= serve();
+    const standing = served;
+    const session = await standing;
+    if (session.closed || session.destroyed) {
+      if (served === standing) served = undefined;
+      return 'cut';
+    }
+    const headers: Record<string, string[]> = {};
+    for (const [name, value] of lines) headers[name] = [...(headers[name] ?? []), value];
+    const stream = session.request({ ':method': method, ':path': target, ':authority': 'host', ...more, ...headers });
+    const { promise, resolve, reject } = Promise.withResolvers<boolean | 'cut'>();
+    stream.on('response', (head) => resolve(head['x-reached'] !== undefined));
+    stream.on('error', () => {}); // it is closed then
+    stream.on('close', () => resolve(session.closed || session.destroyed ? 'cut' : false));
+    stream.setTimeout(patienceMs, () => reject(new Error(`no answer to ${method} ${JSON.stringify(target)}`)));
+    stream.resume();
+    return promise;
   };
   return {
-    async ask({ method, target, lines }) {
-      if (session?.closed || session?.destroyed) {
-        await renew();
-        session = undefined;
+    async ask(request) {
+      for (let cuts = 0; cuts < maxCuts; cuts++) {
+        const outcome = await askOnce(request);
+        if (outcome !== 'cut') return outcome;
       }
-      const current = session ?? open();
-      if (more[':protocol'] !== undefined && current.remoteSettings?.enableConnectProtocol !== true)
-        await once(current, 'remoteSettings');
-      const headers: Record<string, string[]> = {};
-      for (const [name, value] of lines) headers[name] = [...(headers[name] ?? []), value];
-      const stream = current.request({
-        ':method': method,
-        ':path': target,
-        ':authority': 'host',
-        ...more,
-        ...headers,
-      });
-      const { promise, resolve } = Promise.withResolvers<boolean>();
-      stream.on('response', (head) => resolve(head['x-reached'] !== undefined));
-      stream.on('error', () => {}); // it is closed then
-      stream.on('close', () => resolve(false));
-      stream.setTimeout(patienceMs, () => stream.destroy(new Error('no answer')));
-      stream.resume();
-      return promise;
+      throw new Error(`cut ${maxCuts} times for ${JSON.stringify(request)}`);
     },
     close() {
-      session?.destroy();
+      last?.destroy();
     },
   };
 }
