@@ -12,7 +12,10 @@ import { HttpServerStream } from './http-server-stream.ts';
 import { cut } from './http1/recorder.ts';
 import { IdleSweep } from './idle-sweep.ts';
 
-/** HTTP/1.1 through both proxies, as callers and applications really speak it. */
+/**
+ * HTTP/1.1 through both proxies, as callers and applications really speak it.
+ * In one file: every scene is of one class, through the same mesh.
+ */
 
 const web = (listener: RequestListener): { applications: Server[] } => ({ applications: [createServer(listener)] });
 

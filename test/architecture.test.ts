@@ -196,6 +196,15 @@ describe('architecture', () => {
     );
   });
 
+  test('a file of more than 400 lines says why it is one', () => {
+    const exclude = (path: string) => path === 'node_modules' || path.startsWith('.');
+    const silent = globSync('**/*.ts', { cwd: root, exclude }).filter((file) => {
+      const text = readFileSync(join(root, file), 'utf8');
+      return text.split('\n').length > 401 && !/\bIn one file: /.test(text);
+    });
+    assert.deepEqual(silent, []);
+  });
+
   test('no drawers: utils, helpers, common, types', () => {
     assert.deepEqual(
       allFiles.filter((file) => /(^|[/-])(utils?|helpers?|common|types|misc)(\.|\/|-)/.test(file)),

@@ -8,6 +8,8 @@ import { Child } from './child.ts';
 import { ShiftedClocks } from './shifted-clock.ts';
 import { waitFor } from './wait-for.ts';
 
+/** A mesh of real processes. In one file: starting, asking and ending them share what is known of each. */
+
 const root = join(import.meta.dirname, '..');
 const selvedge = join(root, 'bin', 'selvedge');
 const node = join(root, 'bin', 'node');

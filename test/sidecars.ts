@@ -24,7 +24,10 @@ import { type MiniCa, makeCa, staticTrust } from './mini-ca.ts';
 import { dial, type RawPeer } from './raw-client.ts';
 import { waitFor } from './wait-for.ts';
 
-/** Sidecars in this process for tests: real sockets on loopback, real TLS with certificates of a mini CA, views fed by hand, a clock that can be put forward. */
+/**
+ * Sidecars in this process for tests: real sockets on loopback, real TLS with certificates of a mini CA, views fed by hand, a clock that can be put forward.
+ * In one file: it is one mesh, whose parts know each other.
+ */
 
 /** One intention with what a test does not care about filled in. */
 export function intention(

@@ -3,6 +3,8 @@ import { describe, it } from 'node:test';
 import { passUntil } from './testing/manual-time.ts';
 import { startAgent } from './testing/running-agent.ts';
 
+/** The agent API, call by call. In one file: it is a table of one API. */
+
 const register = '/v1/agent/service/register';
 
 describe('agent: services over Consul’s API', () => {

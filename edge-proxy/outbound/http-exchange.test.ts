@@ -6,7 +6,10 @@ import { RawPeer } from '#test/raw-client.ts';
 import { closedPort, endpoint, intention, listening, type Mesh, startMesh, vanish, webMayNot } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
 
-/** Retries, breakers, time-outs and who gives back what, over real sockets. The mesh's own close checks that every ticket, slot and timer came back. */
+/**
+ * Retries, breakers, time-outs and who gives back what, over real sockets. The mesh's own close checks that every ticket, slot and timer came back.
+ * In one file: every scene is of one class.
+ */
 
 const closing = 'Connection: close\r\n';
 const get = (path = '/', more = closing) => `GET ${path} HTTP/1.1\r\nHost: db\r\n${more}\r\n`;

@@ -12,7 +12,10 @@ import { endpoint, intention, listening, type Mesh, spiffeIdOf, startMesh } from
 import { waitFor } from '#test/wait-for.ts';
 import { breakerRoutes } from '../breaker-admin.ts';
 
-/** Routes, splits, subsets and failover over real sockets, counted at the instances. */
+/**
+ * Routes, splits, subsets and failover over real sockets, counted at the instances.
+ * In one file: what routes, splits and targets do is seen at the same counted instances.
+ */
 
 /** An instance that says which it is, until told otherwise. */
 function instance(name: string) {

@@ -4,6 +4,8 @@ import fc from 'fast-check';
 import { type BreakerPolicy, defaultResiliencePolicy } from '#policies/resilience.ts';
 import { Breaker, type BreakerState, type BreakerTicket } from './breaker.ts';
 
+/** The breaker, by example and as a state machine. In one file: both are of one class. */
+
 const policy: BreakerPolicy = {
   ...defaultResiliencePolicy.breaker,
   volumeThreshold: 4,

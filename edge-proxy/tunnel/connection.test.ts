@@ -6,6 +6,8 @@ import { encodeFields, rawFrame, record, settle, WireEnd } from './memory-wire.t
 import type { TunnelLimits } from './tunnel.ts';
 import type { InboundTunnelStream, TunnelStream } from './tunnel-stream.ts';
 
+/** Both ends of a tunnel over a wire in memory. In one file: the scenes are told by the same two ends, and one alone is a dozen lines. */
+
 interface Pair {
   readonly clock: { nowMs: number };
   readonly client: WireEnd;

@@ -24,6 +24,8 @@ import { verifyIssued } from '../verify-issued.ts';
 import { caBackendConformance, conformanceDnsNames } from './conformance.ts';
 import { openVaultLeaf, type VaultLeafConfig } from './vault-leaf.ts';
 
+/** The backend on a real bao, in trouble and over time. In one file: a server takes seconds to start, and all of it shares one. */
+
 const { skip } = await findBao();
 const trustDomain = parseTrustDomain('mesh.test');
 const id = parseSpiffeId('spiffe://mesh.test/ns/default/dc/dc1/svc/web');

@@ -14,6 +14,8 @@ import { attest, codeOf, startAttesting } from '../testing/attesting.ts';
 import type { RunningService } from '../testing/running-service.ts';
 import { IssuerKeys } from './jwks.ts';
 
+/** What a JWT must be to attest a node. In one file: it is a table of what is refused. */
+
 const folder = mkdtempSync(join(tmpdir(), 'selvedge-jwt-'));
 after(() => rmSync(folder, { recursive: true }));
 let logged = '';

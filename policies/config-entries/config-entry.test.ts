@@ -6,6 +6,8 @@ import { type EntryKind, entryKinds, parseConfigEntry } from './config-entry.ts'
 import { normalizationSaid } from './request-normalization.ts';
 import { fieldsWithoutEffect } from './without-effect.ts';
 
+/** Consul's config entries as they come and as they are shown. In one file: a table of all kinds, and what is refused of each. */
+
 const refused = (kind: EntryKind, entry: object, text: RegExp | string): void => {
   assert.throws(
     () => parseConfigEntry(kind, { Kind: kind, ...entry }),

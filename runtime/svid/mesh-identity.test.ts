@@ -17,6 +17,8 @@ import { signBundle } from './sign-bundle.ts';
 import type { SvidSource } from './svid.ts';
 import { goodToken, id, TestIdentity } from './testing/test-identity.ts';
 
+/** A node and its identity service over real TLS. In one file: first contact, renewal and trust are the life of one object. */
+
 const log = createLogger({ process: 'test', level: 'silent' });
 
 let directory = '';
