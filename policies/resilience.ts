@@ -103,9 +103,9 @@ export interface RequestLimitPolicy {
 /** All of it for one upstream. */
 export interface ResiliencePolicy {
   readonly connectTimeoutMs: number;
-  /** For one try: until the head of the answer. */
+  /** For one try: from when the request is whole to the head of the answer. */
   readonly perTryTimeoutMs: number;
-  /** For the request with all its tries: until the head of the answer. */
+  /** The same for the request with all its tries. */
   readonly requestTimeoutMs: number;
   /** No byte either way on a connection or stream for this long ends it. */
   readonly idleTimeoutMs: number;

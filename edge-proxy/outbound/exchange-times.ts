@@ -6,8 +6,8 @@ import { callTimeoutMs, withTimeLeft } from '../grpc-timeout.ts';
 const longestTimerMs = 2 ** 31 - 1;
 
 /**
- * How long an exchange may take. HTTP/1.1: until the head of the answer, from the request's head on. HTTP/2 streams requests in their own time, so there the wait
- * begins when the request is whole, as with Envoy; and what a gRPC caller says (`grpc-timeout`) bounds all of the call. It has one timer, for what is waited for now.
+ * How long an exchange may take: until the head of the answer. Requests are streamed in their own time, so the wait begins when the request is whole, as with Envoy;
+ * and what a gRPC caller says (`grpc-timeout`) bounds all of the call. It has one timer, for what is waited for now.
  */
 export class ExchangeTimes {
   readonly #policy: ResiliencePolicy;
@@ -22,12 +22,11 @@ export class ExchangeTimes {
   #timer: NodeJS.Timeout | undefined;
 
   constructor(policy: ResiliencePolicy, clock: { now(): number }, request: OutgoingRequest) {
-    const { http2, framing } = request;
     this.#policy = policy;
     this.#clock = clock;
     this.#callMs = callTimeoutMs(request);
     this.#callEndsMs = this.#callMs === undefined ? Number.POSITIVE_INFINITY : clock.now() + this.#callMs;
-    if (http2 === undefined || framing.kind === 'none') this.wait();
+    if (request.framing.kind === 'none') this.wait();
   }
 
   /** From now on the head of the answer is waited for. @returns false: it was already */
@@ -58,6 +57,11 @@ export class ExchangeTimes {
   /** The request is still on its way, and its caller has set no end to that: nobody is late. */
   get takesItsTime(): boolean {
     return !this.#waiting && this.leftMs > 0;
+  }
+
+  /** Until a request that takes its time is looked at again, ms. */
+  get nextLookMs(): number {
+    return Math.min(this.leftMs, this.#policy.perTryTimeoutMs);
   }
 
   /** Left of a gRPC call, ms. */

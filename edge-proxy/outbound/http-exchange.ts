@@ -42,6 +42,8 @@ export class HttpExchange implements AnswerSink {
   /** Undefined: the body is too long to keep, or needed no more. */
   #kept: KeptBody | undefined = new KeptBody();
   #requestWhole: boolean;
+  /** Of the body: `waits` for room on its way; `stands`: it waited already when it was last looked at. */
+  #upload: 'flows' | 'waits' | 'stands' = 'flows';
   #trailers: HeaderFields | undefined;
 
   /**
@@ -87,8 +89,10 @@ export class HttpExchange implements AnswerSink {
       // Without a stream the bytes must be kept whatever their size; they are bounded because the caller pauses.
       if (this.#stream !== undefined) this.#kept = this.#kept.within(this.#policy.retries.maxBodyBytes);
     }
-    if (this.#stream !== undefined) return this.#stream.body(data);
-    return this.#kept?.full === false;
+    if (this.#stream === undefined) return this.#kept?.full === false;
+    const more = this.#stream.body(data);
+    if (!more) this.#upload = 'waits';
+    return more;
   }
 
   /** All of the body has been sent. */
@@ -203,6 +207,7 @@ export class HttpExchange implements AnswerSink {
   }
 
   onDrain(): void {
+    this.#upload = 'flows';
     this.#owner.requestDrained();
   }
 
@@ -256,6 +261,7 @@ export class HttpExchange implements AnswerSink {
     const more = this.#kept?.sendTo(stream) ?? begun;
     if (this.#requestWhole) stream.finish(this.#trailers);
     this.#kept = this.#kept?.within(this.#policy.retries.maxBodyBytes);
+    this.#upload = more ? 'flows' : 'waits';
     if (more) this.#owner.requestDrained();
   }
 
@@ -300,10 +306,13 @@ export class HttpExchange implements AnswerSink {
   }
 
   #onTimeout(): void {
-    if (this.#times.takesItsTime && this.#phase === 'waiting') {
+    // An application of HTTP/1.1 that takes none of an upload for as long as a try may take hangs. In a conversation it may be waiting for something else.
+    const hangs = this.#upload === 'stands' && this.#request.http2 === undefined;
+    if (this.#times.takesItsTime && this.#phase === 'waiting' && !hangs) {
       // An upload or a conversation: no breaker is to wait for its end, nor a probe.
       this.#ticket?.lasts('waiting');
-      this.#times.after(this.#times.leftMs, () => this.#onTimeout());
+      if (this.#upload === 'waits') this.#upload = 'stands';
+      this.#times.after(this.#times.nextLookMs, () => this.#onTimeout());
       return;
     }
     this.#settle(false);

