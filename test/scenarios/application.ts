@@ -34,6 +34,8 @@ export interface HttpApplication {
   readonly count: number;
   /** How it answers from now on. */
   answer: Answer;
+  /** Takes a request as it comes, with its body on the way; absent: `answer` gets it when it is whole. */
+  onRequest?: (incoming: IncomingMessage, outgoing: ServerResponse) => void;
   /** Takes the connection of a request that asks for another protocol; absent: it is answered like any other. */
   onUpgrade?: (socket: Duplex) => void;
   clear(): void;
@@ -61,6 +63,10 @@ export async function startHttpApplication(host = '127.0.0.1'): Promise<HttpAppl
   };
   const shouldUpgradeCallback = () => application.onUpgrade !== undefined;
   const server = createHttpServer({ keepAliveTimeout: 120_000, shouldUpgradeCallback }, (incoming, outgoing) => {
+    if (application.onRequest !== undefined) {
+      application.onRequest(incoming, outgoing);
+      return;
+    }
     const chunks: Buffer[] = [];
     incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
     incoming.on('end', () => {

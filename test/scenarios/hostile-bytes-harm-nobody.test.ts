@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
@@ -9,6 +9,7 @@ import { startLoad } from '#test/load.ts';
 import { waitFor } from '#test/wait-for.ts';
 import { startHttpApplication } from './application.ts';
 import { httpCall, keepingAgent, unlessOk } from './http-call.ts';
+import { carryBodies } from './large-body.ts';
 import { setScene } from './scene.ts';
 import { joinAs } from './workload.ts';
 
@@ -47,10 +48,15 @@ interface Listener {
 
 const call = () => httpCall(web.upstream('db'), { agent, headers: { authorization: 'of the good client' } });
 
-/** Resident memory of a process, MiB. */
-function residentMib(child: Child): number {
-  const [, kib = ''] = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8')) ?? [];
-  return Number(kib) / 1_024;
+/** Resident memory of a process, MiB: now, or the most since it was forgotten. */
+function residentMib(child: Child, which: 'VmRSS' | 'VmHWM' = 'VmRSS'): number {
+  const status = readFileSync(`/proc/${child.pid}/status`, 'utf8');
+  return Number(new RegExp(`${which}:\\s+(\\d+) kB`).exec(status)?.[1]) / 1_024;
+}
+
+/** Has the most memory that a process had forgotten (proc(5), clear_refs). */
+function forgetPeak(child: Child): void {
+  writeFileSync(`/proc/${child.pid}/clear_refs`, '5');
 }
 
 function dial(address: string): Socket {
@@ -194,4 +200,30 @@ test('wave after wave, memory stays bounded', async (t) => {
     assert.ok(is < was + 150, `${child.name} grew from ${was} to ${is} MiB`);
   }
   assert.equal((await call()).status, 200);
+});
+
+test('a body of any size goes as it comes, up and down: no octet is lost, and no proxy holds more than a little of it', async (t) => {
+  const { BODY_MIB: mib = '160' } = process.env; // `npm run test:bodies`: ten GB
+  const serveBy: Parameters<typeof carryBodies>[2] = (serve) => {
+    db.onRequest = serve;
+  };
+  t.after(() => {
+    delete db.onRequest;
+  });
+  const none = await carryBodies(web.upstream('db'), 0, serveBy);
+  assert.deepEqual([none.up.heard, none.down.heard], [none.up.sent, none.down.sent]);
+  const proxies = [web.child, mesh.child('db')];
+  const before = proxies.map((child) => residentMib(child));
+  for (const child of proxies) forgetPeak(child);
+  const startedMs = performance.now();
+  const { up, down } = await carryBodies(web.upstream('db'), Number(mib) * 1_048_576, serveBy);
+  t.diagnostic(`${mib} MiB up and as many down in ${Math.round(performance.now() - startedMs)} ms`);
+  assert.deepEqual([up.heard, down.heard], [up.sent, down.sent]);
+  const growth = proxies.map((child, index) => {
+    const [was = 0, peak] = [before[index], residentMib(child, 'VmHWM')];
+    t.diagnostic(`${child.name}: ${Math.round(was)} MiB before, ${Math.round(peak)} MiB at the most`);
+    return peak - was;
+  });
+  // As above; less than the body.
+  assert.ok(Math.max(...growth) < 150, `${growth} MiB`);
 });
