@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { plainAddress } from '#runtime/socket-address.ts';
 import { readFrom } from './direct-reads.ts';
-import type { ResetReason, TunnelStream } from './tunnel/tunnel-stream.ts';
+import type { ResetReason, TunnelStream, TunnelStreamHandlers } from './tunnel/tunnel-stream.ts';
 import { atTurnEnd } from './turn.ts';
 
 /**
@@ -322,7 +322,8 @@ export function tunnelByteStream(
   return new TunnelByteStream(stream, peerAddress, broken);
 }
 
-class TunnelByteStream implements ByteStream {
+/** It is the stream's handlers itself: a peer that opens a thousand streams and says nothing holds little by each. */
+class TunnelByteStream implements ByteStream, TunnelStreamHandlers {
   handlers: ByteStreamHandlers = idleHandlers;
   flushed = false;
   readonly peerAddress: string;
@@ -335,21 +336,35 @@ class TunnelByteStream implements ByteStream {
     this.#stream = stream;
     this.#broken = broken;
     this.peerAddress = peerAddress;
-    stream.handlers = {
-      onData: (chunk) => this.handlers.onData(chunk),
-      onDrain: () => this.handlers.onDrain(),
-      onEnd: () => {
-        this.#remoteEnded = true;
-        this.handlers.onEnd();
-        this.#closeIfEnded();
-      },
-      onFinish: () => {
-        this.flushed = true;
-        this.#closeIfEnded();
-      },
-      onReset: (code) => this.#close(`stream reset (${code})`),
-    };
+    stream.handlers = this;
   }
+
+  // What the stream tells.
+
+  onData(chunk: Buffer): void {
+    this.handlers.onData(chunk);
+  }
+
+  onDrain(): void {
+    this.handlers.onDrain();
+  }
+
+  onEnd(): void {
+    this.#remoteEnded = true;
+    this.handlers.onEnd();
+    this.#closeIfEnded();
+  }
+
+  onFinish(): void {
+    this.flushed = true;
+    this.#closeIfEnded();
+  }
+
+  onReset(code: number): void {
+    this.#close(`stream reset (${code})`);
+  }
+
+  // The owner's side.
 
   write(data: Buffer | string): boolean {
     return this.#stream.write(data);

@@ -1,4 +1,4 @@
-import type { ByteStream } from './byte-stream.ts';
+import type { ByteStream, ByteStreamHandlers } from './byte-stream.ts';
 import { endWithFarewell } from './farewell.ts';
 import type { IdleGuard } from './idle-sweep.ts';
 import type { Drainable, ServingContext } from './server-stream.ts';
@@ -6,6 +6,8 @@ import { connectionPreface } from './tunnel/http2.ts';
 
 /** How long the rest of a preface may take, ms. */
 const prefaceTimeoutMs = 10_000;
+
+const nothing = Buffer.alloc(0);
 
 /** Who serves a connection from its first byte on. Takes its handlers over in that call. */
 export interface HttpVersions {
@@ -18,7 +20,7 @@ export interface HttpVersions {
  * The beginning of a connection, until it tells which HTTP it is: HTTP/2 by prior knowledge begins with a preface (RFC 9113 3.4) that is no request of HTTP/1.1,
  * mostly from its first byte on. What is neither is HTTP/1.1's to refuse. Nothing of it stays behind that.
  */
-class HttpBeginning implements Drainable {
+class HttpBeginning implements Drainable, ByteStreamHandlers {
   before: Drainable | undefined;
   after: Drainable | undefined;
   linkedIn: object | undefined;
@@ -27,7 +29,7 @@ class HttpBeginning implements Drainable {
   readonly #context: ServingContext;
   readonly #versions: HttpVersions;
   /** The part of a preface that has come. */
-  #begun: Buffer = Buffer.alloc(0);
+  #begun: Buffer = nothing;
   #guard: IdleGuard;
 
   constructor(stream: ByteStream, context: ServingContext, idleTimeoutMs: number, versions: HttpVersions) {
@@ -36,15 +38,7 @@ class HttpBeginning implements Drainable {
     this.#versions = versions;
     this.#guard = context.sweep.guard(idleTimeoutMs, () => stream.destroy());
     context.serving.add(this);
-    stream.handlers = {
-      onData: (chunk) => this.#onData(chunk),
-      onEnd: () => {
-        this.#become('http1');
-        stream.handlers.onEnd();
-      },
-      onDrain() {},
-      onClose: () => this.#leave(),
-    };
+    stream.handlers = this;
     stream.resume();
   }
 
@@ -53,13 +47,24 @@ class HttpBeginning implements Drainable {
     endWithFarewell(this.#stream, this.#context.sweep);
   }
 
-  #onData(chunk: Buffer): void {
+  onData(chunk: Buffer): void {
     const first = this.#begun.length === 0;
     this.#begun = first ? chunk : Buffer.concat([this.#begun, chunk]);
     const size = Math.min(this.#begun.length, connectionPreface.length);
     if (this.#begun.compare(connectionPreface, 0, size, 0, size) !== 0) this.#become('http1');
     else if (size === connectionPreface.length) this.#become('http2');
     else if (first) this.#hurry();
+  }
+
+  onEnd(): void {
+    this.#become('http1');
+    this.#stream.handlers.onEnd();
+  }
+
+  onDrain(): void {}
+
+  onClose(): void {
+    this.#leave();
   }
 
   /** A preface comes at once, or somebody holds a connection for nothing. */

@@ -3,7 +3,7 @@ import { createServer as createHttpServer } from 'node:http';
 import { constants, createServer, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { describe, test } from 'node:test';
 import { ask, plainSession, session } from '#test/http2-session.ts';
-import { dialTlsPeer } from '#test/raw-client.ts';
+import { dialTlsPeer, type RawPeer } from '#test/raw-client.ts';
 import { endpoint, intention, startMesh, webMayCall } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
 import { connectionPreface, flag, frameType } from './tunnel/http2.ts';
@@ -164,24 +164,29 @@ describe('one stream and its neighbours', () => {
   });
 });
 
-test('a peer that floods is cut, and kept out for a while; who else comes from there goes on', async (t) => {
+test('a peer that floods is cut, told why, and not heard for a while, nor is who comes again; who else comes from there goes on', async (t) => {
   const mesh = await mesh2(t, (stream) => stream.respond({ ':status': 200 }, { endStream: true }));
   const neighbour = session(mesh);
   assert.equal((await ask(neighbour, { ':path': '/' })).status, 200);
-  /** @returns what it was told: nothing where it is kept out */
-  const flood = async (): Promise<string> => {
+  const flood = async (): Promise<RawPeer> => {
     const { peer } = await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current, { ALPNProtocols: ['h2'] });
-    await mesh
-      .keep(peer)
-      .send(Buffer.concat([connectionPreface, Buffer.alloc(100 * 9, emptySettings)]))
-      .untilEnded();
-    return peer.text;
+    mesh.keep(peer).send(Buffer.concat([connectionPreface, Buffer.alloc(100 * 9, emptySettings)]));
+    await peer.untilTrue('a GOAWAY', () => /flood of settings|back too soon/.test(peer.text));
+    return peer;
   };
-  assert.match(await flood(), /flood of settings/);
-  // Let in again where this machine took its time: then it is cut once more, and comes again.
-  await waitFor('it to be kept out', async () => (await flood()) === '', 10_000);
+  const startMs = performance.now();
+  const cut = await flood();
+  assert.match(cut.text, /flood of settings/);
+  const goneMs = cut.untilEnded().then(() => performance.now());
+  // Let in where this machine took its time: then it is cut once more, and comes again.
+  const early = await waitFor('it to be kept out', async () => {
+    const peer = await flood();
+    return /back too soon/.test(peer.text) && peer;
+  });
   assert.equal((await ask(neighbour, { ':path': '/' })).status, 200);
-  await waitFor('it to be let in', async () => (await flood()) !== '', 10_000);
+  assert.ok((await goneMs) - startMs >= 990, 'left open, for a second');
+  await early.untilEnded();
+  await waitFor('it to be let in', async () => /flood of settings/.test((await flood()).text));
 });
 
 test('of a request that a local client takes back at once nothing is begun; one that cancels too much is not cut, but waits', async (t) => {

@@ -10,13 +10,13 @@ import { secureContextOptions, serverTlsOptions } from '#runtime/tls-identity.ts
 import { TlsPeers } from '#runtime/tls-peers.ts';
 import { type ByteStream, socketStream, tunnelByteStream } from '../byte-stream.ts';
 import { endWithFarewell } from '../farewell.ts';
-import { serveHttpVersion } from '../http-beginning.ts';
+import { type HttpVersions, serveHttpVersion } from '../http-beginning.ts';
 import { HttpServerStream } from '../http-server-stream.ts';
 import { Http2ServerConnection } from '../http2-connection.ts';
 import { Http2ServerStream } from '../http2-server-stream.ts';
 import { farewellInHttp2 } from '../tunnel/frame-writer.ts';
 import { errorCode } from '../tunnel/http2.ts';
-import { acceptTunnel } from '../tunnel/socket-tunnel.ts';
+import { acceptTunnel, finishSocket } from '../tunnel/socket-tunnel.ts';
 import type { Tunnel, TunnelRequest } from '../tunnel/tunnel.ts';
 import type { InboundTunnelStream } from '../tunnel/tunnel-stream.ts';
 import { wireOf } from '../wire-protocol.ts';
@@ -26,6 +26,7 @@ import { InboundHttpStream } from './http-stream.ts';
 import type { InboundContext } from './inbound-context.ts';
 import { Penalties } from './penalties.ts';
 import { denialFields, notReachedFields, recordDenial, serveTcp } from './tcp-stream.ts';
+import { Unheard } from './unheard.ts';
 
 /** How long after the word of a drain idle streams are left to their callers to end. */
 const lettingGoMs = 1_000;
@@ -44,6 +45,7 @@ export class InboundListener {
   readonly #own: SpiffeId;
   readonly #tunnels = new Map<TLSSocket, Tunnel>();
   readonly #penalties = new Penalties(() => performance.now());
+  readonly #unheard: Unheard;
   readonly #plain = new Set<TLSSocket>();
   /** TCP connections whose handshake is not finished, by the peer's address and port: TLS sockets do not tell theirs. */
   readonly #handshaking = new Map<string, Socket>();
@@ -58,7 +60,7 @@ export class InboundListener {
     process: ProcessContext;
     maxConnections: number;
   }) {
-    const { svid, trust, process } = options;
+    const { svid, trust, process, maxConnections } = options;
     const current = svid.current;
     if (current === undefined) throw new MeshError('SLV-4008', 'an inbound listener needs an SVID to show');
     this.#own = current.spiffeId;
@@ -75,8 +77,9 @@ export class InboundListener {
       ALPNCallback: ({ protocols }) => this.#alpn(protocols),
       allowHalfOpen: true,
     });
+    this.#unheard = new Unheard(maxConnections);
     this.#door = new Door({
-      maxConnections: options.maxConnections,
+      maxConnections,
       begin: (socket) => this.#server.emit('connection', socket),
       process,
     });
@@ -138,6 +141,7 @@ export class InboundListener {
     clearTimeout(this.#lettingGo);
     this.#door.close();
     this.#door.clear();
+    this.#unheard.clear();
     for (const tunnel of [...this.#tunnels.values()]) tunnel.close();
     for (const socket of [...this.#plain, ...this.#handshaking.values()]) socket.destroy();
   }
@@ -169,7 +173,7 @@ export class InboundListener {
     const tunnel = this.#tunnels.get(socket);
     const { inadequateSecurity } = errorCode;
     // What waits to be sent is not for this peer any more.
-    if (socket.alpnProtocol !== 'h2' || socket.writableLength > 0) socket.destroy();
+    if (socket.alpnProtocol !== 'h2' || socket.writableLength > 0 || this.#unheard.has(socket)) socket.destroy();
     else if (tunnel !== undefined) tunnel.close(inadequateSecurity, why);
     else endWithFarewell(socketStream(socket), this.#context.sweep, farewellInHttp2(inadequateSecurity, why));
   }
@@ -177,11 +181,14 @@ export class InboundListener {
   #acceptTunnel(socket: TLSSocket, caller: Caller): void {
     const identity = caller.peer.spiffeId;
     const address = socket.remoteAddress ?? '';
-    if (this.#penalties.has(identity, address)) {
+    const tooSoonMs = this.#penalties.leftMs(identity, address);
+    if (tooSoonMs > 0) {
       this.#process.log.debug({ peer: identity, address }, 'cut for a flood, and back too soon');
-      socket.destroy();
+      socket.write(farewellInHttp2(errorCode.enhanceYourCalm, 'cut for a flood, and back too soon'));
+      if (!this.#unheard.keep(socket, tooSoonMs)) socket.destroy();
       return;
     }
+    const versions = this.#versionsFor(caller);
     const tunnel = acceptTunnel({
       socket,
       requests: true,
@@ -189,18 +196,23 @@ export class InboundListener {
       handlers: {
         onStream: (stream, request) => {
           const { method, protocol, over } = request;
-          if (method === 'CONNECT' && protocol === undefined && !over) this.#onConnect(stream, caller);
+          if (method === 'CONNECT' && protocol === undefined && !over) this.#onConnect(stream, caller, versions);
           else this.#onRequest(stream, request, caller);
         },
         onClose: (reason) => {
           this.#tunnels.delete(socket);
           if (reason === undefined) return;
           this.#process.log.debug({ err: reason, peer: identity }, 'tunnel closed');
-          // A tunnel of ours that many callers leave is cut and comes again: its peer did nothing that it could help.
-          if (reason.code !== 'SLV-4106' || reason.detail['ofCallers'] === true) return;
-          this.#penalties.add(identity, address);
-          this.#door.slow(address);
         },
+      },
+      finish: (reason) => {
+        if (!isFlood(reason)) {
+          finishSocket(socket);
+          return;
+        }
+        this.#penalties.add(identity, address);
+        this.#door.slow(address);
+        if (!this.#unheard.keep(socket, this.#penalties.leftMs(identity, address))) finishSocket(socket);
       },
     });
     this.#tunnels.set(socket, tunnel);
@@ -214,7 +226,7 @@ export class InboundListener {
     switch (wireOf(this.#context.view.inbound?.protocol ?? 'tcp')) {
       case 'HTTP/1.1':
       case 'HTTP/2':
-        this.#serveHttp(bytes, caller);
+        this.#serveHttp(bytes, this.#versionsFor(caller));
         return;
       case 'bytes':
         bytes.pause();
@@ -223,10 +235,14 @@ export class InboundListener {
   }
 
   /** HTTP of either version that does not come by ALPN: from a plain peer, or within a CONNECT stream. */
-  #serveHttp(bytes: ByteStream, caller: Caller): void {
+  #serveHttp(bytes: ByteStream, versions: HttpVersions): void {
+    serveHttpVersion(bytes, this.#context, this.#context.idleTimeoutMs, versions);
+  }
+
+  #versionsFor(caller: Caller): HttpVersions {
     const context = this.#context;
     const { idleTimeoutMs } = context;
-    serveHttpVersion(bytes, context, idleTimeoutMs, {
+    return {
       http1(stream) {
         new HttpServerStream(
           stream,
@@ -241,7 +257,7 @@ export class InboundListener {
           onClosed() {},
         });
       },
-    });
+    };
   }
 
   /** Proxies of ours offer h2 alone. Who offers both gets HTTP/1.1 where the application speaks that. Undefined ends the handshake (RFC 7301 3.2). */
@@ -264,7 +280,7 @@ export class InboundListener {
   }
 
   /** A stream of a tunnel: the caller asks for a connection to the local service, whatever its `:authority` says. */
-  #onConnect(stream: InboundTunnelStream, caller: Caller): void {
+  #onConnect(stream: InboundTunnelStream, caller: Caller, versions: HttpVersions): void {
     const { view, nothingKnown, traffic } = this.#context;
     const policy = caller.policy;
     if (policy === undefined) {
@@ -288,10 +304,15 @@ export class InboundListener {
       const decision = recordDenial(policy.connection, caller, this.#context);
       stream.refuse(403, denialFields(decision, policy.connection.reason));
     } else {
-      this.#serveHttp(bytes, caller);
+      this.#serveHttp(bytes, versions);
       accept();
     }
   }
+}
+
+/** A tunnel of ours that many callers leave is cut and comes again: its peer did nothing that it could help. */
+function isFlood(reason: MeshError | undefined): boolean {
+  return reason?.code === 'SLV-4106' && reason.detail['ofCallers'] !== true;
 }
 
 function peerOf(socket: Socket): string {

@@ -24,11 +24,11 @@ export class Penalties {
     this.#forget();
   }
 
-  /** Whether it has to stay away still. */
-  has(identity: string, address: string): boolean {
-    if (this.#until.size === 0) return false;
+  /** For how long it has to stay away still, ms. */
+  leftMs(identity: string, address: string): number {
+    if (this.#until.size === 0) return 0;
     const until = this.#until.get(keyOf(identity, address));
-    return until !== undefined && this.#now() < until;
+    return until === undefined ? 0 : Math.max(0, until - this.#now());
   }
 
   #forget(): void {

@@ -9,6 +9,7 @@ import { connectionPreface, defaultWindow, errorCode, Http2ConnectionError, maxI
 import { PacedInput } from './paced-input.ts';
 import { PeerSettings } from './peer-settings.ts';
 import { SignsOfLife } from './signs-of-life.ts';
+import { type EndingsLine, StreamEndings } from './stream-endings.ts';
 import { StreamTable } from './stream-table.ts';
 import type { AcceptingHandlers, OriginTunnel, TunnelHandlers, TunnelLimits, TunnelState } from './tunnel.ts';
 import type { HeaderFields, TunnelStream } from './tunnel-stream.ts';
@@ -43,6 +44,8 @@ export interface Http2ConnectionOptions extends FrameOutput {
  */
 export class Http2Connection implements FrameSink, OriginTunnel {
   readonly #options: Http2ConnectionOptions;
+  /** Where it stands with what takes more than a slice. */
+  readonly #line: EndingsLine;
   readonly #limits: TunnelLimits;
   readonly #writer: FrameWriter;
   readonly #reader: FrameReader;
@@ -76,11 +79,10 @@ export class Http2Connection implements FrameSink, OriginTunnel {
     this.#decoder = new HpackDecoder(role === 'client' ? maxAnswerFields : maxRequestFields);
     this.#writer = new FrameWriter(options);
     this.#reader = new FrameReader(role, this);
+    this.#line = { source: options.source ?? this, turns: options.turns ?? fairTurns, now: options.now };
     this.#input = new PacedInput({
-      source: options.source ?? this,
-      turns: options.turns ?? fairTurns,
+      ...this.#line,
       idleTurns: options.idleTurns ?? idleTurns,
-      now: options.now,
       read: (chunk, offset, frames) => this.#read(chunk, offset, frames),
       wasted: () => this.#floods.wasted,
       readDone: () => this.#floods.settle(),
@@ -385,8 +387,8 @@ export class Http2Connection implements FrameSink, OriginTunnel {
     this.#state = 'closed';
     this.#reader.stop();
     this.#input.discard();
-    this.#writer.flush();
-    this.#streams.breakAll(errorCode.cancel);
+    this.#writer.close();
+    new StreamEndings(this.#streams.takeAll(), errorCode.cancel, this.#line).goOn();
     this.#options.handlers.onClose(reason);
   }
 }

@@ -1,3 +1,6 @@
+/** What one of them may take of a turn, ms. */
+export const sliceMs = 0.25;
+
 /** Something with more to do than one turn of the event loop has time for. */
 export interface Unfinished {
   /** Who it is done for: all of one source share a place in the line. */

@@ -43,6 +43,7 @@ export class FrameWriter {
   #scheduled = false;
   #blocked = false;
   #backlog = 0;
+  #closed = false;
 
   constructor(output: FrameOutput) {
     this.#output = output;
@@ -67,6 +68,12 @@ export class FrameWriter {
   drained(): void {
     this.#blocked = false;
     this.#backlog = 0;
+  }
+
+  /** Writes out what has been built, and drops whatever is built from then on. */
+  close(): void {
+    this.flush();
+    this.#closed = true;
   }
 
   /** Writes out what has been built. */
@@ -187,6 +194,10 @@ export class FrameWriter {
     this.#used = 0;
     this.#dataFrames = 0;
     this.#lastDataOf = 0;
+    if (this.#closed) {
+      giveOutputBuffer(buffer);
+      return;
+    }
     this.#away.push(buffer);
     if (this.#blocked) this.#backlog += used;
     if (!this.#output.write(buffer.subarray(0, used), this.#written)) this.#blocked = true;

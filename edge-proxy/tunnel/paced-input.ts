@@ -1,7 +1,5 @@
-import type { FairTurns, Unfinished } from './fair-turns.ts';
+import { type FairTurns, sliceMs, type Unfinished } from './fair-turns.ts';
 
-/** How long one connection is read in one turn of the event loop, ms; what is left waits. */
-const sliceMs = 0.25;
 /** Frames that are read before the clock is looked at. */
 const framesAtOnce = 4;
 /** Slices, less the useful ones, that a connection may waste before it waits for idle turns; and how many are remembered at most. */

@@ -26,6 +26,8 @@ export interface TunnelOptions {
   readonly source?: unknown;
   /** Monotonic, ms; default `performance.now`. */
   readonly now?: () => number;
+  /** Takes the socket over from a tunnel that has closed, whose last words are in it. Default: `finishSocket`. */
+  readonly finish?: (reason: MeshError | undefined) => void;
 }
 
 /** Makes a connected socket the originating end of a tunnel: the end that opens streams. */
@@ -40,7 +42,7 @@ export function acceptTunnel(options: TunnelOptions & { handlers: AcceptingHandl
 
 function bind(
   role: 'client' | 'server',
-  { socket, limits, source, now = () => performance.now() }: TunnelOptions,
+  { socket, limits, source, now = () => performance.now(), finish = () => finishSocket(socket) }: TunnelOptions,
   handlers: Http2ConnectionOptions['handlers'],
   requests = false,
 ): Http2Connection {
@@ -66,7 +68,7 @@ function bind(
       ...handlers,
       onClose(reason: MeshError | undefined) {
         stopTicking();
-        finish(socket);
+        finish(reason);
         handlers.onClose(reason);
       },
     },
@@ -86,7 +88,7 @@ function bind(
 }
 
 /** Sends what is buffered, and closes; a peer that does not read is not waited for. */
-function finish(socket: Duplex): void {
+export function finishSocket(socket: Duplex): void {
   if (socket.destroyed) return;
   const timer = setTimeout(() => socket.destroy(), lingerMs);
   timer.unref();

@@ -28,6 +28,10 @@ test('whatever opens and closes, it is what a Map is', () => {
       }
       for (const [streamId, stream] of theirs) assert.equal(ours.get(streamId), stream);
       assert.deepEqual(new Set(ours.all()), new Set(theirs.values()));
+      assert.deepEqual(new Set(ours.takeAll()), new Set(theirs.values()));
+      assert.deepEqual([ours.size, ours.all()], [0, []]);
+      for (const streamId of theirs.keys()) ours.delete(streamId);
+      assert.equal(ours.size, 0);
     }),
     { numRuns: 300 },
   );

@@ -50,6 +50,15 @@ export class StreamIndex<T> {
     return this.#streams.filter((stream) => stream !== undefined);
   }
 
+  /** Takes all out, at once: one by one, each would have its neighbours moved up. */
+  takeAll(): T[] {
+    const all = this.all();
+    this.#ids.fill(0);
+    this.#streams.fill(undefined);
+    this.size = 0;
+    return all;
+  }
+
   /** Identifiers of one side go up by two: neighbours in time are neighbours here. */
   #home(id: number): number {
     return (id >>> 1) & this.#mask;

@@ -139,9 +139,9 @@ export class StreamTable implements StreamOwner {
     }
   }
 
-  /** The connection is over. */
-  breakAll(code: number): void {
-    for (const stream of this.#streams.all()) stream.broken(code, false);
+  /** The connection is over: its streams are the caller's to end. */
+  takeAll(): ConnectionStream[] {
+    return this.#streams.takeAll();
   }
 
   // What the peer sends. Each throws Http2ConnectionError where RFC 9113 asks for a connection error.
