@@ -111,7 +111,7 @@ export interface TunnelRequest {
 
 /** What the owner of a tunnel hears. */
 export interface TunnelHandlers {
-  /** Once, last. `undefined`: an orderly end (drained, or `close()` was called). Streams have been reset before. */
+  /** Once. `undefined`: an orderly end (drained, or `close()` was called). Streams that were still open are reset before, where they are many the last of them in the turns behind. */
   onClose(reason: MeshError | undefined): void;
   /** The peer drains: open further streams elsewhere. */
   onGoAway?(): void;
