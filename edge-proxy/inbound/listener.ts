@@ -181,11 +181,12 @@ export class InboundListener {
   #acceptTunnel(socket: TLSSocket, caller: Caller): void {
     const identity = caller.peer.spiffeId;
     const address = socket.remoteAddress ?? '';
-    const tooSoonMs = this.#penalties.leftMs(identity, address);
-    if (tooSoonMs > 0) {
+    const keepUnheard = (): boolean =>
+      this.#unheard.keep(socket, `${address} ${identity}`, this.#penalties.leftMs(identity, address));
+    if (this.#penalties.leftMs(identity, address) > 0) {
       this.#process.log.debug({ peer: identity, address }, 'cut for a flood, and back too soon');
       socket.write(farewellInHttp2(errorCode.enhanceYourCalm, 'cut for a flood, and back too soon'));
-      if (!this.#unheard.keep(socket, tooSoonMs)) socket.destroy();
+      if (!keepUnheard()) socket.destroy();
       return;
     }
     const versions = this.#versionsFor(caller);
@@ -212,7 +213,7 @@ export class InboundListener {
         }
         this.#penalties.add(identity, address);
         this.#door.slow(address);
-        if (!this.#unheard.keep(socket, this.#penalties.leftMs(identity, address))) finishSocket(socket);
+        if (!keepUnheard()) finishSocket(socket);
       },
     });
     this.#tunnels.set(socket, tunnel);

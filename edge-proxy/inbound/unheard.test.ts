@@ -32,7 +32,7 @@ test('who is kept is told what was said last, is read no more, and ends after it
   const unheard = new Unheard(10_000);
   socket.write('calm');
   const sinceMs = performance.now();
-  assert.ok(unheard.keep(socket, 300));
+  assert.ok(unheard.keep(socket, 'web', 300));
   await peer.until('calm');
   // More than the kernel takes for somebody who does not read.
   peer.send(Buffer.alloc(64 * 1_048_576));
@@ -46,12 +46,26 @@ test('few are kept at once, and each leaves its place when it goes by itself; al
   const [first, second, third] = await connections(t, 3);
   assert.ok(first && second && third);
   const unheard = new Unheard(32);
-  assert.ok(unheard.keep(first.socket, 60_000));
-  assert.ok(unheard.keep(second.socket, 60_000));
-  assert.ok(!unheard.keep(third.socket, 60_000));
+  assert.ok(unheard.keep(first.socket, 'web', 60_000));
+  assert.ok(unheard.keep(second.socket, 'web', 60_000));
+  assert.ok(!unheard.keep(third.socket, 'api', 60_000));
   first.socket.destroy();
   await waitFor('a place', () => !unheard.has(first.socket));
-  assert.ok(unheard.keep(third.socket, 60_000));
+  assert.ok(unheard.keep(third.socket, 'api', 60_000));
   unheard.clear();
   await Promise.all([second.peer.untilEnded(), third.peer.untilEnded()]);
+});
+
+test('those of one peer end one after the other, and nobody else waits for them', async (t) => {
+  const all = await connections(t, 4);
+  const unheard = new Unheard(10_000);
+  const ended: number[] = [];
+  for (const [at, { socket }] of all.entries()) {
+    socket.once('close', () => ended.push(at));
+    assert.ok(at === 3 ? unheard.keep(socket, 'api', 1) : unheard.keep(socket, 'web', 100 - at));
+  }
+  const sinceMs = performance.now();
+  await waitFor('all to end', () => ended.length === 4);
+  assert.ok(performance.now() - sinceMs >= 290);
+  assert.deepEqual(ended, [3, 0, 1, 2]);
 });

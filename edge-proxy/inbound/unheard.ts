@@ -2,6 +2,14 @@ import type { Socket } from 'node:net';
 
 /** Kept at once; a sixteenth of all places where those are few. */
 const maxKept = 256;
+/** Between the ends of two of one peer, ms: together they would come again together, and the first of them that is cut again has the others wait. */
+const apartMs = 100;
+
+interface Kept {
+  readonly whose: string;
+  readonly endMs: number;
+  readonly end: NodeJS.Timeout;
+}
 
 /**
  * Connections of peers that have to stay away: left open for that time, and read no more. Closed, they would be dialled again at once, and a handshake costs more than most floods;
@@ -9,7 +17,7 @@ const maxKept = 256;
  */
 export class Unheard {
   readonly #max: number;
-  readonly #kept = new Map<Socket, NodeJS.Timeout>();
+  readonly #kept = new Map<Socket, Kept>();
 
   /** @param maxConnections of all kinds at once */
   constructor(maxConnections: number) {
@@ -20,16 +28,22 @@ export class Unheard {
     return this.#kept.has(socket);
   }
 
-  /** What was written still leaves. @returns false: there are too many, and it is the caller's to end */
-  keep(socket: Socket, ms: number): boolean {
+  /**
+   * What was written still leaves.
+   *
+   * @param whose it is: those of one peer end one after the other
+   * @param ms    for how long at least
+   * @returns false: there are too many, and it is the caller's to end
+   */
+  keep(socket: Socket, whose: string, ms: number): boolean {
     if (this.#kept.size >= this.#max) return false;
     socket.pause();
-    this.#kept.set(
-      socket,
-      setTimeout(() => socket.destroy(), ms),
-    );
+    const now = performance.now();
+    const ends = [...this.#kept.values()].filter((other) => other.whose === whose).map(({ endMs }) => endMs + apartMs);
+    const endMs = Math.max(now + ms, ...ends);
+    this.#kept.set(socket, { whose, endMs, end: setTimeout(() => socket.destroy(), endMs - now) });
     socket.once('close', () => {
-      clearTimeout(this.#kept.get(socket));
+      clearTimeout(this.#kept.get(socket)?.end);
       this.#kept.delete(socket);
     });
     return true;
