@@ -1,4 +1,3 @@
-import { tunnelByteStream } from './byte-stream.ts';
 import { type AnswerSink, type ClientStream, noSink, type OutgoingRequest } from './client-stream.ts';
 import { headerValues } from './http1/forwardable-headers.ts';
 import type { ResponseHead } from './http1/message.ts';
@@ -8,6 +7,7 @@ import { passedTrailers, requestFields } from './http2/wire-fields.ts';
 import { errorCode } from './tunnel/http2.ts';
 import type { OriginTunnel } from './tunnel/tunnel.ts';
 import type { HeaderFields, TunnelStream, TunnelStreamHandlers } from './tunnel/tunnel-stream.ts';
+import { tunnelByteStream } from './tunnel-byte-stream.ts';
 
 /** The client's side of one HTTP/2 request: a stream of its own, towards another proxy or to the local application. */
 export class Http2ClientStream implements ClientStream, TunnelStreamHandlers {

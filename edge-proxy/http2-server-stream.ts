@@ -1,5 +1,5 @@
 import type { ErrorCode } from '#policies/errors/catalogue.ts';
-import { type ByteStream, tunnelByteStream } from './byte-stream.ts';
+import type { ByteStream } from './byte-stream.ts';
 import { errorBody, errorHeaders } from './http1/error-response.ts';
 import { type Refusal, refusalOf, refuseRequest } from './http1/fault.ts';
 import type { RequestHead, ResponseHead } from './http1/message.ts';
@@ -11,6 +11,7 @@ import type { IdleGuard } from './idle-sweep.ts';
 import type { AskedConnection, RequestSink, ServerStream, ServingContext } from './server-stream.ts';
 import type { TunnelRequest } from './tunnel/tunnel.ts';
 import type { HeaderFields, InboundTunnelStream, TunnelStreamHandlers } from './tunnel/tunnel-stream.ts';
+import { tunnelByteStream } from './tunnel-byte-stream.ts';
 
 /** What a caller that went away is counted as (nginx). */
 const callerGone = 499;

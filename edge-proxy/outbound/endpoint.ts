@@ -1,11 +1,11 @@
 import type { SpiffeId } from '#policies/spiffe-id.ts';
 import { parseSpiffeId } from '#policies/spiffe-id.ts';
 import type { FeedEndpoint } from '#policies/wire/feed.ts';
-import { tunnelByteStream } from '../byte-stream.ts';
 import type { ClientStream, OutgoingRequest } from '../client-stream.ts';
 import { HttpClientStream } from '../http-client-stream.ts';
 import { Http2ClientStream } from '../http2-client-stream.ts';
 import { LinkedSet } from '../linked-set.ts';
+import { tunnelByteStream } from '../tunnel-byte-stream.ts';
 import type { EndpointTunnels, OpenFailure } from './endpoint-tunnels.ts';
 
 /** Free streams kept per endpoint; as many requests as are usually in flight. */

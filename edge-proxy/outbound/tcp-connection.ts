@@ -1,9 +1,10 @@
-import { type ByteStream, tunnelByteStream } from '../byte-stream.ts';
+import type { ByteStream } from '../byte-stream.ts';
 import type { IdleGuard } from '../idle-sweep.ts';
 import { relay } from '../relay.ts';
 import type { BreakerTicket } from '../resilience/breaker.ts';
 import type { Drainable } from '../server-stream.ts';
 import type { TunnelStream } from '../tunnel/tunnel-stream.ts';
+import { tunnelByteStream } from '../tunnel-byte-stream.ts';
 import type { Destination } from './destination.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { OpenFailure } from './endpoint-tunnels.ts';
