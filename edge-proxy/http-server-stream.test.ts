@@ -207,11 +207,13 @@ describe('requests', () => {
     const mesh = await startMesh(t, web(echo));
     const body = Buffer.alloc(3_000_000, 'abcdefghij');
     const chunks = Buffer.concat([Buffer.from(`${body.length.toString(16)}\r\n`), body, Buffer.from('\r\n0\r\n\r\n')]);
-    for (const [head, sent] of [
-      [`Content-Length: ${body.length}\r\n`, body],
-      ['Transfer-Encoding: chunked\r\n', chunks],
+    const straight = async () => mesh.keep((await dialTlsPeer(mesh.db.inboundPort, mesh.webSvid.current)).peer);
+    for (const [head, sent, peer] of [
+      [`Content-Length: ${body.length}\r\n`, body, mesh.dial()],
+      ['Transfer-Encoding: chunked\r\n', chunks, mesh.dial()],
+      ['Transfer-Encoding: chunked\r\n', chunks, await straight()],
     ] as const) {
-      const client = mesh.dial().send(`PUT / HTTP/1.1\r\nHost: db\r\n${closing}${head}\r\n`).send(sent);
+      const client = peer.send(`PUT / HTTP/1.1\r\nHost: db\r\n${closing}${head}\r\n`).send(sent);
       await client.untilEnded();
       assert.match(client.text, /X-Seen: PUT \/ 3000000\r\n/);
       assert.ok(client.bytes.subarray(-body.length).equals(body));

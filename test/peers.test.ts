@@ -233,6 +233,31 @@ describe('at the inbound proxy', () => {
   });
 });
 
+test('at the inbound proxy one whose SVID runs out while it is connected is cut a minute later, others stay', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  const mesh = await startMesh(t, { applications: [hello()] });
+  const lasting = (ms: number) => mesh.ca.issue({ spiffeId: spiffeIdOf('web'), notAfterMs: Date.now() + ms });
+  const ending = lasting(hour);
+  const connect = async (svid: Shown, ...protocols: readonly string[]) => {
+    const { peer, socket } = await dialTlsPeer(mesh.db.inboundPort, svid, { ALPNProtocols: [...protocols] });
+    mesh.keep(peer);
+    if (protocols.length > 0) openTunnel({ socket, handlers: { onClose() {} } });
+    else await peer.send(ask.replace('Connection: close\r\n', '')).until('200 OK');
+    return peer;
+  };
+  const [plain, tunnel, other] = [await connect(ending), await connect(ending, 'h2'), await connect(lasting(2 * hour))];
+  const look = (ms: number): void => {
+    mesh.pass(ms);
+    t.mock.timers.tick(15_000);
+  };
+  look(hour - 1_000);
+  await other.send(ask.replace('Connection: close\r\n', '')).untilTrue('an answer', () => /OK.*OK/s.test(other.text));
+  assert.deepEqual([plain.ended, tunnel.ended], [false, false]);
+  look(62_000);
+  await Promise.all([plain.untilEnded(), tunnel.untilEnded()]);
+  assert.equal(other.ended, false);
+});
+
 describe('at the outbound proxy', () => {
   /** A server that shows what it is told to, and writes down every byte that it gets. */
   async function pretender(

@@ -34,7 +34,7 @@ const { mesh, web } = await setScene({}, async (mesh) => {
   return { web };
 });
 
-const call = (path = '/') => httpCall(web.upstream('db'), { agent, path });
+const call = (path = '/', headers = {}) => httpCall(web.upstream('db'), { agent, path, headers });
 const entry = (Kind: string, more: object) => mesh.must('PUT', '/v1/config', { Kind, Name: 'db', ...more });
 /** By the name that nobody has. */
 const callApi = (of: Call = {}) => httpCall(web.upstream('api'), { agent, ...of });
@@ -223,17 +223,21 @@ test('a mirror and a limit for each caller, by policy', async () => {
 });
 
 test('odd requests pass as soon as the service lets them, and no longer than that', async () => {
-  const words = (action: string) => ({
-    HTTP: { Incoming: { RequestNormalization: { PathWithEscapedSlashesAction: action } } },
+  const words = (PathWithEscapedSlashesAction: string, HeadersWithUnderscoresAction = 'REJECT_REQUEST') => ({
+    HTTP: { Incoming: { RequestNormalization: { PathWithEscapedSlashesAction, HeadersWithUnderscoresAction } } },
   });
-  assert.equal((await call('/repos/a%2Fb')).status, 400);
-  await entry('service-defaults', { Protocol: 'http', ...words('KEEP_UNCHANGED') });
+  const underscored = async () => (await call('/', { x_user: '1' })).status;
+  assert.deepEqual([(await call('/repos/a%2Fb')).status, await underscored()], [400, 400]);
+  await entry('service-defaults', { Protocol: 'http', ...words('KEEP_UNCHANGED', 'ALLOW') });
   await waitFor('the slash to pass', async () => (await call('/repos/a%2Fb')).status === 200, 20_000);
   assert.ok(all.some(({ seen }) => seen.some(({ path }) => path === '/repos/a%2Fb')));
+  await waitFor('the underscore to pass', async () => (await underscored()) === 200, 20_000);
+  assert.ok(all.some(({ seen }) => seen.some(({ headers }) => headers['x_user'] === '1')));
   assert.match(await (await fetch(`${web.admin}/status`)).text(), /"escapedSlashes":"KEEP_UNCHANGED"/);
   await mesh.must('PUT', '/v1/config', { Kind: 'mesh', ...words('UNESCAPE_AND_REDIRECT') });
   await entry('service-defaults', { Protocol: 'http' });
   await waitFor('the redirect', async () => (await call('/repos/a%2Fb')).status === 307, 20_000);
+  assert.equal(await underscored(), 400);
   await mesh.must('DELETE', '/v1/config/mesh/mesh');
   await waitFor('the slash to be refused', async () => (await call('/repos/a%2Fb')).status === 400, 20_000);
 });

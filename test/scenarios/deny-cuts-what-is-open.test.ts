@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import type { Socket } from 'node:net';
 import { test } from 'node:test';
+import { exportJWK, SignJWT } from 'jose';
+import { issuerKey } from '#test/jwt-issuer.ts';
 import { waitFor } from '#test/wait-for.ts';
 import { type Answer, openEcho, startEcho, startHttpApplication, well } from './application.ts';
 import { httpCall, keepingAgent } from './http-call.ts';
@@ -157,6 +159,16 @@ test('an allow that is deleted is as good as a deny', async () => {
   assertWithinDeadline((await ended) - acknowledgedMs);
 });
 
+test('a changed protocol closes what is open, and holds from then on', async () => {
+  await allowAll();
+  const socket = await openEcho(web.upstream('echo'));
+  const ended = cut(socket);
+  await mesh.speakHttp('echo');
+  await ended;
+  await waitFor('echo to be asked in HTTP', async () => (await httpCall(web.upstream('echo'))).status === 502, 20_000);
+  await mesh.must('DELETE', '/v1/config/service-defaults/echo');
+});
+
 test('the refusal can be looked up: who, to whom, by which rule', async () => {
   await allowAll();
   await mesh.intend('web', 'db', 'deny');
@@ -177,4 +189,47 @@ test('the refusal can be looked up: who, to whom, by which rule', async () => {
     code: 'SLV-4001',
     rule: 'web -> db (deny)',
   });
+});
+
+test('a token is asked for as its provider and the intentions say, by whoever may call', async () => {
+  await allowAll();
+  const key = issuerKey('k');
+  const keys = [{ ...(await exportJWK(key.publicKey)), kid: key.kid }];
+  const JWKS = Buffer.from(JSON.stringify({ keys })).toString('base64');
+  const Locations = [{ Header: { Name: 'authorization', ValuePrefix: 'Bearer ' } }];
+  const provider = {
+    Kind: 'jwt-provider',
+    Name: 'okta',
+    Issuer: 'okta',
+    JSONWebKeySet: { Local: { JWKS } },
+    Locations,
+  };
+  await mesh.must('PUT', '/v1/config', provider);
+  const admin = { Providers: [{ Name: 'okta', VerifyClaims: [{ Path: ['role'], Value: 'admin' }] }] };
+  const Permissions = [
+    { Action: 'allow', HTTP: { PathPrefix: '/admin' }, JWT: admin },
+    { Action: 'allow', HTTP: { PathPrefix: '/orders' } },
+  ];
+  await mesh.must('PUT', '/v1/config', {
+    Kind: 'service-intentions',
+    Name: 'db',
+    JWT: { Providers: [{ Name: 'okta' }] },
+    Sources: [{ Name: 'web', Permissions }],
+  });
+  const bearer = async (role: string) => ({
+    authorization: `Bearer ${await new SignJWT({ role, iss: 'okta' })
+      .setProtectedHeader({ alg: key.alg, kid: key.kid })
+      .setExpirationTime('10m')
+      .sign(key.privateKey)}`,
+  });
+  const ask = async (of: typeof web, path: string, role?: string) =>
+    (await httpCall(of.upstream('db'), { path, headers: role === undefined ? {} : await bearer(role) })).status;
+  await waitFor('a call without a token to be refused', async () => (await ask(web, '/orders')) === 403, 20_000);
+  db.clear();
+  assert.deepEqual(
+    await Promise.all([ask(web, '/orders', 'user'), ask(web, '/admin', 'user'), ask(web, '/admin', 'admin')]),
+    [200, 403, 200],
+  );
+  assert.equal(await ask(batch, '/orders', 'admin'), 403);
+  assert.equal(db.count, 2);
 });
