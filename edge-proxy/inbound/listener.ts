@@ -76,12 +76,15 @@ export class InboundListener {
     this.#server = createServer({
       ...serverTlsOptions(current),
       ALPNCallback: ({ protocols }) => this.#alpn(protocols),
-      allowHalfOpen: true,
     });
     this.#unheard = new Unheard(maxConnections);
     this.#door = new Door({
       maxConnections,
-      begin: (socket) => this.#server.emit('connection', socket),
+      begin: (socket) => {
+        // The TLS socket has it from this one. Whoever ends its side before it has shown who it is has gone; who has may go on reading, see `#onConnection`.
+        socket.allowHalfOpen = false;
+        this.#server.emit('connection', socket);
+      },
       process,
     });
     this.#server.on('connection', (socket: Socket) => {
@@ -149,6 +152,7 @@ export class InboundListener {
 
   #onConnection(socket: TLSSocket): void {
     this.#handshaking.delete(peerOf(socket));
+    socket.allowHalfOpen = true;
     socket.on('error', (error) => this.#process.log.debug({ err: error }, 'inbound connection broke'));
     if (!this.#peers.admit(socket)) return;
     const peer = this.#peers.of(socket);

@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:net';
 import { describe, test } from 'node:test';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { makeCa } from '#test/mini-ca.ts';
-import { dialTlsPeer, RawPeer } from '#test/raw-client.ts';
+import { dial, dialTlsPeer, RawPeer } from '#test/raw-client.ts';
 import { type Mesh, startMesh, vanish } from '#test/sidecars.ts';
 import { waitFor } from '#test/wait-for.ts';
 import { record } from '../tunnel/memory-wire.ts';
@@ -175,4 +175,13 @@ test('bytes that a peer sends without waiting for its answer are not lost', asyn
   stream.write('bird');
   stream.end();
   await waitFor('the echo', () => Buffer.concat(told.chunks).toString() === 'early bird' && told.ended === 1);
+});
+
+test('who ends its side within a handshake has gone, and is not waited for', async (t) => {
+  const mesh = await startMesh(t, tcp(greeting('hello')));
+  /** A record of 512 octets, of which few come. */
+  const beginning = Buffer.from('1603010200010001fc', 'hex');
+  const waiting = mesh.keep(dial(mesh.db.inboundPort)).send(beginning);
+  await mesh.keep(dial(mesh.db.inboundPort)).send(beginning).end().untilEnded();
+  assert.ok(!waiting.ended && !waiting.closed, 'it has the time of a handshake');
 });
