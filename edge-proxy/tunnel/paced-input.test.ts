@@ -133,6 +133,7 @@ suite('what helps nobody', () => {
   ]);
   const open = (at: number): Buffer => rawFrame(1, 4, 2 * at + 1, head);
   const cancel = (at: number): Buffer => rawFrame(3, 0, 2 * at + 1, '00000008');
+  const content = (...pieces: string[]) => pieces.map((piece) => (at: number) => rawFrame(0, 0, 2 * at + 1, piece));
   const floods: Array<[title: string, answered: boolean, waits: boolean, ...frames: ((at: number) => Buffer)[]]> = [
     ['a request that is taken back', false, true, open, cancel],
     ['with content between', false, true, open, (at) => rawFrame(0, 0, 2 * at + 1, '61'), cancel],
@@ -144,9 +145,12 @@ suite('what helps nobody', () => {
       true,
       false,
       open,
-      (at) => rawFrame(0, 0, 2 * at + 1, '61'),
+      (at) => rawFrame(0, 0, 2 * at + 1, '6162636465'),
       cancel,
     ],
+    ['content in crumbs', false, true, open, ...content('61', '6162', '61626364')],
+    ['content in crumbs that each end their stream', false, false, open, (at) => rawFrame(0, 1, 2 * at + 1, '61')],
+    ['content of gRPC in the smallest messages', false, false, open, ...content('0000000000', '0000000000')],
   ];
   for (const [title, answered, waits, ...frames] of floods) {
     test(`${title}: ${waits ? 'waits for idle turns' : 'does not'}`, () => {

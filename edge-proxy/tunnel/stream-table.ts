@@ -14,6 +14,8 @@ import type { WindowGrowth } from './window-growth.ts';
 
 /** Streams that we reset lately, remembered to tell late frames for them from errors. */
 const rememberedResets = 4_096;
+/** DATA of less, bytes, that does not end its stream costs more than it brings. A message of gRPC begins with as many. */
+const leastData = 5;
 /** Most 1xx before an answer. */
 const maxInformational = 16;
 
@@ -147,6 +149,9 @@ export class StreamTable implements StreamOwner {
   // What the peer sends. Each throws Http2ConnectionError where RFC 9113 asks for a connection error.
 
   data(streamId: number, chunk: Buffer, start: number, end: number, flowBytes: number, endStream: boolean): void {
+    const size = end - start;
+    // Without any it is counted below.
+    if (size > 0 && size < leastData && !endStream) this.#floods.waste();
     const stream = this.#streams.get(streamId);
     if (stream === undefined) {
       this.#lateData(streamId);
@@ -158,7 +163,6 @@ export class StreamTable implements StreamOwner {
       this.#fault(stream, fault);
       return;
     }
-    const size = end - start;
     if (size > 0) receiver.data(size === chunk.length ? chunk : chunk.subarray(start, end));
     else if (!endStream) this.#floods.count('control');
     if (flowBytes > size) receiver.consumed(flowBytes - size);
