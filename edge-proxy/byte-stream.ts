@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { plainAddress } from '#runtime/socket-address.ts';
 import { readFrom } from './direct-reads.ts';
+import { fairTurns } from './tunnel/fair-turns.ts';
 import { atTurnEnd } from './turn.ts';
 
 /**
@@ -89,6 +90,8 @@ class SocketStream implements ByteStream {
   #closeDue = false;
   /** What is written waits for the end of the turn. */
   #gathering = false;
+  /** That of the last piece. */
+  #writtenInTurn = -1;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -122,14 +125,16 @@ class SocketStream implements ByteStream {
 
   readClose(fault: string | undefined): void {
     if (fault === undefined && this.#end === 'due' && this.#socket.writableFinished) this.#closeDue = true;
-    else this.handlers.onClose(fault);
+    else this.#over(fault);
   }
 
   write(data: Buffer | string): boolean {
     const socket = this.#socket;
     if (!socket.writable) return true;
     if (typeof data === 'string') return socket.write(data, 'latin1');
-    if (data.length >= bulkPiece) this.#gather();
+    const { turn } = fairTurns;
+    if (data.length >= bulkPiece || turn === this.#writtenInTurn) this.#gather();
+    this.#writtenInTurn = turn;
     if (socket.write(data)) return true;
     // Enough is gathered, and may all be the kernel's in this call.
     this.#letGo();
@@ -149,7 +154,7 @@ class SocketStream implements ByteStream {
     this.#socket.uncork();
   }
 
-  /** A tunnel brings bulk in pieces of a record of TLS or less, each of them a write: those of one turn leave together. */
+  /** A tunnel brings bulk in pieces of a record of TLS or less, and may bring an octet at a time, each of them a write: those of one turn leave together. */
   #gather(): void {
     if (this.#gathering) return;
     this.#gathering = true;
@@ -223,7 +228,14 @@ class SocketStream implements ByteStream {
   #tellClose(): void {
     if (!this.#closeDue) return;
     this.#closeDue = false;
-    this.handlers.onClose(undefined);
+    this.#over(undefined);
+  }
+
+  /** Node's socket outlives its connection until a full collection of garbage (docs/performance.md); who had it need not. */
+  #over(fault: string | undefined): void {
+    const { handlers } = this;
+    this.handlers = idleHandlers;
+    handlers.onClose(fault);
   }
 
   /** What is held is wanted by nobody. */

@@ -3,10 +3,12 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
+import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { dialTls, serverTlsOptions } from '#runtime/tls-identity.ts';
 import { makeCa } from '#test/mini-ca.ts';
 import { waitFor } from '#test/wait-for.ts';
-import { type ByteStream, socketStream } from './byte-stream.ts';
+import { type ByteStream, idleHandlers, socketStream } from './byte-stream.ts';
 import { readDirectly, readFrom } from './direct-reads.ts';
 
 /** A socket that a server accepted, and the other end of it. */
@@ -221,6 +223,56 @@ describe('bulk that is written to a socket', () => {
     stream.destroy();
     await waitFor('the end', () => there.ended === 1);
     assert.equal(there.text.length, 73_000);
+  });
+});
+
+describe('small pieces that are written to a socket', () => {
+  it('leave with the others of their turn; the first, and one in each of the next turns, at once', async (t) => {
+    const { accepted, peer } = await connected(t);
+    const stream = socketStream(accepted);
+    const there = listen(socketStream(peer));
+    stream.write(Buffer.from('a'));
+    assert.equal(accepted.writableLength, 0);
+    for (const piece of 'bcde') stream.write(Buffer.from(piece));
+    assert.equal(accepted.writableLength, 4);
+    await waitFor('all of it', () => there.text === 'abcde');
+    for (const piece of 'fg') {
+      stream.write(Buffer.from(piece));
+      assert.equal(accepted.writableLength, 0);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await waitFor('the rest', () => there.text === 'abcdefg');
+  });
+});
+
+describe('a socket that is closed', () => {
+  it('keeps nothing of who had it until a full collection of garbage', async (t) => {
+    setFlagsFromString('--expose-gc');
+    const collect: typeof globalThis.gc = runInNewContext('gc');
+    /** What has outlived two collections of what is young. */
+    const oldBytes = (): number => {
+      for (let times = 0; times < 2; times++) collect?.({ type: 'minor' });
+      return getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space')?.space_used_size ?? 0;
+    };
+    const [connections, held] = [20, 10_000];
+    const before = oldBytes();
+    for (let count = 0; count < connections; count++) {
+      const { accepted, peer } = await connected(t);
+      const state = Array.from({ length: held }, () => ({}));
+      let closed = 0;
+      socketStream(accepted).handlers = {
+        ...idleHandlers,
+        onClose: () => {
+          closed = state.length;
+        },
+      };
+      peer.destroy();
+      accepted.end();
+      await waitFor('its end', () => closed === held);
+    }
+    const bytes = oldBytes() - before;
+    // Each of the objects is 64 bytes, with its place in the list.
+    assert.ok(bytes < (connections * held * 64) / 4, `${bytes} bytes`);
   });
 });
 

@@ -89,12 +89,13 @@ export class LocalApplication {
       onFailure(reason);
     };
     const timer = setTimeout(() => fail(`no connection within ${this.#connectTimeoutMs} ms`), this.#connectTimeoutMs);
-    socket.on('error', (error: NodeJS.ErrnoException) => fail(error.code ?? error.message));
+    const onError = (error: NodeJS.ErrnoException): void => fail(error.code ?? error.message);
+    socket.on('error', onError);
     socket.once('connect', () => {
       if (settled) return;
       settled = true;
       clearTimeout(timer);
-      socket.removeAllListeners('error');
+      socket.off('error', onError);
       onConnected(socketStream(socket));
     });
     return giveUp;
