@@ -348,6 +348,12 @@ export const edgeProxyOptions = {
     default: '10000',
     description: 'inbound connections at once; a quarter of them from one address',
   },
+  tlsMinVersion: {
+    parse: oneOf('1.2', '1.3'),
+    placeholder: 'version',
+    default: '1.3',
+    description: 'the oldest TLS that callers may speak; 1.2 is for those that have no proxy and can not speak 1.3',
+  },
   logLevel,
   config,
 } as const satisfies OptionSet;

@@ -3,6 +3,7 @@ import type { DnsConfig } from '#runtime/dns/serve-zone.ts';
 import type { SocketAddress } from '#runtime/socket-address.ts';
 import type { KeyType } from '#runtime/svid/key-type.ts';
 import type { NodeEvidence } from '#runtime/svid/node-evidence.ts';
+import type { TlsVersion } from '#runtime/tls-identity.ts';
 import type { InProcessApplication } from './inbound/application.ts';
 import type { AccessLogMode } from './traffic.ts';
 import type { WorkloadSocket } from './workload-api/unix-socket.ts';
@@ -65,4 +66,6 @@ export interface EdgeProxyConfig {
   readonly accessLog: AccessLogMode;
   /** Per listener. */
   readonly maxConnections: number;
+  /** The oldest version that callers may speak; absent: 1.3. */
+  readonly tlsMinVersion?: TlsVersion;
 }

@@ -93,6 +93,7 @@ export async function startEdgeProxy(
     dataDir: config.dataDir,
     maxCacheAgeMs: config.maxCacheAgeMs,
     maxConnections: config.maxConnections,
+    tlsMinVersion: config.tlsMinVersion,
     locality: config.locality,
     rerouted: config.rerouted !== false,
     traffic,

@@ -6,6 +6,7 @@ import type { ProcessContext } from '#runtime/process-context.ts';
 import { formatSocketAddress, type SocketAddress } from '#runtime/socket-address.ts';
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import type { SvidSource } from '#runtime/svid/svid.ts';
+import type { TlsVersion } from '#runtime/tls-identity.ts';
 import type { ByteStream } from './byte-stream.ts';
 import { reportCalls } from './calls/calls-report.ts';
 import { RecentCalls } from './calls/recent-calls.ts';
@@ -47,6 +48,7 @@ export interface SidecarWorld {
   /** How old the local copy on disk may be at the start. */
   readonly maxCacheAgeMs: number;
   readonly maxConnections: number;
+  readonly tlsMinVersion?: TlsVersion | undefined;
   /** False: calls of an upstream are answered by itself or by nobody, whatever config entries say. */
   readonly rerouted?: boolean;
   /** Where this host is. */
@@ -171,7 +173,7 @@ export class Sidecar {
   /** Opens the listeners. The SVID must be there. Throws SLV-1004. */
   async listen(): Promise<void> {
     const { config } = this;
-    const { traffic, sweep, process, maxConnections, identity } = this.#world;
+    const { traffic, sweep, process, identity } = this.#world;
     const own = this.svid.current;
     if (this.application !== undefined && own !== undefined) {
       const limiter = new RequestLimiter(process.clock);
@@ -198,7 +200,7 @@ export class Sidecar {
         draining: () => this.#draining,
         identityOf: identityHeaders(own.spiffeId),
       };
-      this.#inbound = new InboundListener({ svid: this.svid, trust: identity.trust, context, process, maxConnections });
+      this.#inbound = new InboundListener({ ...this.#world, svid: this.svid, trust: identity.trust, context });
       this.inboundPort = await this.#inbound.listen(config.listen);
       process.log.info(
         { service: config.service, address: formatSocketAddress({ ...config.listen, port: this.inboundPort }) },

@@ -44,9 +44,23 @@ const common = {
   rejectUnauthorized: false,
 } as const;
 
+/** The oldest version of TLS that a server speaks. */
+export type TlsVersion = '1.2' | '1.3';
+
+/** Of TLS 1.2 only what has forward secrecy and authenticated encryption, as 1.3 has, and one handshake a connection: who was judged stays who is there. */
+const fromTls12 = {
+  minVersion: 'TLSv1.2',
+  ciphers: [
+    ...['TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_128_GCM_SHA256'],
+    ...['ECDHE+AESGCM', 'ECDHE+CHACHA20'],
+  ].join(':'),
+  secureOptions: common.secureOptions | constants.SSL_OP_NO_RENEGOTIATION,
+} as const;
+
 /** Options that a context is made of: also what `server.setSecureContext` takes for a rotation. */
-export function secureContextOptions(svid: Svid | undefined): SecureContextOptions {
-  const { rejectUnauthorized: _, ...context } = common;
+export function secureContextOptions(svid: Svid | undefined, oldest: TlsVersion = '1.3'): SecureContextOptions {
+  const { rejectUnauthorized: _, ...current } = common;
+  const context = oldest === '1.2' ? { ...current, ...fromTls12 } : current;
   return svid === undefined ? { ...context, ca: [] } : { ...context, ca: [], key: svid.keyPem, cert: svid.chainPem };
 }
 
@@ -54,9 +68,10 @@ export function secureContextOptions(svid: Svid | undefined): SecureContextOptio
  * Options of a TLS server that shows `svid` and asks for, but does not insist on, a certificate: the caller refuses peers without one where it must.
  * Rotation: `server.setSecureContext(secureContextOptions(newSvid))`; connections that are open keep the SVID they shook hands with.
  */
-export function serverTlsOptions(svid: Svid): TlsOptions {
+export function serverTlsOptions(svid: Svid, oldest: TlsVersion = '1.3'): TlsOptions {
   return {
     ...common,
+    ...(oldest === '1.2' ? fromTls12 : {}),
     ca: [],
     key: svid.keyPem,
     cert: svid.chainPem,

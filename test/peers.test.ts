@@ -258,6 +258,41 @@ test('at the inbound proxy one whose SVID runs out while it is connected is cut 
   assert.equal(other.ended, false);
 });
 
+test('TLS 1.2 where the inbound proxy takes it is judged as 1.3 is: nothing resumed, no second handshake, and secrecy that lasts', async (t) => {
+  const mesh = await startMesh(t, { applications: [hello()], tlsMinVersion: '1.2' });
+  const connect = async (svid: Shown, more: Parameters<typeof dialTlsPeer>[2] = {}) => {
+    const found = await dialTlsPeer(mesh.db.inboundPort, svid, { maxVersion: 'TLSv1.2', ...more });
+    mesh.keep(found.peer);
+    return found;
+  };
+  const { peer, socket } = await connect(mesh.issue('web'));
+  await peer.send(ask.replace('Connection: close\r\n', '')).until('200 OK', 'svc/web');
+  assert.equal(socket.getProtocol(), 'TLSv1.2');
+  assert.match(socket.getCipher().name, /^ECDHE-.*(?:GCM|CHACHA20)/);
+  const again = { session: socket.getSession() };
+  assert.equal((await connect(mesh.issue('web'), again)).socket.isSessionReused(), false);
+  // Without a certificate of its own, all that it has is the session.
+  const { peer: stranger } = await connect(undefined, again);
+  await stranger.untilEnded();
+  assert.equal(stranger.length, 0);
+  socket.renegotiate({ rejectUnauthorized: false }, () => {});
+  await peer.untilTrue('its end', () => peer.fault !== undefined);
+  assert.match(peer.fault ?? '', /RENEGOTIATION/);
+  for (const [name, make, rule] of badLeaves) {
+    mesh.log.length = 0;
+    const bad = await connect(make(mesh.ca, 'web'));
+    await bad.peer.untilEnded();
+    assert.equal(bad.peer.length, 0, name);
+    assert.match(JSON.stringify(mesh.log.map(({ err }) => err)), rule);
+  }
+  mesh.db.svid.set(mesh.issue('db'));
+  const tunnel = await connect(mesh.issue('web'), { ALPNProtocols: ['h2'] });
+  const status = new Promise((resolve) =>
+    openTunnel({ socket: tunnel.socket, handlers: { onClose() {} } }).open('db.dc1.mesh.test:80', [], resolve),
+  );
+  assert.equal(await status, 200);
+});
+
 describe('at the outbound proxy', () => {
   /** A server that shows what it is told to, and writes down every byte that it gets. */
   async function pretender(

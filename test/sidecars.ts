@@ -18,7 +18,7 @@ import type { ProcessContext } from '#runtime/process-context.ts';
 import { systemContext } from '#runtime/process-context.ts';
 import type { MeshIdentity } from '#runtime/svid/mesh-identity.ts';
 import { type Svid, type SvidHolder, svidHolder } from '#runtime/svid/svid.ts';
-import { handshakeTimeoutMs } from '#runtime/tls-identity.ts';
+import { handshakeTimeoutMs, type TlsVersion } from '#runtime/tls-identity.ts';
 import { freePorts } from './free-ports.ts';
 import { type MiniCa, makeCa, staticTrust } from './mini-ca.ts';
 import { dial, type RawPeer } from './raw-client.ts';
@@ -72,6 +72,8 @@ export interface MeshOptions {
   readonly locality?: Locality;
   /** Partial policy of the upstream. */
   readonly resilience?: object;
+  /** The oldest TLS that a `db` lets its callers speak. */
+  readonly tlsMinVersion?: TlsVersion;
   /** In the place of chance. */
   readonly random?: () => number;
   /** Names by which `web` calls besides `db`; the test feeds them. */
@@ -351,6 +353,7 @@ export class Mesh {
         dataDir: undefined,
         maxCacheAgeMs: 0,
         maxConnections: 1_000,
+        tlsMinVersion: this.#options.tlsMinVersion,
         locality: this.#options.locality,
         rerouted: this.#options.rerouted ?? true,
         traffic: this.traffic,

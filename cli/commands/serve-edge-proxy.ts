@@ -52,6 +52,7 @@ export function defineEdgeProxyServe(serve: Command): void {
             accessLog: options.accessLog,
             maxCacheAgeMs: options.maxCacheAge,
             maxConnections: options.maxConnections,
+            tlsMinVersion: options.tlsMinVersion,
           },
           context,
           signal,

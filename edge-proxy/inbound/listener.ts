@@ -6,7 +6,7 @@ import type { ProcessContext } from '#runtime/process-context.ts';
 import type { SocketAddress } from '#runtime/socket-address.ts';
 import type { SvidSource } from '#runtime/svid/svid.ts';
 import type { TrustSource } from '#runtime/svid/trust.ts';
-import { secureContextOptions, serverTlsOptions } from '#runtime/tls-identity.ts';
+import { secureContextOptions, serverTlsOptions, type TlsVersion } from '#runtime/tls-identity.ts';
 import { TlsPeers } from '#runtime/tls-peers.ts';
 import { type ByteStream, socketStream } from '../byte-stream.ts';
 import { endWithFarewell } from '../farewell.ts';
@@ -60,8 +60,9 @@ export class InboundListener {
     context: InboundContext;
     process: ProcessContext;
     maxConnections: number;
+    tlsMinVersion?: TlsVersion | undefined;
   }) {
-    const { svid, trust, process, maxConnections } = options;
+    const { svid, trust, process, maxConnections, tlsMinVersion } = options;
     const current = svid.current;
     if (current === undefined) throw new MeshError('SLV-4008', 'an inbound listener needs an SVID to show');
     this.#own = current.spiffeId;
@@ -74,7 +75,7 @@ export class InboundListener {
       end: (socket, why) => this.#turnAway(socket, why),
     });
     this.#server = createServer({
-      ...serverTlsOptions(current),
+      ...serverTlsOptions(current, tlsMinVersion),
       ALPNCallback: ({ protocols }) => this.#alpn(protocols),
     });
     this.#unheard = new Unheard(maxConnections);
@@ -106,7 +107,9 @@ export class InboundListener {
       for (const stream of options.context.serving.all()) stream.drain();
       options.context.application.retire();
     });
-    this.#stopRotation = svid.onChange((next) => this.#server.setSecureContext(secureContextOptions(next)));
+    this.#stopRotation = svid.onChange((next) =>
+      this.#server.setSecureContext(secureContextOptions(next, tlsMinVersion)),
+    );
   }
 
   /** @returns the bound port. Throws SLV-1004 when the address can't be had. */
