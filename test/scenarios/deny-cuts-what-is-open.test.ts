@@ -169,7 +169,7 @@ test('a changed protocol closes what is open, and holds from then on', async () 
   await mesh.must('DELETE', '/v1/config/service-defaults/echo');
 });
 
-test('the refusal can be looked up: who, to whom, by which rule', async () => {
+test('the refusal can be looked up: who, to whom, by which rule, which reading of the path, of which revision', async () => {
   await allowAll();
   await mesh.intend('web', 'db', 'deny');
   const refused = await waitFor(
@@ -181,14 +181,25 @@ test('the refusal can be looked up: who, to whom, by which rule', async () => {
     deadlineMs,
   );
   const { admin } = mesh.proxy('db');
-  const decision: unknown = await (await fetch(`${admin}/decisions/${refused.headers['selvedge-decision']}`)).json();
-  assert.partialDeepStrictEqual(decision, {
+  const decisionOf = async ({ headers }: typeof refused) =>
+    (await (await fetch(`${admin}/decisions/${headers['selvedge-decision']}`)).json()) as Record<string, unknown>;
+  const whole = await decisionOf(refused);
+  assert.partialDeepStrictEqual(whole, {
     direction: 'inbound',
     source: 'spiffe://mesh.internal/ns/default/dc/dc1/svc/web',
     destination: 'db',
     code: 'SLV-4001',
     rule: 'web -> db (deny)',
   });
+  await mesh.intend('web', 'db', [
+    { Action: 'deny', HTTP: { PathPrefix: '/salaries' } },
+    { Action: 'allow', HTTP: { PathPrefix: '/' } },
+  ]);
+  const allowed = async () => (await httpCall(web.upstream('db'), { path: '/orders' })).status === 200;
+  await waitFor('the rest to be allowed', allowed, 20_000);
+  const disguised = await decisionOf(await httpCall(web.upstream('db'), { path: '/Salaries/all' }));
+  assert.partialDeepStrictEqual(disguised, { rule: 'web -> db permission 1 (deny)', reading: 'folded: /salaries/all' });
+  assert.ok(Number(disguised['revision']) > Number(whole['revision']));
 });
 
 test('a token is asked for as its provider and the intentions say, by whoever may call', async () => {
