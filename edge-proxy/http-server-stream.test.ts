@@ -416,6 +416,27 @@ describe('requests', () => {
     assert.equal(busy.closed, false);
   });
 
+  test('a head has ten seconds from its first byte on, however it trickles; an idle connection has longer', async (t) => {
+    const mesh = await startMesh(t, web(echo));
+    const idle = mesh.dial().send(get('/'));
+    await idle.until('X-Seen: GET / 0');
+    const begin = async () => {
+      const guards = mesh.sweep.size;
+      const peer = mesh.dial().send('GET /slow HT');
+      await waitFor('its head to have begun', () => mesh.sweep.size === guards + 2);
+      return peer;
+    };
+    const [slow, inTime] = [await begin(), await begin()];
+    mesh.pass(6_000);
+    slow.send('TP/1.1\r\nHost: ');
+    await inTime.send('TP/1.1\r\nHost: db\r\n\r\n').until('X-Seen: GET /slow 0');
+    mesh.pass(6_000);
+    await slow.until('HTTP/1.1 408 ', 'SLV-4213');
+    await slow.untilEnded();
+    assert.equal(mesh.decisions[0]?.code, 'SLV-4213');
+    for (const peer of [idle, inTime]) await peer.send(get('/again')).until('X-Seen: GET /again 0');
+  });
+
   test('a connection that lingers ends, whatever its caller sends', async (t) => {
     const mesh = await startMesh(t, web(echo));
     const client = mesh.dial().send(get('/%2f', '').replace('GET', 'BAD BAD'));

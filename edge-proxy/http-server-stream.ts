@@ -1,6 +1,7 @@
 import type { ErrorCode } from '#policies/errors/catalogue.ts';
 import { type ByteStream, withRest } from './byte-stream.ts';
 import { endWithFarewell } from './farewell.ts';
+import { HeadDeadline } from './head-deadline.ts';
 import { encodeError } from './http1/error-response.ts';
 import type { Refusal } from './http1/fault.ts';
 import {
@@ -31,9 +32,8 @@ const lingerMs = 2_000;
 const maxDroppedBytes = 262_144;
 const maxDroppingMs = 30_000;
 /**
- * A caller that has ended its side may still read (`nc -N`), or be gone (a destroyed socket of node:http says no more than that): nothing tells the two apart but
- * writing to it. nginx and Envoy take the second for granted. Here it has this long without a byte moving; then what is under way for it is let go, so that a
- * caller that vanished holds no place in a bulkhead and no half-open breaker's probe.
+ * A caller that has ended its side may still read (`nc -N`), or be gone (a destroyed socket of node:http says no more than that): only writing to it tells. nginx and Envoy take
+ * the second for granted. Here it has this long without a byte moving; then it is let go, so that it holds no place in a bulkhead and no half-open breaker's probe.
  */
 const halfClosedMs = 2_000;
 /** What a caller that went away is counted as (nginx). */
@@ -55,6 +55,7 @@ export class HttpServerStream implements ServerStream, Drainable {
   readonly #idleTimeoutMs: number;
   readonly #decoder: RequestDecoder;
   readonly #writer: MessageWriter;
+  readonly #headDeadline: HeadDeadline;
   #guard: IdleGuard;
   #phase: 'http' | 'ended' = 'http';
   /** Under way: not wholly answered. */
@@ -101,11 +102,13 @@ export class HttpServerStream implements ServerStream, Drainable {
     // Of underscores its sink judges, by what the service says of them.
     this.#decoder = new RequestDecoder(handlers, { ...limits, allowUnderscores: true });
     this.#guard = context.sweep.guard(idleTimeoutMs, () => stream.destroy());
+    this.#headDeadline = new HeadDeadline(context.sweep, (refusal) => this.#onRefusal(refusal));
     context.serving.add(this);
     stream.handlers = {
       onData: (chunk) => {
         this.#guard.touched = true;
         this.#decoder.execute(chunk);
+        this.#headDeadline.watch(this.#decoder.withinHead);
         if (this.#decoder.heldBytes > maxHeldBytes) stream.pause();
       },
       onEnd: () => this.#onCallerEnd(),
@@ -275,6 +278,7 @@ export class HttpServerStream implements ServerStream, Drainable {
   }
 
   #endDropping(): void {
+    this.#headDeadline.watch(false);
     if (this.#dropping !== undefined) this.#context.sweep.release(this.#dropping);
     this.#dropping = undefined;
   }
@@ -333,6 +337,7 @@ export class HttpServerStream implements ServerStream, Drainable {
     }
     if (!this.#requestWhole) this.#beginDropping();
     this.#decoder.resume();
+    this.#headDeadline.watch(this.#decoder.withinHead);
     if (!this.#bodyPaused) this.#stream.resume();
     this.#endBehindCaller();
   }

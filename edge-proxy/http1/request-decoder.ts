@@ -35,6 +35,11 @@ export class RequestDecoder extends MessageDecoder<RequestHead> {
     return this.#phase === 'start' && !this.spent && this.window.length === 0;
   }
 
+  /** A part of a head has come. */
+  get withinHead(): boolean {
+    return this.#phase === 'head' && !this.spent;
+  }
+
   protected override step(): boolean {
     switch (this.#phase) {
       case 'start':

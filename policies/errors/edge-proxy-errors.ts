@@ -167,6 +167,11 @@ export const edgeProxyErrors = {
     title: 'Protocol not offered',
     fix: 'Extended CONNECT (RFC 8441) opens a WebSocket: send `:protocol` websocket. Other protocols do not pass.',
   },
+  'SLV-4213': {
+    status: 408,
+    title: 'Request head too slow',
+    fix: 'Send the head of a request in one go: from its first byte on it has ten seconds.',
+  },
   'SLV-4220': {
     status: 502,
     title: 'Malformed answer from the application',
