@@ -24,24 +24,31 @@ export async function carryBodies(
   bytes: number,
   serveBy: (serve: (incoming: IncomingMessage, outgoing: ServerResponse) => void) => void,
 ): Promise<CarriedBodies> {
-  const application = { heard: '', sent: '' };
-  serveBy((incoming, outgoing) => {
-    const body = new LargeBody(bytes);
-    void digestOf(incoming).then(async (heard) => {
-      application.heard = heard;
-      await pipeline(body.stream(), outgoing);
-      application.sent = body.sha256;
-    });
-  });
+  const { promise: served, resolve, reject } = Promise.withResolvers<{ heard: string; sent: string }>();
+  serveBy((incoming, outgoing) => answer(incoming, outgoing, bytes).then(resolve, reject));
+  const [application, client] = await Promise.all([served, ask(address, bytes)]);
+  return {
+    up: { sent: client.sent, heard: application.heard },
+    down: { sent: application.sent, heard: client.heard },
+  };
+}
+
+async function answer(incoming: IncomingMessage, outgoing: ServerResponse, bytes: number) {
+  const heard = await digestOf(incoming);
+  const body = new LargeBody(bytes);
+  await pipeline(body.stream(), outgoing);
+  return { heard, sent: body.sha256 };
+}
+
+async function ask(address: string, bytes: number) {
   const body = new LargeBody(bytes);
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const headers = { 'content-length': String(bytes) };
   const outgoing = request(`http://${address}/`, { method: 'PUT', headers, agent: false }, resolve).on('error', reject);
   await pipeline(body.stream(), outgoing);
-  const answer = await promise;
-  if (answer.statusCode !== 200) throw new Error(`answered ${answer.statusCode}`);
-  const heard = await digestOf(answer);
-  return { up: { sent: body.sha256, heard: application.heard }, down: { sent: application.sent, heard } };
+  const incoming = await promise;
+  if (incoming.statusCode !== 200) throw new Error(`answered ${incoming.statusCode}`);
+  return { sent: body.sha256, heard: await digestOf(incoming) };
 }
 
 async function digestOf(stream: Readable): Promise<string> {
