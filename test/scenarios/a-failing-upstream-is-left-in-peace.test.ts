@@ -111,7 +111,8 @@ test('a try and a request end in time, with 504, and the upstream is let go', as
   assert.equal(alone.status, 504);
   assert.match(alone.text, /SLV-4004/);
   assert.ok(alone.ms >= 290 && alone.ms < 10_000, `${alone.ms} ms`);
-  assert.equal(db.count, 1);
+  // None, where it was over on the way.
+  assert.ok(db.count <= 1, `${db.count} tries`);
 
   db.clear();
   await policy({
@@ -127,34 +128,35 @@ test('a try and a request end in time, with 504, and the upstream is let go', as
 });
 
 test('the breaker opens, leaves the upstream in peace, probes with one call at a time, and closes', async () => {
-  const of = {
-    enabled: true,
-    errorRate: 0.5,
-    volumeThreshold: 6,
-    windowMs: 10_000,
-    openMs: 1_500,
-    closeAfterSuccesses: 2,
+  const of = { enabled: true, errorRate: 0.5, volumeThreshold: 6, closeAfterSuccesses: 2 };
+  // Open it stays open, however slow this machine is: until a policy with another window has it wait anew, and not for long.
+  let windowMs = 10_000;
+  const staysOpen = () => policy({ breaker: { ...of, windowMs, openMs: 60_000 } });
+  const halfOpens = async () => {
+    windowMs += 1;
+    await policy({ breaker: { ...of, windowMs, openMs: 100 } });
+    await waitFor('half-open', async () => (await breaker())?.state === 'half-open', 20_000);
+    await staysOpen();
   };
-  await policy({ breaker: of });
-  const stateIs = (state: string) => async () => (await breaker())?.state === state;
+  await staysOpen();
   db.answer = status(500);
   for (let sent = 0; sent < 6; sent++) assert.equal((await call()).status, 500);
   assert.equal((await breaker())?.state, 'open');
-  // At once: one after the other they might take longer than it stays open.
-  for (const refused of await Promise.all(Array.from({ length: 10 }, () => call()))) {
+  for (let sent = 0; sent < 10; sent++) {
+    const refused = await call();
     assert.equal(refused.status, 503);
     assert.match(refused.text, /SLV-4003/);
   }
   assert.equal(db.count, 6, 'nothing reached it while the breaker was open');
 
-  await waitFor('half-open', stateIs('half-open'), 20_000);
+  await halfOpens();
   assert.equal((await call()).status, 500, 'the probe');
   assert.equal((await breaker())?.state, 'open', 'a probe that fails opens it again');
   assert.equal(db.count, 7);
 
   const waiting: ServerResponse[] = [];
   db.answer = (outgoing) => waiting.push(outgoing);
-  await waitFor('half-open', stateIs('half-open'), 20_000);
+  await halfOpens();
   // Which of them is the probe is not said: each has a connection of its own.
   let refused = 0;
   const many = Array.from({ length: 10 }, async () => {
