@@ -94,6 +94,16 @@ test('what resolves db.mesh itself reaches db at its port, while it is there', a
   dbAddress = `${await meshAddress('db')}${/:\d+$/.exec(db.address)?.[0]}`;
   const { status } = await waitFor('the listener', () => httpCall(dbAddress), 20_000);
   assert.equal(status, 200);
+  await mesh.kill('db', 'SIGTERM');
+  const gone = () =>
+    httpCall(dbAddress).then(
+      () => false,
+      ({ code }: NodeJS.ErrnoException) => code === 'ECONNREFUSED',
+    );
+  await waitFor('the listener to go with it', gone, 20_000);
+  await mesh.restartProxy('db');
+  await mesh.knows(mesh.proxy('web').admin, 'db');
+  await waitFor('the listener again', () => httpCall(dbAddress), 20_000);
 });
 
 test('with the catalog gone and the proxy started again, what was called before is called on; what was not is refused', async () => {
