@@ -51,6 +51,7 @@ test('few are kept at once, and each leaves its place when it goes by itself; al
   assert.ok(!unheard.keep(third.socket, 'api', 60_000));
   first.socket.destroy();
   await waitFor('a place', () => !unheard.has(first.socket));
+  assert.ok(!unheard.keep(first.socket, 'web', 60_000), 'who is gone takes none');
   assert.ok(unheard.keep(third.socket, 'api', 60_000));
   unheard.clear();
   await Promise.all([second.peer.untilEnded(), third.peer.untilEnded()]);

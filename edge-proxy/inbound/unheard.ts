@@ -33,10 +33,10 @@ export class Unheard {
    *
    * @param whose it is: those of one peer end one after the other
    * @param ms    for how long at least
-   * @returns false: there are too many, and it is the caller's to end
+   * @returns false: it is gone, or there are too many, and it is the caller's to end
    */
   keep(socket: Socket, whose: string, ms: number): boolean {
-    if (this.#kept.size >= this.#max) return false;
+    if (socket.destroyed || this.#kept.size >= this.#max) return false;
     socket.pause();
     const now = performance.now();
     const ends = [...this.#kept.values()].filter((other) => other.whose === whose).map(({ endMs }) => endMs + apartMs);
