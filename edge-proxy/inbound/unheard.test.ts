@@ -57,6 +57,14 @@ test('few are kept at once, and each leaves its place when it goes by itself; al
   await Promise.all([second.peer.untilEnded(), third.peer.untilEnded()]);
 });
 
+test('of one peer no more than 32 are kept', async (t) => {
+  const all = await connections(t, 34);
+  const unheard = new Unheard(10_000);
+  const kept = all.map(({ socket }, at) => unheard.keep(socket, at === 33 ? 'api' : 'web', 60_000));
+  assert.deepEqual([kept.indexOf(false), kept.lastIndexOf(false)], [32, 32]);
+  unheard.clear();
+});
+
 test('those of one peer end one after the other, and nobody else waits for them', async (t) => {
   const all = await connections(t, 4);
   const unheard = new Unheard(10_000);

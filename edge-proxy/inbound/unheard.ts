@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net';
 
-/** Kept at once; a sixteenth of all places where those are few. */
+/** Kept at once, a sixteenth of all places where those are few; and of one peer. */
 const maxKept = 256;
+const maxOfPeer = 32;
 /** Between the ends of two of one peer, ms: together they would come again together, and the first of them that is cut again has the others wait. */
 const apartMs = 100;
 
@@ -37,10 +38,11 @@ export class Unheard {
    */
   keep(socket: Socket, whose: string, ms: number): boolean {
     if (socket.destroyed || this.#kept.size >= this.#max) return false;
+    const others = [...this.#kept.values()].filter((other) => other.whose === whose);
+    if (others.length >= maxOfPeer) return false;
     socket.pause();
     const now = performance.now();
-    const ends = [...this.#kept.values()].filter((other) => other.whose === whose).map(({ endMs }) => endMs + apartMs);
-    const endMs = Math.max(now + ms, ...ends);
+    const endMs = Math.max(now + ms, ...others.map((other) => other.endMs + apartMs));
     this.#kept.set(socket, { whose, endMs, end: setTimeout(() => socket.destroy(), endMs - now) });
     socket.once('close', () => {
       clearTimeout(this.#kept.get(socket)?.end);
