@@ -101,9 +101,9 @@ export class Destination {
     return this.#process.clock();
   }
 
-  /** Begins a call. `leave` must follow, once. */
-  enter(): void {
-    this.#targets[0]?.calls.budget.noteRequest();
+  /** Begins a call. `leave` must follow, once. @param nowMs as `now` */
+  enter(nowMs: number): void {
+    this.#targets[0]?.calls.budget.noteRequest(nowMs);
     this.#inFlight += 1;
   }
 
@@ -120,11 +120,17 @@ export class Destination {
    * The endpoint for the next try, with its breaker's leave. Those tried before come again only when there is no other.
    * @param perTryMs how long a try may take from its stream to its head
    * @param hash of the request, see `hashPolicies`
+   * @param nowMs as `now`
    */
-  choose(tried: readonly Endpoint[] | undefined, perTryMs: number, hash: number | undefined): EndpointChoice {
+  choose(
+    tried: readonly Endpoint[] | undefined,
+    perTryMs: number,
+    hash: number | undefined,
+    nowMs: number,
+  ): EndpointChoice {
     return (
-      this.#choose(tried, perTryMs, hash) ??
-      (tried === undefined ? undefined : this.#choose(undefined, perTryMs, hash)) ?? {
+      this.#choose(tried, perTryMs, hash, nowMs) ??
+      (tried === undefined ? undefined : this.#choose(undefined, perTryMs, hash, nowMs)) ?? {
         kind: this.#targets.every(({ empty }) => empty) ? 'none' : 'open',
       }
     );
@@ -156,12 +162,13 @@ export class Destination {
     excluded: readonly Endpoint[] | undefined,
     perTryMs: number,
     hash: number | undefined,
+    nowMs: number,
   ): ChosenEndpoint | FullTarget | undefined {
-    if (this.#only !== undefined) return this.#only.choose(excluded, perTryMs, hash);
+    if (this.#only !== undefined) return this.#only.choose(excluded, perTryMs, hash, nowMs);
     const someHealthy = this.#targets.some(({ healthy }) => healthy);
     for (const target of this.#targets) {
       if (someHealthy && !target.healthy) continue;
-      const chosen = target.choose(excluded, perTryMs, hash);
+      const chosen = target.choose(excluded, perTryMs, hash, nowMs);
       if (chosen !== undefined) return chosen;
     }
     return undefined;

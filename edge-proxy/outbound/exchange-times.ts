@@ -1,6 +1,7 @@
 import type { ResiliencePolicy } from '#policies/resilience.ts';
 import type { OutgoingRequest } from '../client-stream.ts';
 import { callTimeoutMs, withTimeLeft } from '../grpc-timeout.ts';
+import { ReadyTimer } from './ready-timer.ts';
 
 /** A timer's range. */
 const longestTimerMs = 2 ** 31 - 1;
@@ -10,6 +11,8 @@ const longestTimerMs = 2 ** 31 - 1;
  * and what a gRPC caller says (`grpc-timeout`) bounds all of the call. It has one timer, for what is waited for now.
  */
 export class ExchangeTimes {
+  /** When it was made, by the clock given: that is read once for all that happens in one go. */
+  readonly beganMs: number;
   readonly #policy: ResiliencePolicy;
   readonly #clock: { now(): number };
   readonly #callEndsMs: number;
@@ -19,21 +22,22 @@ export class ExchangeTimes {
   /** The answer's head is waited for. */
   #waiting = false;
   #tryEndsMs = Number.POSITIVE_INFINITY;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: ReadyTimer | undefined;
 
   constructor(policy: ResiliencePolicy, clock: { now(): number }, request: OutgoingRequest) {
     this.#policy = policy;
     this.#clock = clock;
+    this.beganMs = clock.now();
     this.#callMs = callTimeoutMs(request);
-    this.#callEndsMs = this.#callMs === undefined ? Number.POSITIVE_INFINITY : clock.now() + this.#callMs;
-    if (request.framing.kind === 'none') this.wait();
+    this.#callEndsMs = this.#callMs === undefined ? Number.POSITIVE_INFINITY : this.beganMs + this.#callMs;
+    if (request.framing.kind === 'none') this.wait(this.beganMs);
   }
 
   /** From now on the head of the answer is waited for. @returns false: it was already */
-  wait(): boolean {
+  wait(nowMs: number = this.#clock.now()): boolean {
     if (this.#waiting) return false;
     this.#waiting = true;
-    this.#deadlineMs = this.#clock.now() + this.#policy.requestTimeoutMs;
+    this.#deadlineMs = nowMs + this.#policy.requestTimeoutMs;
     return true;
   }
 
@@ -42,11 +46,10 @@ export class ExchangeTimes {
     return Math.min(this.#deadlineMs, this.#callEndsMs) - this.#clock.now();
   }
 
-  /** A try begins, or its wait. @returns how long it may take, ms: until its head, or until the request is known to take its time */
-  beginTry(): number {
-    const now = this.#clock.now();
-    this.#tryEndsMs = Math.min(this.#deadlineMs, this.#callEndsMs, now + this.#policy.perTryTimeoutMs);
-    return this.#tryEndsMs - now;
+  /** A try begins, or its wait. @returns how long it may take, ms: until its head, or until the request is known to take its time; 0 or less: the time is over */
+  beginTry(nowMs: number = this.#clock.now()): number {
+    this.#tryEndsMs = Math.min(this.#deadlineMs, this.#callEndsMs, nowMs + this.#policy.perTryTimeoutMs);
+    return this.#tryEndsMs - nowMs;
   }
 
   /** Left of the try, ms. */
@@ -76,12 +79,12 @@ export class ExchangeTimes {
 
   /** Calls back once, unless `stop` or another wait comes before; Infinity: never. */
   after(timeoutMs: number, onTimeout: () => void): void {
-    clearTimeout(this.#timer);
-    this.#timer = timeoutMs > longestTimerMs ? undefined : setTimeout(onTimeout, Math.max(1, timeoutMs));
+    this.stop();
+    if (timeoutMs <= longestTimerMs) this.#timer = ReadyTimer.start(Math.max(1, timeoutMs), onTimeout);
   }
 
   stop(): void {
-    clearTimeout(this.#timer);
+    this.#timer?.stop();
     this.#timer = undefined;
   }
 }

@@ -77,8 +77,8 @@ export class HttpExchange implements AnswerSink {
   }
 
   start(): void {
-    this.#destination.enter();
-    this.#try();
+    this.#destination.enter(this.#times.beganMs);
+    this.#try(this.#times.beganMs);
   }
 
   /** Sends more of the request's body. @returns false: pause until `requestDrained` */
@@ -211,14 +211,14 @@ export class HttpExchange implements AnswerSink {
     this.#owner.requestDrained();
   }
 
-  #try(): void {
+  #try(nowMs: number, mayTakeMs: number = this.#times.beginTry(nowMs)): void {
     this.#phase = 'opening';
-    if (this.#times.leftMs <= 0) {
+    if (mayTakeMs <= 0) {
       this.#fail({ code: 'SLV-4004', reason: 'the time that the caller gave is over' });
       return;
     }
     this.#attempt += 1;
-    const choice = this.#destination.choose(this.#tried, this.#policy.perTryTimeoutMs, this.#hash);
+    const choice = this.#destination.choose(this.#tried, this.#policy.perTryTimeoutMs, this.#hash, nowMs);
     if (choice.kind === 'none') {
       this.#fail({ code: 'SLV-4002', reason: `no healthy instance of ${this.#destination.name} is known` });
       return;
@@ -234,7 +234,7 @@ export class HttpExchange implements AnswerSink {
     const { endpoint, ticket } = choice;
     this.#chosen = choice;
     this.#ticket = ticket;
-    this.#startTimer();
+    this.#startTimer(mayTakeMs);
     const free = endpoint.takeFree(this.#request);
     if (free !== undefined) {
       this.#send(free);
@@ -278,8 +278,8 @@ export class HttpExchange implements AnswerSink {
   }
 
   /** Bounds this try. */
-  #startTimer(): void {
-    this.#times.after(this.#times.beginTry(), () => this.#onTimeout());
+  #startTimer(mayTakeMs: number = this.#times.beginTry()): void {
+    this.#times.after(mayTakeMs, () => this.#onTimeout());
   }
 
   /** A gRPC call goes on behind its head: to its end, by which it is judged; and no longer than its caller said. */
@@ -361,7 +361,7 @@ export class HttpExchange implements AnswerSink {
   #scheduleRetry(): void {
     this.#leaveEndpoint();
     this.#phase = 'backing-off';
-    this.#times.after(this.#backoffMs, () => this.#try());
+    this.#times.after(this.#backoffMs, () => this.#try(this.#destination.now()));
   }
 
   #settle(success: boolean): void {

@@ -61,11 +61,13 @@ export class Target {
    * An instance whose breaker lets a call through, while the bulkhead has room for it.
    * @param perTryMs how long a try may take from its stream to its head
    * @param hash of what holds requests together at one instance
+   * @param nowMs by the clock of the process
    */
   choose(
     excluded: readonly Endpoint[] | undefined,
     perTryMs: number,
     hash: number | undefined,
+    nowMs: number,
   ): ChosenEndpoint | FullTarget | undefined {
     const ticketMs = perTryMs + this.policy.connectTimeoutMs;
     const { bulkhead } = this.calls;
@@ -74,7 +76,7 @@ export class Target {
       const endpoint = this.#balancer.pick(out, hash);
       if (endpoint === undefined) return undefined;
       if (!bulkhead.enter(this.policy.maxConcurrent)) return { kind: 'full', most: this.policy.maxConcurrent };
-      const ticket = this.#breakers.get(endpoint)?.admit(ticketMs) ?? 'open';
+      const ticket = this.#breakers.get(endpoint)?.admit(ticketMs, nowMs) ?? 'open';
       if (ticket !== 'open') {
         endpoint.inFlight += 1;
         return { kind: 'endpoint', target: this, endpoint, ticket };

@@ -67,8 +67,9 @@ export class OutboundTcpConnection implements Drainable {
       const asked = { headers: [], query: '', sourceIp: client.peerAddress ?? '' };
       this.#hash = requestHash(policies, asked, upstream.newKey).hash;
     }
-    this.#deadlineMs = destination.now() + destination.policy.requestTimeoutMs;
-    destination.enter();
+    const nowMs = destination.now();
+    this.#deadlineMs = nowMs + destination.policy.requestTimeoutMs;
+    destination.enter(nowMs);
     edge.connections.value += 1;
     edge.openConnections.value += 1;
     upstream.serve(this);
@@ -102,7 +103,7 @@ export class OutboundTcpConnection implements Drainable {
     const destination = this.#destination;
     this.#phase = 'opening';
     this.#attempt += 1;
-    const choice = destination.choose(this.#tried, destination.policy.perTryTimeoutMs, this.#hash);
+    const choice = destination.choose(this.#tried, destination.policy.perTryTimeoutMs, this.#hash, destination.now());
     if (choice.kind === 'none') {
       this.#fail({ code: 'SLV-4002', reason: `no healthy instance of ${destination.name} is known` });
       return;

@@ -91,16 +91,16 @@ export class Breaker implements TicketOwner {
    * when the next call asks.
    *
    * @param timeoutMs how long the call may take to its head
+   * @param nowMs by the clock given, where that was read just now
    */
-  admit(timeoutMs: number = this.#timeoutMs): BreakerTicket | 'open' {
+  admit(timeoutMs: number = this.#timeoutMs, nowMs: number = this.#clock()): BreakerTicket | 'open' {
     if (this.#forced === 'open') return this.#reject();
     if (!this.#policy.enabled || this.#forced === 'closed') return untracked;
     this.#engine ??= this.#start();
-    const now = this.#clock();
-    this.#expire(now);
+    this.#expire(nowMs);
     const { state } = this.#engine;
     if (state === 'open' || (state === 'half-open' && this.#probe !== undefined)) return this.#reject();
-    const ticket = new Ticket(this, this.#epoch, now, now + timeoutMs);
+    const ticket = new Ticket(this, this.#epoch, nowMs, nowMs + timeoutMs);
     this.#underWay.push(ticket);
     if (state === 'half-open') this.#probe = ticket;
     return ticket;

@@ -34,16 +34,16 @@ export class RetryBudget {
     this.#policy = policy;
   }
 
-  /** A request began (not a retry). */
-  noteRequest(): void {
-    this.#advance();
+  /** A request began (not a retry). @param nowMs by the clock given, where that was read just now */
+  noteRequest(nowMs: number = this.#clock()): void {
+    this.#advance(nowMs);
     this.#requests[this.#slot] = (this.#requests[this.#slot] ?? 0) + 1;
     this.#requestSum += 1;
   }
 
   /** @returns true: the retry may be made and is paid for */
   take(): boolean {
-    this.#advance();
+    this.#advance(this.#clock());
     if (this.#earnedSum + 1 <= this.#policy.budgetRatio * this.#requestSum) {
       this.#earned[this.#slot] = (this.#earned[this.#slot] ?? 0) + 1;
       this.#earnedSum += 1;
@@ -56,13 +56,13 @@ export class RetryBudget {
 
   /** For the admin API: the last ten seconds. */
   snapshot(): { readonly requests: number; readonly earnedRetries: number; readonly floorUsedThisSecond: number } {
-    this.#advance();
+    this.#advance(this.#clock());
     return { requests: this.#requestSum, earnedRetries: this.#earnedSum, floorUsedThisSecond: this.#floorUsed };
   }
 
   /** A clock set back counts as one second gone by: nothing is stuck until it has caught up. */
-  #advance(): void {
-    const second = Math.floor(this.#clock() / 1_000);
+  #advance(nowMs: number): void {
+    const second = Math.floor(nowMs / 1_000);
     if (second === this.#second) return;
     const steps = second < this.#second ? 1 : Math.min(second - this.#second, windowSeconds);
     this.#second = second;
