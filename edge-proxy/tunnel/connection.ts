@@ -85,6 +85,7 @@ export class Http2Connection implements FrameSink, OriginTunnel {
       idleTurns: options.idleTurns ?? idleTurns,
       read: (chunk, offset, frames) => this.#read(chunk, offset, frames),
       wasted: () => this.#floods.wasted,
+      bodies: () => this.#streams.bodies,
       readDone: () => this.#floods.settle(),
       hold: options.hold,
     });
@@ -335,8 +336,7 @@ export class Http2Connection implements FrameSink, OriginTunnel {
   // Inside.
 
   #greet(): void {
-    const role = this.#options.role;
-    const limits = this.#limits;
+    const [{ role }, limits] = [this.#options, this.#limits];
     if (role === 'client') this.#writer.raw(connectionPreface);
     this.#writer.settings([
       [settingId.headerTableSize, limits.headerTableSize],

@@ -5,10 +5,9 @@ import { connectionPreface } from './http2.ts';
 import { encodeFields, rawFrame, WireEnd } from './memory-wire.ts';
 import { PacedInput } from './paced-input.ts';
 
-/** Each frame is one octet, and costs a tenth of a millisecond: a slice of 0.25 ms is over with the first four. */
-const frameMs = 0.1;
-
 suite('what a connection receives', () => {
+  /** Each frame is one octet, and costs a tenth of a millisecond: a slice of 0.25 ms is over with the first four. */
+  let frameMs: number;
   let nowMs: number;
   let read: string;
   let held: boolean[];
@@ -17,6 +16,7 @@ suite('what a connection receives', () => {
   let input: PacedInput;
 
   beforeEach(() => {
+    frameMs = 0.1;
     nowMs = 0;
     read = '';
     held = [];
@@ -33,7 +33,8 @@ suite('what a connection receives', () => {
         read += chunk.toString('latin1', offset, end);
         return end;
       },
-      wasted: () => read.split('.').length - 1,
+      wasted: () => read.split(/[.,]/).length - 1,
+      bodies: () => ({ within: read.endsWith(','), ended: read.split(';').length - 1 }),
       readDone() {},
       hold: (wanted) => held.push(wanted),
     });
@@ -89,12 +90,25 @@ suite('what a connection receives', () => {
     receive(wasted.repeat(18) + 'a'.repeat(16));
     for (let turns = 0; turns < 20; turns++) turn();
     assert.equal(read, wasted.repeat(16));
-    for (let turns = 0; turns < 2; turns++) idleTurn();
-    turn();
-    assert.equal(read, wasted.repeat(18));
+    // Here a slice ends with the frame that uses it up.
     for (let turns = 0; turns < 3; turns++) idleTurn();
     turn();
+    assert.equal(read, `${wasted.repeat(18)}a`);
+    for (let turns = 0; turns < 4; turns++) idleTurn();
+    turn();
     assert.equal(read, wasted.repeat(18) + 'a'.repeat(16), 'what was wasted is made up for');
+  });
+
+  test('ends in an idle turn with a body, for which it goes on a little', () => {
+    receive(`${'.'.repeat(16 * 4)}${','.repeat(15)};,,,;${'.'.repeat(12)}`);
+    for (let turns = 0; turns < 20; turns++) turn();
+    frameMs = 0.035;
+    const sizes: number[] = [];
+    for (let turns = 0; turns < 5; turns++) {
+      idleTurn();
+      sizes.push(read.length - 64);
+    }
+    assert.deepEqual(sizes, [12, 16, 20, 28, 32]);
   });
 
   test('does not wait for them where more than half helps', () => {
@@ -174,6 +188,43 @@ suite('what helps nobody', () => {
       while (due.length > 0) due.shift()?.();
       assert.equal(server.held, waits, 'all of it is read but what waits');
       assert.equal(idle.length, waits ? 1 : 0);
+    });
+  }
+
+  const ping = (): Buffer => rawFrame(6, 0, 0, '0000000000000000');
+  const last = (at: number): Buffer => rawFrame(0, 1, 2 * at + 1);
+  const requests: Array<[title: string, one: boolean, ...frames: ((at: number) => Buffer)[]]> = [
+    ['content in crumbs', true, open, ...content('61', '61', '61'), last],
+    ['content, among PINGs', false, ping, ping, ping, ping, open, ...content('6162636465'), last],
+  ];
+  for (const [title, one, ...frames] of requests) {
+    test(`requests with ${title}: ${one ? 'one is' : 'some are'} read in an idle turn`, () => {
+      const due: Array<() => void> = [];
+      const idle: Array<() => void> = [];
+      let nowMs = 0;
+      const clock = {
+        get nowMs() {
+          nowMs += 0.01;
+          return nowMs;
+        },
+      };
+      let whole = 0;
+      const server = new WireEnd('server', clock, {
+        lines: { turns: new FairTurns((next) => due.push(next)), idleTurns: new FairTurns((next) => idle.push(next)) },
+        onStream: (stream) => {
+          stream.accept();
+          stream.handlers = { onData() {}, onEnd: () => (whole += 1), onDrain() {}, onReset() {} };
+        },
+      });
+      const flood = Array.from({ length: 900 }, (_, at) => frames.map((frame) => frame(at))).flat();
+      server.connection.receive(Buffer.concat([connectionPreface, rawFrame(4, 0, 0), ...flood]));
+      for (let turn = 0; turn < 5; turn++) {
+        while (due.length > 0) due.shift()?.();
+        const before = whole;
+        idle.shift()?.();
+        if (one) assert.equal(whole, before + 1);
+        else assert.ok(whole > before + 1, `${whole - before}`);
+      }
     });
   }
 });

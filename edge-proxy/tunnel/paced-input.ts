@@ -1,7 +1,9 @@
 import { type FairTurns, sliceMs, type Unfinished } from './fair-turns.ts';
 
+/** How much longer in an idle turn, to where the body that it stands in ends, ms: half a body costs its application a connection, a millisecond of everybody's. */
+const bodyMs = 0.15;
 /** Frames that are read before the clock is looked at. */
-const framesAtOnce = 4;
+const manyFrames = 4;
 /** Slices, less the useful ones, that a connection may waste before it waits for idle turns; and how many are remembered at most. */
 const patience = 16;
 const maxRemembered = 32;
@@ -17,6 +19,8 @@ export interface PacedInputOptions {
   read(chunk: Buffer, offset: number, frames: number): number;
   /** How many of all frames read so far helped nobody. */
   wasted(): number;
+  /** Whether what was read last was of a body, and there is more to come of it; and how many that came in crumbs have ended. */
+  bodies(): { readonly within: boolean; readonly ended: number };
   /** What was read in one go ends here. */
   readDone(): void;
   /** Has whoever brings chunks stop for a while, or go on. Some may come nevertheless. */
@@ -37,6 +41,10 @@ export class PacedInput implements Unfinished {
   #used = 0;
   #turn = -1;
   #slicesWasted = 0;
+  /** What is judged together, a slice or several short ones: the time that it took, ms, its frames, and how many had been wasted before. */
+  #judgedMs = 0;
+  #frames = 0;
+  #wastedBefore = 0;
   #onRead: (() => void) | undefined;
 
   constructor(options: PacedInputOptions) {
@@ -102,22 +110,36 @@ export class PacedInput implements Unfinished {
 
   /** @returns where the slice ends */
   #readSlice(chunk: Buffer, from: number): number {
-    const { turns, now, read, wasted } = this.#options;
+    const { turns, now, read, wasted, bodies } = this.#options;
     const turn = turns.turn;
     if (turn !== this.#turn) {
       this.#turn = turn;
       this.#used = 0;
     }
-    const begunMs = now() - this.#used;
-    const wastedBefore = wasted();
-    let frames = 0;
+    const idle = this.#slicesWasted >= patience;
+    if (!idle || this.#judgedMs >= sliceMs) {
+      this.#judgedMs = 0;
+      this.#frames = 0;
+      this.#wastedBefore = wasted();
+    }
+    const usedBefore = this.#used;
+    const begunMs = now() - usedBefore;
     let offset = from;
-    while (offset < chunk.length && this.#used < sliceMs) {
+    // In an idle turn one body of crumbs at the most: what it causes at the application comes on top.
+    const bodiesBefore = idle ? bodies().ended : 0;
+    const framesAtOnce = idle ? 1 : manyFrames;
+    while (
+      offset < chunk.length &&
+      (this.#used < sliceMs
+        ? !idle || bodies().ended === bodiesBefore
+        : idle && this.#used < sliceMs + bodyMs && bodies().within)
+    ) {
       offset = read(chunk, offset, framesAtOnce);
-      frames += framesAtOnce;
+      this.#frames += framesAtOnce;
       this.#used = now() - begunMs;
     }
-    if (this.#used >= sliceMs) this.#judge((wasted() - wastedBefore) * 2 >= frames);
+    this.#judgedMs = idle ? this.#judgedMs + this.#used - usedBefore : this.#used;
+    if (this.#judgedMs >= sliceMs) this.#judge((wasted() - this.#wastedBefore) * 2 >= this.#frames);
     this.#options.readDone();
     return offset;
   }

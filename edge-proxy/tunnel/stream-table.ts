@@ -52,6 +52,8 @@ export interface StreamTableOptions {
 export class StreamTable implements StreamOwner {
   readonly limits: TunnelLimits;
   readonly scheduler: SendScheduler;
+  /** Whether what came last was of a stream that is read, and did not end it; whether it was a crumb; and how many bodies have ended behind a crumb. */
+  readonly bodies = { within: false, crumb: false, ended: 0 };
   readonly #options: StreamTableOptions;
   readonly #writer: FrameWriter;
   readonly #floods: FloodGuard;
@@ -151,8 +153,13 @@ export class StreamTable implements StreamOwner {
   data(streamId: number, chunk: Buffer, start: number, end: number, flowBytes: number, endStream: boolean): void {
     const size = end - start;
     // Without any it is counted below.
-    if (size > 0 && size < leastData && !endStream) this.#floods.waste();
+    const crumb = size > 0 && size < leastData && !endStream;
+    if (crumb) this.#floods.waste();
     const stream = this.#streams.get(streamId);
+    const { bodies } = this;
+    if (endStream && bodies.crumb && stream !== undefined) bodies.ended += 1;
+    bodies.crumb = crumb;
+    bodies.within = stream !== undefined && !endStream;
     if (stream === undefined) {
       this.#lateData(streamId);
       return;
@@ -172,6 +179,8 @@ export class StreamTable implements StreamOwner {
 
   head(streamId: number, section: FieldSection, endStream: boolean, dependsOnItself: boolean): void {
     const stream = this.#streams.get(streamId);
+    this.bodies.within = !endStream;
+    this.bodies.crumb = false;
     if (stream !== undefined) this.#furtherHead(stream, section, endStream);
     else if (this.#options.role === 'client') this.requireNotIdle(streamId);
     else if (this.#isIdle(streamId)) this.#request(streamId, section, endStream, dependsOnItself);
@@ -182,6 +191,7 @@ export class StreamTable implements StreamOwner {
 
   rstStream(streamId: number, code: number): void {
     this.requireNotIdle(streamId);
+    this.bodies.within = false;
     this.#floods.count('resets');
     const stream = this.#streams.get(streamId);
     if (stream === undefined) return;
