@@ -231,7 +231,7 @@ class SocketStream implements ByteStream {
     this.#over(undefined);
   }
 
-  /** Node's socket outlives its connection until a full collection of garbage (docs/performance.md); who had it need not. */
+  /** Node's socket outlives its connection until a full collection of garbage (docs/performance/hostile-peers.md); who had it need not. */
   #over(fault: string | undefined): void {
     const { handlers } = this;
     this.handlers = idleHandlers;

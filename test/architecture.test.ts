@@ -169,7 +169,7 @@ describe('architecture', () => {
     assert.deepEqual(
       outside.filter((name) => !name.startsWith('node:')).sort(),
       ['commander', 'jose', 'opossum', 'pino', 're2js', 'zod'],
-      'each is memory of every host of a mesh: docs/performance.md',
+      'each is memory of every host of a mesh: docs/performance/data-path.md',
     );
     assert.deepEqual(
       outside.filter((name) => name === 'node:http' || name === 'node:http2'),
