@@ -124,8 +124,13 @@ class SocketStream implements ByteStream {
   }
 
   readClose(fault: string | undefined): void {
-    if (fault === undefined && this.#end === 'due' && this.#socket.writableFinished) this.#closeDue = true;
-    else this.#over(fault);
+    if (fault !== undefined || this.#end !== 'due' || !this.#socket.writableFinished) {
+      this.#over(fault);
+      return;
+    }
+    this.#closeDue = true;
+    // Who went on between the end and this close was told nothing, and does not ask again.
+    if (!this.#paused) this.resume();
   }
 
   write(data: Buffer | string): boolean {

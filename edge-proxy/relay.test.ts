@@ -198,8 +198,11 @@ test('decisions are bounded, in number and each in length, and the oldest go fir
 });
 
 describe('a socket whose both sides have ended while its reader is paused', () => {
-  /** Its reader is paused; the other side has said `words` and ended, ours too. */
-  async function ended(t: TestContext): Promise<{ stream: ByteStream; told: string[] }> {
+  /** Its reader is paused; the other side has said `words` and ended, ours too. @param onDestroyed when that is known, before the close is told of */
+  async function ended(
+    t: TestContext,
+    onDestroyed: (stream: ByteStream) => void = () => {},
+  ): Promise<{ stream: ByteStream; told: string[] }> {
     const server = createServer({ allowHalfOpen: true }, (socket) => socket.end('words'));
     t.after(() => server.close());
     const socket = connect({ port: await listening(server), host: '127.0.0.1', allowHalfOpen: true });
@@ -213,16 +216,28 @@ describe('a socket whose both sides have ended while its reader is paused', () =
     };
     stream.pause();
     const closed = once(socket, 'close');
+    socket.once('end', () =>
+      process.nextTick(() => {
+        assert.equal(socket.destroyed, true);
+        onDestroyed(stream);
+        assert.deepEqual(told, []);
+      }),
+    );
     await once(socket, 'connect');
     stream.end();
     await closed;
-    assert.deepEqual(told, []);
     return { stream, told };
   }
 
   test('the rest is told first, then the end, then the close', async (t) => {
     const { stream, told } = await ended(t);
+    assert.deepEqual(told, []);
     stream.resume();
+    assert.deepEqual(told, ['words', 'end', 'close undefined']);
+  });
+
+  test('so it is when the reader goes on between the end of the socket and its close', async (t) => {
+    const { told } = await ended(t, (stream) => stream.resume());
     assert.deepEqual(told, ['words', 'end', 'close undefined']);
   });
 
