@@ -3,7 +3,6 @@ import { cpus, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { keepCoresAwake } from './awake-cores.ts';
 import { catalogSuite } from './catalog/suite.ts';
 import { hostileSuite } from './hostile/suite.ts';
 import { identitySuite } from './identity/suite.ts';
@@ -20,10 +19,9 @@ const suites: Readonly<Record<string, Suite>> = {
   hostile: hostileSuite,
 };
 
-const usage = `npm run bench -- SUITE [--json FILE] [--svg FILE] [--rounds 7] [--seconds 5] [--quick] [--awake] [--case NAME ...] [--subject NAME ...]
+const usage = `npm run bench -- SUITE [--json FILE] [--svg FILE] [--rounds 7] [--seconds 5] [--quick] [--case NAME ...] [--subject NAME ...]
   suites: ${Object.keys(suites).join(', ')}
-  The defaults are the honest measurement; --quick is one round of one second of a few cases, to see that all works.
-  --awake keeps the cores from sleeping: bench/README.md.`;
+  The defaults are the honest measurement; --quick is one round of one second of a few cases, to see that all works.`;
 
 interface Command {
   readonly name: string;
@@ -32,7 +30,6 @@ interface Command {
   readonly svgFile: string | undefined;
   readonly rounds: number;
   readonly seconds: number;
-  readonly awake: boolean;
   readonly cases: readonly string[];
   readonly subjects: readonly string[];
 }
@@ -47,12 +44,11 @@ function parseCommand(args: readonly string[]): Command {
       rounds: { type: 'string' },
       seconds: { type: 'string' },
       quick: { type: 'boolean', default: false },
-      awake: { type: 'boolean', default: false },
       case: { type: 'string', multiple: true, default: [] },
       subject: { type: 'string', multiple: true, default: [] },
     },
   });
-  const { quick, awake } = values;
+  const { quick } = values;
   const [name, ...rest] = positionals;
   const suite = name === undefined ? undefined : suites[name];
   if (name === undefined || suite === undefined || rest.length > 0) throw new Error('one suite must be named');
@@ -63,7 +59,6 @@ function parseCommand(args: readonly string[]): Command {
     svgFile: values.svg,
     rounds: wholeNumber('--rounds', values.rounds ?? (quick ? '1' : '7')),
     seconds: wholeNumber('--seconds', values.seconds ?? (quick ? '1' : '5')),
-    awake,
     cases: quick && values.case.length === 0 ? suite.quickCases : known('--case', values.case, suite.caseNames),
     subjects: known('--subject', values.subject, suite.subjectNames),
   };
@@ -94,7 +89,6 @@ async function runSuite(command: Command): Promise<number> {
   try {
     const checkout = dirname(dirname(fileURLToPath(import.meta.url)));
     const tell = (line: string) => console.log(line);
-    if (command.awake) keepCoresAwake(processes);
     const { samples, failures, missing } = await command.suite.run({ ...command, checkout, processes, tell });
     console.log(
       `\nmedian (lowest-highest) of ${command.rounds} rounds of ${command.seconds} s; xN: against the best peer, above 1 is better\n`,
@@ -106,8 +100,7 @@ async function runSuite(command: Command): Promise<number> {
     if (command.jsonFile !== undefined) writeFileSync(command.jsonFile, `${JSON.stringify(rows, null, 2)}\n`);
     if (command.svgFile !== undefined) {
       const day = new Date().toISOString().slice(0, 10);
-      const awake = command.awake ? ' --awake' : '';
-      const caption = `npm run bench -- ${command.name}${awake}: median of ${command.rounds} rounds of ${command.seconds} s, ${cpus().length} cores, ${day}`;
+      const caption = `npm run bench -- ${command.name}: median of ${command.rounds} rounds of ${command.seconds} s, ${cpus().length} cores, ${day}`;
       writeFileSync(command.svgFile, pictureOf(rows, ['requests/s', 'MB/s', 'leaves/s'], caption));
     }
     return failures.length > 0 || (missing.length > 0 && process.env['CI'] === 'true') ? 1 : 0;

@@ -179,18 +179,7 @@ describe('what the documents name', () => {
       ],
       '--perf-basic-prof',
       // Of the npm scripts, and of commands of others.
-      ...[
-        '--vault',
-        '--keep',
-        '--json',
-        '--rounds',
-        '--seconds',
-        '--case',
-        '--subject',
-        '--concurrency',
-        '--awake',
-        '--insecure',
-      ],
+      ...['--vault', '--keep', '--json', '--rounds', '--seconds', '--case', '--subject', '--concurrency', '--insecure'],
     ]);
     const variables = new Set([...names.map(variableName), 'SELVEDGE_NODE', 'SELVEDGE_BAO', 'SELVEDGE_ENVOY']);
     const unknown = pages.flatMap((page) => {
