@@ -108,6 +108,12 @@ export class PacedInput implements Unfinished {
       : Math.max(0, this.#slicesWasted - 1);
   }
 
+  /** In an idle turn: one body of crumbs at the most, for what it causes at the application comes on top; and to the end of a body, where that is near. */
+  #goesOnIdle(bodiesBefore: number): boolean {
+    const { within, ended } = this.#options.bodies();
+    return this.#used < sliceMs ? ended === bodiesBefore : within && this.#used < sliceMs + bodyMs;
+  }
+
   /** @returns where the slice ends */
   #readSlice(chunk: Buffer, from: number): number {
     const { turns, now, read, wasted, bodies } = this.#options;
@@ -125,15 +131,9 @@ export class PacedInput implements Unfinished {
     const usedBefore = this.#used;
     const begunMs = now() - usedBefore;
     let offset = from;
-    // In an idle turn one body of crumbs at the most: what it causes at the application comes on top.
     const bodiesBefore = idle ? bodies().ended : 0;
     const framesAtOnce = idle ? 1 : manyFrames;
-    while (
-      offset < chunk.length &&
-      (this.#used < sliceMs
-        ? !idle || bodies().ended === bodiesBefore
-        : idle && this.#used < sliceMs + bodyMs && bodies().within)
-    ) {
+    while (offset < chunk.length && (idle ? this.#goesOnIdle(bodiesBefore) : this.#used < sliceMs)) {
       offset = read(chunk, offset, framesAtOnce);
       this.#frames += framesAtOnce;
       this.#used = now() - begunMs;
