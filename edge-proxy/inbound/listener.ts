@@ -25,7 +25,7 @@ import { Caller } from './caller.ts';
 import { Door } from './door.ts';
 import { InboundHttpStream } from './http-stream.ts';
 import type { InboundContext } from './inbound-context.ts';
-import { Penalties } from './penalties.ts';
+import { Penalties, peerKey } from './penalties.ts';
 import { denialFields, notReachedFields, recordDenial, serveTcp } from './tcp-stream.ts';
 import { Unheard } from './unheard.ts';
 
@@ -190,7 +190,7 @@ export class InboundListener {
     const identity = caller.peer.spiffeId;
     const address = socket.remoteAddress ?? '';
     const keepUnheard = (): boolean =>
-      this.#unheard.keep(socket, `${address} ${identity}`, this.#penalties.leftMs(identity, address));
+      this.#unheard.keep(socket, peerKey(identity, address), this.#penalties.leftMs(identity, address));
     if (this.#penalties.leftMs(identity, address) > 0) {
       this.#process.log.debug({ peer: identity, address }, 'cut for a flood, and back too soon');
       socket.write(farewellInHttp2(errorCode.enhanceYourCalm, 'cut for a flood, and back too soon'));

@@ -18,7 +18,7 @@ export class Penalties {
   }
 
   add(identity: string, address: string): void {
-    const key = keyOf(identity, address);
+    const key = peerKey(identity, address);
     this.#until.delete(key);
     this.#until.set(key, this.#now() + penaltyMs);
     this.#forget();
@@ -27,7 +27,7 @@ export class Penalties {
   /** For how long it has to stay away still, ms. */
   leftMs(identity: string, address: string): number {
     if (this.#until.size === 0) return 0;
-    const until = this.#until.get(keyOf(identity, address));
+    const until = this.#until.get(peerKey(identity, address));
     return until === undefined ? 0 : Math.max(0, until - this.#now());
   }
 
@@ -40,4 +40,5 @@ export class Penalties {
   }
 }
 
-const keyOf = (identity: string, address: string): string => `${address} ${identity}`;
+/** One identity at one address, as a key. */
+export const peerKey = (identity: string, address: string): string => `${address} ${identity}`;

@@ -100,7 +100,8 @@ export class HttpExchange implements AnswerSink {
     this.#requestWhole = true;
     this.#trailers = trailers;
     this.#stream?.finish(trailers);
-    if (this.#times.wait() && (this.#phase === 'opening' || this.#phase === 'waiting')) this.#startTimer();
+    if (this.#times.wait() && (this.#phase === 'opening' || this.#phase === 'waiting'))
+      this.#times.after(this.#times.beginTry(), () => this.#onTimeout());
   }
 
   /** The caller went away: nobody waits for the answer, and nobody is to blame. */
@@ -211,8 +212,9 @@ export class HttpExchange implements AnswerSink {
     this.#owner.requestDrained();
   }
 
-  #try(nowMs: number, mayTakeMs: number = this.#times.beginTry(nowMs)): void {
+  #try(nowMs: number): void {
     this.#phase = 'opening';
+    const mayTakeMs = this.#times.beginTry(nowMs);
     if (mayTakeMs <= 0) {
       this.#fail({ code: 'SLV-4004', reason: 'the time that the caller gave is over' });
       return;
@@ -234,7 +236,7 @@ export class HttpExchange implements AnswerSink {
     const { endpoint, ticket } = choice;
     this.#chosen = choice;
     this.#ticket = ticket;
-    this.#startTimer(mayTakeMs);
+    this.#times.after(mayTakeMs, () => this.#onTimeout());
     const free = endpoint.takeFree(this.#request);
     if (free !== undefined) {
       this.#send(free);
@@ -275,11 +277,6 @@ export class HttpExchange implements AnswerSink {
     this.#settle(false);
     const code = failure.kind === 'connect-failure' ? 'SLV-4005' : 'SLV-4002';
     this.#failTry({ kind: failure.kind }, { code, reason: failure.reason });
-  }
-
-  /** Bounds this try. */
-  #startTimer(mayTakeMs: number = this.#times.beginTry()): void {
-    this.#times.after(mayTakeMs, () => this.#onTimeout());
   }
 
   /** A gRPC call goes on behind its head: to its end, by which it is judged; and no longer than its caller said. */

@@ -108,7 +108,7 @@ export class Http2Connection implements FrameSink, OriginTunnel {
     });
     this.#windowSize = Math.max(defaultWindow, limits.connectionWindow);
     this.#window = this.#windowSize;
-    this.#greet();
+    this.#greet(options, limits);
   }
 
   // The owner's side: see OriginTunnel.
@@ -335,15 +335,14 @@ export class Http2Connection implements FrameSink, OriginTunnel {
 
   // Inside.
 
-  #greet(): void {
-    const [{ role }, limits] = [this.#options, this.#limits];
+  #greet({ role, requests }: Http2ConnectionOptions, limits: TunnelLimits): void {
     if (role === 'client') this.#writer.raw(connectionPreface);
     this.#writer.settings([
       [settingId.headerTableSize, limits.headerTableSize],
       [settingId.initialWindowSize, limits.initialStreamWindow],
       [settingId.maxHeaderListSize, maxFieldSectionSize],
       role === 'client' ? [settingId.enablePush, 0] : [settingId.maxConcurrentStreams, limits.maxConcurrentStreams],
-      ...(role === 'server' && this.#options.requests === true ? [[settingId.enableConnectProtocol, 1] as const] : []),
+      ...(role === 'server' && requests === true ? [[settingId.enableConnectProtocol, 1] as const] : []),
     ]);
     if (this.#window > defaultWindow) this.#writer.windowUpdate(0, this.#window - defaultWindow);
   }
